@@ -1,0 +1,1 @@
+//! One seed becomes one coherent identity that every decoy of a machine shows. No I/O.

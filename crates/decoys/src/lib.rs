@@ -1,0 +1,1 @@
+//! The services that intruders meet: listeners, protocols, authentication policy, recording.

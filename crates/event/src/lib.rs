@@ -1,0 +1,1 @@
+//! The schema of the record: events, identifiers and time. No I/O.

@@ -1,0 +1,1 @@
+//! Sessions read together: links, campaigns, techniques, exports.

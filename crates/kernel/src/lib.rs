@@ -1,0 +1,1 @@
+//! The Linux that a program sees: processes, files, pipes, terminals, sockets, /proc.

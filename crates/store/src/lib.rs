@@ -1,0 +1,1 @@
+//! Durable events, search, artifacts, recordings, outbox.
