@@ -53,11 +53,27 @@ pub const FRAME_MAX: usize = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
     /// Something happened.
-    Event(Draft),
+    Event(Box<Draft>),
     /// A piece of a recording.
     Frame(Frame),
     /// A file to keep.
     Artifact(Artifact),
+}
+
+impl From<Draft> for Item {
+    fn from(draft: Draft) -> Item {
+        Item::Event(Box::new(draft))
+    }
+}
+impl From<Frame> for Item {
+    fn from(frame: Frame) -> Item {
+        Item::Frame(frame)
+    }
+}
+impl From<Artifact> for Item {
+    fn from(artifact: Artifact) -> Item {
+        Item::Artifact(artifact)
+    }
 }
 
 /// Why the record did not take an item.
