@@ -10,3 +10,5 @@ pub mod script;
 
 pub use digest::Digest;
 pub use link::{CampaignId, Link, Linker, Outcome, Reason};
+pub mod techniques;
+pub use techniques::{Rules, Sighting, Stage, Techniques};
