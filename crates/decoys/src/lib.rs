@@ -1,1 +1,3 @@
 //! The services that intruders meet: listeners, protocols, authentication policy, recording.
+
+pub mod auth;
