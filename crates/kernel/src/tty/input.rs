@@ -1,6 +1,6 @@
 //! What arrives from the master: mapping, signals, flow control, line editing, echo (`n_tty_receive_*`).
 
-use super::Tty;
+use super::{MASTER_READ_MAX, Tty};
 use super::output::{Echo, is_cntrl, lower};
 use super::queue::SIZE;
 use crate::abi::tty::*;
@@ -9,6 +9,7 @@ impl Tty {
     /// Takes bytes from the front queue while the line discipline has room; returns the signals that were typed.
     pub(crate) fn receive_flip(&mut self) -> Vec<u8> {
         let mut signals = Vec::new();
+        self.out.settled = self.out.queue.len();
         while !self.flip.is_empty() {
             let used = self.input.len() + 1;
             let room = if self.i(PARMRK) {
@@ -28,6 +29,7 @@ impl Tty {
             let Some(c) = self.flip.pop_front() else { break };
             self.receive(c, &mut signals);
         }
+        self.out.settled = usize::MAX;
         if self.flip.is_empty() {
             self.flip.shrink_to(64);
         }
@@ -354,14 +356,13 @@ impl Tty {
     /// Forgets input (TCIFLUSH, typed signals).
     pub(crate) fn flush_input(&mut self) {
         self.input.clear();
-        self.lnext = false;
         self.erasing = false;
         self.packet_status(TIOCPKT_FLUSHREAD, 0);
     }
 
-    /// Forgets output that the master has not read (TCOFLUSH, typed signals).
+    /// Forgets output that has not come as far as the master's own queue (TCOFLUSH, typed signals).
     pub(crate) fn flush_output(&mut self) {
-        self.out.drop_queue();
+        self.out.queue.truncate(MASTER_READ_MAX.min(self.out.settled));
         self.packet_status(TIOCPKT_FLUSHWRITE, 0);
     }
 }

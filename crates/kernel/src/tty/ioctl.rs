@@ -3,7 +3,7 @@
 //! [`argument`] says for a request what its argument is, so that the decoder of system calls can bring the bytes; [`Ttys::ioctl`]
 //! then works on bytes alone.
 
-use super::{Caller, Side, Tty, TtyEffect, TtyFile, TtyId, Ttys};
+use super::{Caller, MASTER_READ_MAX, Side, Tty, TtyEffect, TtyFile, TtyId, Ttys};
 use crate::abi::tty::*;
 use crate::{Errno, KResult};
 
@@ -356,23 +356,20 @@ impl Ttys {
             return Err(Errno::EINVAL);
         }
         let t = self.tty_mut(id).ok_or(Errno::EIO)?;
-        // Seen from the master, input is what the slave wrote.
-        let (from_slave, from_master) = match (master, arg) {
-            (_, TCIOFLUSH) => (true, true),
-            (true, TCIFLUSH) | (false, TCOFLUSH) => (true, false),
-            _ => (false, true),
-        };
-        if from_slave {
-            if master {
-                t.out.drop_queue()
-            } else {
-                t.flush_output()
+        // Input: what is in this side's own queue. Output: what has not come into the other side's queue.
+        if arg != TCOFLUSH {
+            match master {
+                true => {
+                    let own = t.out.queue.len().min(MASTER_READ_MAX);
+                    t.out.queue.drain(..own);
+                }
+                false => t.flush_input(),
             }
         }
-        if from_master {
-            t.flush_input();
-            if master {
-                t.flip.clear();
+        if arg != TCIFLUSH {
+            match master {
+                true => t.flip.clear(),
+                false => t.flush_output(),
             }
         }
         self.refill(id);

@@ -181,7 +181,7 @@ pub struct ReadCall {
     /// When to stop waiting (VTIME), in nanoseconds of the clock passed in; set by a try that says `EAGAIN`.
     pub deadline: Option<u64>,
     /// Bytes that waited at the last try, to restart the inter-byte timer.
-    seen: u32,
+    pub seen: u32,
 }
 
 /// One terminal. For a console the master side is nobody: output is dropped, input never comes.
@@ -582,9 +582,15 @@ impl Ttys {
     /// Moves what waits in front of the line discipline into it, as far as it fits.
     fn refill(&mut self, id: TtyId) {
         let Some(t) = self.tty_mut(id) else { return };
+        if t.flip.is_empty() {
+            return;
+        }
         let (queued, status, out, flip) = (t.input.len(), t.pktstatus, t.out.queue.len(), t.flip.len());
         let signals = t.receive_flip();
-        t.flush_echoes();
+        // Echoes that were held by stopped output come with the next input or output, not with the start itself.
+        if t.l(ECHO | ECHONL) {
+            t.flush_echoes();
+        }
         let pgrp = t.pgrp;
         let (input, output) = (
             t.input.len() != queued || t.flip.len() != flip,

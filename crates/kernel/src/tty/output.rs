@@ -35,14 +35,29 @@ impl Echo {
 }
 
 /// The side of a terminal that goes to the master.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Output {
     /// Bytes that the master has not read.
     pub queue: VecDeque<u8>,
+    /// While input is received: how much of `queue` was there before. The rest is lost if a signal is typed.
+    pub settled: usize,
     column: usize,
     canon_column: usize,
     echoes: VecDeque<Echo>,
     echo_bytes: usize,
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Output {
+            queue: VecDeque::new(),
+            settled: usize::MAX,
+            column: 0,
+            canon_column: 0,
+            echoes: VecDeque::new(),
+            echo_bytes: 0,
+        }
+    }
 }
 
 impl Output {
@@ -71,7 +86,7 @@ pub(super) fn is_cntrl(c: u8) -> bool {
 /// Upper case as the kernel's ctype (Latin-1) has it.
 fn upper(c: u8) -> u8 {
     match c {
-        b'a'..=b'z' | 0xe0..=0xf6 | 0xf8..=0xfe => c - 32,
+        b'a'..=b'z' | 0xdf..=0xf6 | 0xf8..=0xff => c - 32,
         _ => c,
     }
 }
