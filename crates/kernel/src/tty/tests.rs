@@ -1,0 +1,1 @@
+//! Terminals alone: golden lines and bounds.
