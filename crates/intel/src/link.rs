@@ -369,7 +369,7 @@ impl Linker {
             Some(c) => Some(c),
             None => ranked.first().filter(|(_, c)| score(c) >= JOIN).map(|(h, _)| *h),
         };
-        let home = match home {
+        let mut home = match home {
             Some(h) => h,
             None if matters => {
                 self.next += 1;
@@ -378,7 +378,6 @@ impl Linker {
             }
             None => return out,
         };
-        out.campaign = Some(home);
         self.put(d.session, home);
         for (other, c) in &ranked {
             if *other == home {
@@ -389,10 +388,24 @@ impl Linker {
                 && !self.pinned.contains(&d.session)
             {
                 out.links.extend(c.weights.values().cloned());
-                self.join(home, *other);
-                out.merged.push(*other);
+                // The older one stays: people know it by its number.
+                let (stays, goes) = if *other < home {
+                    (*other, home)
+                } else {
+                    (home, *other)
+                };
+                self.join(stays, goes);
+                out.merged.push(goes);
+                home = stays;
             }
         }
+        // A campaign that was opened a moment ago and is part of an older one already never showed.
+        if out.opened {
+            let new = CampaignId(self.next);
+            out.opened = home == new;
+            out.merged.retain(|m| *m != new);
+        }
+        out.campaign = Some(home);
         if let Some(n) = noise.filter(|n| matters && score(n) >= JOIN) {
             for s in n.noise {
                 let strong = n.weights.values().any(|l| l.other == s);
