@@ -5,6 +5,8 @@ pub mod errno;
 pub mod image;
 pub mod slab;
 pub mod tty;
+pub mod task;
 pub mod wait;
 
 pub use errno::{Errno, KResult};
+pub use task::creds::{Caps, Creds, cap};
