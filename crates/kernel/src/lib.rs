@@ -1,6 +1,7 @@
 //! The Linux that a program sees: processes, files, pipes, terminals, sockets, /proc.
 
 pub mod errno;
+pub mod image;
 pub mod slab;
 pub mod wait;
 
