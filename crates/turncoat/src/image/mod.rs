@@ -5,8 +5,15 @@
 //! builder (`neutral`), and writes one file. No program of an image is ever run on the host. Images lie in one directory and
 //! are named by their identity; a build writes beside and renames, so that there is never half an image under such a name.
 
+mod apt;
+mod archive;
+mod configure;
+mod deb;
+mod dpkg;
 mod error;
+mod export;
 mod from_dir;
+mod from_tar;
 mod neutral;
 mod shelf;
 mod source;
@@ -15,6 +22,7 @@ use std::fs::File;
 use std::path::PathBuf;
 
 pub use error::BuildError;
+pub use export::{Exported, export};
 pub use shelf::{Shelf, Shelved};
 pub use source::Source;
 
@@ -61,6 +69,23 @@ pub(crate) struct Draft {
     pub tree: Tree,
     pub writer: Writer,
     pub info: Vec<(&'static str, String)>,
+    /// The time of everything that the build itself makes: the newest time in any package.
+    pub stamp: i64,
+    /// Diversions as dpkg-divert(1) has them: path, where it goes, whose file stays.
+    pub diversions: Vec<(String, String, String)>,
+    /// Lines of dpkg-statoverride(1).
+    pub stat_overrides: Vec<String>,
+}
+
+impl Draft {
+    /// Where a file of a package goes.
+    fn diverted(&self, package: &str, path: &[u8]) -> Vec<u8> {
+        let hit = self
+            .diversions
+            .iter()
+            .find(|(from, _, by)| from.as_bytes() == path && by != package);
+        hit.map_or_else(|| path.to_vec(), |(_, to, _)| to.clone().into_bytes())
+    }
 }
 
 /// Builds an image and puts it on the shelf.
@@ -68,8 +93,14 @@ pub fn build(options: &Options, report: Report<'_>) -> Result<ImageId, BuildErro
     let shelf = Shelf::open(&options.shelf)?;
     let draft_file = shelf.draft()?;
     let file = File::options().read(true).write(true).open(draft_file.path())?;
-    let mut draft =
-        Draft { tree: Tree::new(Attr::root(0o755, 0)), writer: Writer::new(file), info: vec![("arch", "amd64".into())] };
+    let mut draft = Draft {
+        tree: Tree::new(Attr::root(0o755, 0)),
+        writer: Writer::new(file),
+        info: vec![("arch", "amd64".into())],
+        stamp: 0,
+        diversions: Vec::new(),
+        stat_overrides: Vec::new(),
+    };
     source::fill(&mut draft, options, report)?;
     neutral::apply(&mut draft)?;
     report(Progress::Stage("writing the image"));

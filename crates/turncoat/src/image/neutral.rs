@@ -6,17 +6,39 @@ use super::{BuildError, Draft};
 
 /// Directories whose content belongs to a running machine, to a cache or to the past.
 const EMPTIED: &[&str] = &[
-    "/dev", "/proc", "/sys", "/run", "/tmp", "/var/tmp", "/var/cache/apt", "/var/lib/apt/lists", "/var/cache/man",
-    "/var/cache/ldconfig", "/var/cache/debconf",
+    "/dev",
+    "/proc",
+    "/sys",
+    "/run",
+    "/tmp",
+    "/var/tmp",
+    "/var/cache/apt",
+    "/var/lib/apt/lists",
+    "/var/cache/man",
+    "/var/cache/ldconfig",
+    "/var/cache/debconf",
 ];
 
 /// Files that the cover writes, or that a first boot makes.
 const REMOVED: &[&str] = &[
-    "/.dockerenv", "/etc/hostname", "/etc/resolv.conf", "/var/lib/dbus/machine-id", "/var/lib/systemd/random-seed",
-    "/var/lib/urandom/random-seed", "/root/.bash_history", "/etc/.pwd.lock", "/var/lib/dpkg/lock",
-    "/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/status-old", "/var/lib/dpkg/diversions-old",
-    "/var/lib/dpkg/statoverride-old", "/etc/apt/apt.conf.d/99mmdebstrap", "/var/lib/dpkg/triggers/Lock",
-    "/var/lib/dpkg/triggers/Unincorp", "/etc/apt/apt.conf.d/01proxy", "/etc/apt/auth.conf",
+    "/.dockerenv",
+    "/etc/hostname",
+    "/etc/resolv.conf",
+    "/var/lib/dbus/machine-id",
+    "/var/lib/systemd/random-seed",
+    "/var/lib/urandom/random-seed",
+    "/root/.bash_history",
+    "/etc/.pwd.lock",
+    "/var/lib/dpkg/lock",
+    "/var/lib/dpkg/lock-frontend",
+    "/var/lib/dpkg/status-old",
+    "/var/lib/dpkg/diversions-old",
+    "/var/lib/dpkg/statoverride-old",
+    "/etc/apt/apt.conf.d/99mmdebstrap",
+    "/var/lib/dpkg/triggers/Lock",
+    "/var/lib/dpkg/triggers/Unincorp",
+    "/etc/apt/apt.conf.d/01proxy",
+    "/etc/apt/auth.conf",
 ];
 
 /// Does it.
@@ -48,7 +70,10 @@ pub(super) fn apply(draft: &mut Draft) -> Result<(), BuildError> {
 
 fn names(tree: &Tree, dir: &str) -> Vec<String> {
     match tree.find(dir.as_bytes(), true) {
-        Ok(id) => tree.entries(id).map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect(),
+        Ok(id) => tree
+            .entries(id)
+            .map(|(name, _)| String::from_utf8_lossy(name).into_owned())
+            .collect(),
         Err(_) => Vec::new(),
     }
 }
