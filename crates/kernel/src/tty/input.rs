@@ -78,7 +78,7 @@ impl Tty {
     fn restart_on_any(&mut self) {
         if self.stopped && !self.tco_stopped && self.i(IXON) && self.i(IXANY) {
             self.start();
-            self.flush_echoes();
+            self.process_echoes();
         }
     }
 
@@ -87,6 +87,7 @@ impl Tty {
         if self.l(ECHO) {
             self.finish_erasing();
             self.echo_typed(c);
+            self.commit_echoes();
         }
         self.put_marked(c);
     }
@@ -111,7 +112,7 @@ impl Tty {
         if self.i(IXON) {
             if self.is(c, VSTART) {
                 self.start();
-                self.flush_echoes();
+                self.process_echoes();
                 return;
             }
             if self.is(c, VSTOP) {
@@ -150,6 +151,7 @@ impl Tty {
             } else {
                 self.echo_typed(c)
             }
+            self.commit_echoes();
         }
         self.put_marked(c);
     }
@@ -166,8 +168,9 @@ impl Tty {
         }
         if self.l(ECHO) {
             self.echo_char(c);
+            self.commit_echoes();
         } else {
-            self.flush_echoes();
+            self.process_echoes();
         }
     }
 
@@ -176,6 +179,7 @@ impl Tty {
         let extended = self.l(IEXTEN);
         if self.is(c, VERASE) || self.is(c, VKILL) || extended && self.is(c, VWERASE) {
             self.erase(c);
+            self.commit_echoes();
             return true;
         }
         if extended && self.is(c, VLNEXT) {
@@ -185,6 +189,7 @@ impl Tty {
                 if self.l(ECHOCTL) {
                     self.echo_raw(b'^');
                     self.echo_raw(8);
+                    self.commit_echoes();
                 }
             }
             return true;
@@ -196,11 +201,13 @@ impl Tty {
             for i in 0..self.input.editing() {
                 self.echo_char(self.input.edited(i));
             }
+            self.commit_echoes();
             return true;
         }
         if c == b'\n' {
             if self.l(ECHO | ECHONL) {
                 self.echo_raw(c);
+                self.commit_echoes();
             }
             self.input.put_end(c);
             return true;
@@ -212,6 +219,7 @@ impl Tty {
         if self.is(c, VEOL) || extended && self.is(c, VEOL2) {
             if self.l(ECHO) {
                 self.echo_typed(c);
+                self.commit_echoes();
             }
             if c == 0xff && self.i(PARMRK) {
                 self.input.put(c);

@@ -339,6 +339,7 @@ impl Ttys {
                 let c = t.termios.cc[if arg == TCIOFF { VSTOP } else { VSTART }];
                 match (c, master) {
                     (0, _) => {}
+                    (_, false) if t.tco_stopped => {}
                     (c, false) => t.out.queue.push_back(c),
                     (c, true) => t.flip.push_back(c),
                 }
@@ -414,7 +415,7 @@ impl Tty {
         }
         if old.iflag & IXON != 0 && t.iflag & IXON == 0 && !self.tco_stopped {
             self.start();
-            self.flush_echoes();
+            self.process_echoes();
         }
     }
 }

@@ -31,9 +31,9 @@ use queue::Input;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Bytes that wait on the way from the master to a full line discipline.
-pub(crate) const FLIP_MAX: usize = 8192;
+pub(crate) const FLIP_MAX: usize = 11265;
 /// Bytes of output that may wait for the master's reader.
-pub(crate) const OUT_MAX: usize = 4095 + 8192;
+pub(crate) const OUT_MAX: usize = 4095 + FLIP_MAX;
 /// Most bytes that one read of the master returns.
 const MASTER_READ_MAX: usize = 4095;
 /// Default bound on pty pairs in one world (`/proc/sys/kernel/pty/max`).
@@ -526,7 +526,7 @@ impl Ttys {
             enough = have > 0;
         }
         if enough {
-            let n = if have >= min { max } else { max.min(queue::CHUNK) };
+            let n = if min > queue::CHUNK { max.min(queue::CHUNK) } else { max };
             let bytes = t.input.read_bytes(n);
             self.refill(id);
             return Ok(bytes);

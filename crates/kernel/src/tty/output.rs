@@ -5,7 +5,9 @@ use crate::abi::tty::*;
 use std::collections::VecDeque;
 
 /// Bytes of echo that may wait while output is stopped or full; older echoes are dropped.
-const ECHO_MAX: usize = 4096 - 288;
+const ECHO_MAX: usize = ECHO_SIZE - (ECHO_BLOCK + 32);
+const ECHO_SIZE: usize = 4096;
+const ECHO_BLOCK: usize = 256;
 
 /// What is to be echoed once there is room.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -45,6 +47,10 @@ pub struct Output {
     canon_column: usize,
     echoes: VecDeque<Echo>,
     echo_bytes: usize,
+    /// Of `echo_bytes`, those of complete characters.
+    echo_mark: usize,
+    /// Of `echo_bytes`, those that were to be sent when they were last looked at.
+    echo_committed: usize,
 }
 
 impl Default for Output {
@@ -56,6 +62,8 @@ impl Default for Output {
             canon_column: 0,
             echoes: VecDeque::new(),
             echo_bytes: 0,
+            echo_mark: 0,
+            echo_committed: 0,
         }
     }
 }
@@ -65,6 +73,8 @@ impl Output {
     pub fn drop_echoes(&mut self) {
         self.echoes.clear();
         self.echo_bytes = 0;
+        self.echo_mark = 0;
+        self.echo_committed = 0;
     }
 
     /// Forgets what was sent and not read.
@@ -115,7 +125,7 @@ impl Tty {
 
     /// A program's output: returns how many bytes were taken.
     pub(crate) fn write_output(&mut self, bytes: &[u8]) -> usize {
-        self.flush_echoes();
+        self.process_echoes();
         if !self.o(OPOST) {
             let n = bytes.len().min(self.out_room());
             self.out.queue.extend(&bytes[..n]);
@@ -201,27 +211,51 @@ impl Tty {
     pub(super) fn echo(&mut self, e: Echo) {
         self.out.echoes.push_back(e);
         self.out.echo_bytes += e.size();
-        if self.out.echo_bytes >= 256 {
-            self.flush_echoes();
-        }
-        while self.out.echo_bytes >= ECHO_MAX
-            && let Some(old) = self.out.echoes.pop_front()
-        {
-            self.out.echo_bytes -= old.size();
+        while self.out.echo_bytes > ECHO_SIZE {
+            self.drop_echo();
         }
     }
 
-    /// Sends what is to be echoed, as far as there is room.
+    /// The echoes of one typed character are complete. They are sent when the input at hand is done, or each time another
+    /// block of them has gathered.
+    pub(super) fn commit_echoes(&mut self) {
+        let (all, before) = (self.out.echo_bytes, self.out.echo_committed);
+        self.out.echo_mark = all;
+        if all >= ECHO_BLOCK && all % ECHO_BLOCK <= before % ECHO_BLOCK {
+            self.process_echoes();
+        }
+    }
+
+    /// Sends all echoes, as far as there is room.
     pub(crate) fn flush_echoes(&mut self) {
-        while let Some(e) = self.out.echoes.front().copied() {
-            if !self.send_echo(e) {
-                break;
-            }
-            self.out.echoes.pop_front();
-            self.out.echo_bytes -= e.size();
+        self.out.echo_mark = self.out.echo_bytes;
+        self.process_echoes();
+    }
+
+    /// Sends the echoes of complete characters, as far as there is room.
+    pub(crate) fn process_echoes(&mut self) {
+        self.out.echo_committed = self.out.echo_mark;
+        while self.out.echo_committed > 0
+            && let Some(e) = self.out.echoes.front().copied()
+            && self.send_echo(e)
+        {
+            self.drop_echo();
+        }
+        while self.out.echo_committed >= ECHO_MAX {
+            self.drop_echo();
         }
         if self.out.echoes.is_empty() {
             self.out.echoes.shrink_to(32);
+        }
+    }
+
+    fn drop_echo(&mut self) {
+        let Some(e) = self.out.echoes.pop_front() else {
+            self.out.drop_echoes();
+            return;
+        };
+        for n in [&mut self.out.echo_bytes, &mut self.out.echo_committed, &mut self.out.echo_mark] {
+            *n = n.saturating_sub(e.size());
         }
     }
 
