@@ -6,4 +6,5 @@
 pub mod act;
 pub mod blocks;
 pub mod net;
+pub mod nft;
 pub mod when;
