@@ -30,6 +30,33 @@ pub(super) struct Login {
     pub out: mpsc::UnboundedSender<Output>,
     /// Bytes sent to `out` and not yet taken by the connection.
     pub waiting: Arc<AtomicU64>,
+    /// Input that the guest has no room for yet. Bounded by the connection's flow control.
+    pub held: VecDeque<Input>,
+}
+
+impl Login {
+    /// Hands held input to the guest as far as it has room; notes what was taken.
+    fn feed(&mut self, conn: Conn, guest: &mut dyn Guest, produced: &mut Vec<Produced>) {
+        while let Some(next) = self.held.front_mut() {
+            if let Input::Data(bytes) = next {
+                let n = guest.room(conn).min(bytes.len());
+                if n == 0 {
+                    return;
+                }
+                let rest = bytes.split_off(n);
+                let now = std::mem::replace(bytes, rest);
+                let done = bytes.is_empty();
+                guest.input(conn, Input::Data(now));
+                produced.push(Produced::Took { conn, bytes: n });
+                if !done {
+                    continue;
+                }
+                self.held.pop_front();
+            } else if let Some(other) = self.held.pop_front() {
+                guest.input(conn, other);
+            }
+        }
+    }
 }
 
 enum Message {
@@ -145,13 +172,22 @@ impl Actor {
                     }
                     Message::Input { conn, input, mark } => {
                         state.mark = state.mark.max(mark);
-                        if input == Input::Close {
-                            state.logins.remove(&conn);
+                        match (input, state.logins.get_mut(&conn)) {
+                            (Input::Close, _) => {
+                                state.logins.remove(&conn);
+                                guest.input(conn, Input::Close);
+                            }
+                            // What is not input to a program overtakes it.
+                            (i @ (Input::Data(_) | Input::Eof), Some(l)) => l.held.push_back(i),
+                            (i, Some(_)) => guest.input(conn, i),
+                            (_, None) => {}
                         }
-                        guest.input(conn, input);
                     }
                     Message::Password { user, hash } => guest.set_password(&user, &hash),
                 }
+            }
+            for (conn, l) in &mut state.logins {
+                l.feed(*conn, &mut **guest, &mut state.produced);
             }
             // A connection that does not read holds its world up: its programs block as on a full pipe.
             let full = state
@@ -243,7 +279,7 @@ impl Actor {
                     }
                     *conn
                 }
-                Produced::Eof { conn } | Produced::Exit { conn, .. } | Produced::Killed { conn, .. } => *conn,
+                Produced::Took { conn, .. } | Produced::Eof { conn } | Produced::Exit { conn, .. } | Produced::Killed { conn, .. } => *conn,
                 Produced::Event { .. } => continue,
                 Produced::Down => {
                     for l in std::mem::take(&mut state.logins).into_values() {

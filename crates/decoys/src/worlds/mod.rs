@@ -111,6 +111,13 @@ pub enum Produced {
         /// It left a core.
         core: bool,
     },
+    /// The program took this many bytes of input: as many more may be sent.
+    Took {
+        /// Which login.
+        conn: Conn,
+        /// Bytes.
+        bytes: usize,
+    },
     /// Something happened; `conn` is the login whose process did it, if one did.
     Event {
         /// Which login.

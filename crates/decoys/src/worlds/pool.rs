@@ -422,6 +422,7 @@ mod tests {
         assert!(fresh);
         let conn = h2.open(open(), origin, 0, Mark(0), tx, waiting).await.unwrap();
         h2.input(conn, Input::Data(b"ok".to_vec()), Mark(0));
+        assert!(matches!(rx.recv().await.unwrap().what, Produced::Took { .. }));
         assert!(matches!(rx.recv().await.unwrap().what, Produced::Data { .. }));
     }
 
