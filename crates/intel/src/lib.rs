@@ -15,3 +15,4 @@ pub use techniques::{Rules, Sighting, Stage, Techniques};
 pub mod keeper;
 pub mod view;
 pub use keeper::{Change, Keeper};
+pub mod report;

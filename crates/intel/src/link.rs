@@ -322,18 +322,18 @@ impl Linker {
             let mut seen = BTreeSet::new();
             for b in sig.bands() {
                 for other in self.bands.get(&b).into_iter().flatten() {
-                    if seen.insert(*other) {
-                        if let Some(s) = self.scripts.get(other) {
-                            let alike = sig.similarity(s);
-                            if alike >= ALIKE {
-                                meet(
-                                    self,
-                                    *other,
-                                    Reason::Script,
-                                    Reason::Script.weight() * alike,
-                                    &format!("{:.0} % alike", alike * 100.0),
-                                );
-                            }
+                    if seen.insert(*other)
+                        && let Some(s) = self.scripts.get(other)
+                    {
+                        let alike = sig.similarity(s);
+                        if alike >= ALIKE {
+                            meet(
+                                self,
+                                *other,
+                                Reason::Script,
+                                Reason::Script.weight() * alike,
+                                &format!("{:.0} % alike", alike * 100.0),
+                            );
                         }
                     }
                 }
@@ -455,10 +455,10 @@ impl Linker {
             if p.sources.len() < RECENT {
                 p.sources.insert(source);
             }
-            if let Some(h) = home {
-                if p.campaigns.len() < 64 {
-                    p.campaigns.insert(h);
-                }
+            if let Some(h) = home
+                && p.campaigns.len() < 64
+            {
+                p.campaigns.insert(h);
             }
             // A credential links to where it was accepted, not to everybody who tried it.
             if !known.contains(slot) {

@@ -110,6 +110,23 @@ fn sessions_become_campaigns_and_stay_so_after_a_restart() {
             .iter()
             .any(|(_, s)| s.technique == "T1098.004")
     );
+    let report = turncoat_intel::report::build(&reader, c, Time(1_800_200_000 * S)).unwrap();
+    let md = turncoat_intel::report::markdown(&report);
+    assert!(
+        md.contains("credential-access")
+            && md.contains("used the planted bait b-1")
+            && md.contains("*observed*"),
+        "{md}"
+    );
+    assert!(turncoat_intel::report::html(&report).contains("192[.]0[.]2[.]1"));
+    let bundle = turncoat_intel::report::stix(&report, "test");
+    assert!(
+        bundle["objects"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|o| o["pattern"] == "[ipv4-addr:value = '192.0.2.1']")
+    );
     let mut again = Keeper::open(w.database(), Rules::built_in().unwrap()).unwrap();
     assert_eq!(again.campaign_of(&b), Some(c));
     let new = again.split(w.database(), c, &[b]).unwrap();

@@ -111,10 +111,10 @@ impl Condition {
         if !self.is.is_empty() && !self.is.contains(v) {
             return false;
         }
-        if let Some(from) = self.from {
-            if v.as_f64().is_none_or(|n| n < from) {
-                return false;
-            }
+        if let Some(from) = self.from
+            && v.as_f64().is_none_or(|n| n < from)
+        {
+            return false;
         }
         if self.like.is_empty() && self.unlike.is_empty() {
             return true;
