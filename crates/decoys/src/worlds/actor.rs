@@ -165,6 +165,7 @@ impl Actor {
                                     channel,
                                     out,
                                     waiting,
+                                    held: VecDeque::new(),
                                 },
                             );
                         }
@@ -279,7 +280,10 @@ impl Actor {
                     }
                     *conn
                 }
-                Produced::Took { conn, .. } | Produced::Eof { conn } | Produced::Exit { conn, .. } | Produced::Killed { conn, .. } => *conn,
+                Produced::Took { conn, .. }
+                | Produced::Eof { conn }
+                | Produced::Exit { conn, .. }
+                | Produced::Killed { conn, .. } => *conn,
                 Produced::Event { .. } => continue,
                 Produced::Down => {
                     for l in std::mem::take(&mut state.logins).into_values() {
