@@ -49,7 +49,7 @@ pub(super) fn apply(draft: &mut Draft) -> Result<(), BuildError> {
     for dir in DOWNLOADS {
         for name in names(tree, dir) {
             let path = format!("{dir}/{name}");
-            if !tree.is_dir(path.as_bytes()) {
+            if name != "lock" && !tree.is_dir(path.as_bytes()) {
                 tree.remove(path.as_bytes())?;
             }
         }

@@ -58,6 +58,8 @@ const FILES: &[(&str, &str, u16, &str)] = &[
         "",
     ),
     ("apt", "/var/lib/apt/extended_states", 0o644, ""),
+    ("apt", "/var/cache/apt/archives/lock", 0o640, ""),
+    ("apt", "/var/lib/apt/lists/lock", 0o640, ""),
     ("dpkg", "/var/lib/dpkg/lock", 0o640, ""),
     ("dpkg", "/var/lib/dpkg/lock-frontend", 0o640, ""),
     ("dpkg", "/var/lib/dpkg/triggers/Lock", 0o600, ""),
@@ -136,6 +138,8 @@ const OWNERS: &[(&str, &str, &str, &str, u16)] = &[
     ("base-files", "/var/log/lastlog", "root", "utmp", 0o664),
     ("systemd", "/var/log/journal", "root", "systemd-journal", 0o2755),
     ("man-db", "/var/cache/man", "man", "man", 0o755),
+    ("apt", "/var/cache/apt/archives/partial", "_apt", "root", 0o700),
+    ("apt", "/var/lib/apt/lists/partial", "_apt", "root", 0o700),
 ];
 
 /// Package, path, capabilities as setcap(8) packs them: version 2, effective, permitted mask. The set-user-id bit then goes.
@@ -209,6 +213,9 @@ pub(super) fn apply(draft: &mut Draft, packages: &[Package]) -> Result<(), Build
     }
     if has("systemd") {
         journal_acl(draft)?;
+    }
+    if has("libnss-systemd") {
+        name_services(draft)?;
     }
     diversions(draft, packages);
     shells(draft)?;
@@ -379,6 +386,22 @@ fn journal_acl(draft: &mut Draft) -> Result<(), BuildError> {
     }
     draft.tree.set_xattr(id, b"system.posix_acl_access", &value);
     draft.tree.set_xattr(id, b"system.posix_acl_default", &value);
+    Ok(())
+}
+
+/// libnss-systemd adds itself behind the files.
+fn name_services(draft: &mut Draft) -> Result<(), BuildError> {
+    let text = draft.text("/etc/nsswitch.conf")?.unwrap_or_default();
+    let line = |l: &str| {
+        let database = l.split(':').next().unwrap_or_default();
+        let joined = matches!(database, "passwd" | "group" | "shadow" | "gshadow");
+        format!("{l}{}\n", if joined { " systemd" } else { "" })
+    };
+    draft.file(
+        "/etc/nsswitch.conf",
+        0o644,
+        text.lines().map(line).collect::<String>(),
+    )?;
     Ok(())
 }
 

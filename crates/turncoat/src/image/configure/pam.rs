@@ -102,11 +102,18 @@ fn stack(profiles: &[&Profile], kind: &str, word: &str, primary: bool, saved: &m
         return format!("{word}\t[default=1]\t\t\tpam_permit.so\n");
     }
     let n = lines.len();
-    lines
-        .iter()
-        .enumerate()
-        .map(|(i, l)| format!("{word}\t{}\n", l.replace("=end", &format!("={}", n - i))))
-        .collect()
+    let line = |(i, l): (usize, &String)| {
+        let l = l.trim_end();
+        // pam-auth-update keeps the space before the options of a module that has none.
+        let behind_control = l.rsplit_once(']').map_or(l, |(_, rest)| rest);
+        let bare = behind_control.split_whitespace().count() == if l.contains(']') { 1 } else { 2 };
+        format!(
+            "{word}\t{}{}\n",
+            l.replace("=end", &format!("={}", n - i)),
+            if bare { " " } else { "" }
+        )
+    };
+    lines.iter().enumerate().map(line).collect()
 }
 
 fn parse(name: String, text: &str) -> Profile {
