@@ -1,0 +1,3 @@
+//! The program: command line, configuration, processes and their confinement, outputs.
+
+pub mod config;
