@@ -190,10 +190,10 @@ pub(super) fn parse_fields(text: &str) -> Vec<(String, String)> {
         if line.starts_with([' ', '\t']) {
             if let Some((_, value)) = fields.last_mut() {
                 value.push('\n');
-                value.push_str(line.trim_end());
+                value.push_str(line);
             }
         } else if let Some((key, value)) = line.split_once(':') {
-            fields.push((key.to_owned(), value.trim().to_owned()));
+            fields.push((key.to_owned(), value.trim_start().to_owned()));
         }
     }
     fields

@@ -12,33 +12,30 @@ const EMPTIED: &[&str] = &[
     "/run",
     "/tmp",
     "/var/tmp",
-    "/var/cache/apt",
-    "/var/lib/apt/lists",
-    "/var/cache/man",
     "/var/cache/ldconfig",
-    "/var/cache/debconf",
 ];
 
-/// Files that the cover writes, or that a first boot makes.
+/// Directories whose files are somebody's downloads; the directories in them stay.
+const DOWNLOADS: &[&str] = &[
+    "/var/cache/apt",
+    "/var/cache/apt/archives",
+    "/var/cache/apt/archives/partial",
+    "/var/lib/apt/lists",
+];
+
+/// Files that the cover writes, or that a first boot makes, or that only the tool that made the tree leaves behind.
 const REMOVED: &[&str] = &[
     "/.dockerenv",
     "/etc/hostname",
     "/etc/resolv.conf",
+    "/etc/apt/auth.conf",
+    "/etc/apt/apt.conf.d/01proxy",
+    "/etc/apt/apt.conf.d/99mmdebstrap",
+    "/root/.bash_history",
     "/var/lib/dbus/machine-id",
+    "/var/lib/dpkg/status-old",
     "/var/lib/systemd/random-seed",
     "/var/lib/urandom/random-seed",
-    "/root/.bash_history",
-    "/etc/.pwd.lock",
-    "/var/lib/dpkg/lock",
-    "/var/lib/dpkg/lock-frontend",
-    "/var/lib/dpkg/status-old",
-    "/var/lib/dpkg/diversions-old",
-    "/var/lib/dpkg/statoverride-old",
-    "/etc/apt/apt.conf.d/99mmdebstrap",
-    "/var/lib/dpkg/triggers/Lock",
-    "/var/lib/dpkg/triggers/Unincorp",
-    "/etc/apt/apt.conf.d/01proxy",
-    "/etc/apt/auth.conf",
 ];
 
 /// Does it.
@@ -47,6 +44,14 @@ pub(super) fn apply(draft: &mut Draft) -> Result<(), BuildError> {
     for dir in EMPTIED {
         for name in names(tree, dir) {
             tree.remove(format!("{dir}/{name}").as_bytes())?;
+        }
+    }
+    for dir in DOWNLOADS {
+        for name in names(tree, dir) {
+            let path = format!("{dir}/{name}");
+            if name != "lock" && !tree.is_dir(path.as_bytes()) {
+                tree.remove(path.as_bytes())?;
+            }
         }
     }
     for file in REMOVED {
