@@ -74,7 +74,16 @@ mod tests {
         for t in ["alert", "block 1d", "block 36h", "block 15m", "block 90s"] {
             assert_eq!(t.parse::<Act>().unwrap().to_string(), t);
         }
-        for t in ["", "block", "block 0s", "block 400d", "block 5", "alert now", "divert", "block 99999999999999999999s"] {
+        for t in [
+            "",
+            "block",
+            "block 0s",
+            "block 400d",
+            "block 5",
+            "alert now",
+            "divert",
+            "block 99999999999999999999s",
+        ] {
             assert!(t.parse::<Act>().is_err(), "{t}");
         }
     }

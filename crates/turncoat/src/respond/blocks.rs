@@ -56,7 +56,11 @@ pub struct Blocks {
 impl Blocks {
     /// Nothing blocked. `always` are the addresses that are never blocked whatever the configuration says, `allow` those that it names.
     pub fn new(always: &[Net], allow: &[Net], most: usize) -> Blocks {
-        Blocks { allow: always.iter().chain(allow).copied().collect(), most, list: BTreeMap::new() }
+        Blocks {
+            allow: always.iter().chain(allow).copied().collect(),
+            most,
+            list: BTreeMap::new(),
+        }
     }
 
     /// Adds to the allow-list (an administrator's address) and lifts what is blocked there.
@@ -73,7 +77,14 @@ impl Blocks {
     ///
     /// # Errors
     /// [`Refusal`].
-    pub fn block(&mut self, source: IpAddr, now: Time, until: Time, campaign: Option<String>, by: &str) -> Result<&Block, Refusal> {
+    pub fn block(
+        &mut self,
+        source: IpAddr,
+        now: Time,
+        until: Time,
+        campaign: Option<String>,
+        by: &str,
+    ) -> Result<&Block, Refusal> {
         let source = source.to_canonical();
         if source.is_unspecified() || source.is_multicast() {
             return Err(Refusal::NoSource);
@@ -85,7 +96,13 @@ impl Blocks {
         if !self.list.contains_key(&net) && self.list.len() >= self.most {
             return Err(Refusal::Full(self.most));
         }
-        let b = self.list.entry(net).or_insert_with(|| Block { net, since: now, until, campaign, by: by.to_string() });
+        let b = self.list.entry(net).or_insert_with(|| Block {
+            net,
+            since: now,
+            until,
+            campaign,
+            by: by.to_string(),
+        });
         b.until = b.until.max(until);
         Ok(b)
     }
@@ -97,7 +114,12 @@ impl Blocks {
 
     /// Removes what has expired and gives it.
     pub fn expire(&mut self, now: Time) -> Vec<Block> {
-        let over: Vec<Net> = self.list.values().filter(|b| b.until <= now).map(|b| b.net).collect();
+        let over: Vec<Net> = self
+            .list
+            .values()
+            .filter(|b| b.until <= now)
+            .map(|b| b.net)
+            .collect();
         over.iter().filter_map(|n| self.list.remove(n)).collect()
     }
 
@@ -113,7 +135,11 @@ impl Blocks {
 
     /// The feed as plain text: one network a line, nothing else, as firewalls import it.
     pub fn feed_text(&self, now: Time) -> String {
-        self.list.values().filter(|b| b.until > now).map(|b| format!("{}\n", b.net)).collect()
+        self.list
+            .values()
+            .filter(|b| b.until > now)
+            .map(|b| format!("{}\n", b.net))
+            .collect()
     }
 
     /// The feed as JSON with expiry.
@@ -138,15 +164,35 @@ mod tests {
 
     #[test]
     fn blocks_are_bounded_expire_and_never_touch_the_allow_list() {
-        let mut b = Blocks::new(&["127.0.0.0/8".parse().unwrap()], &["10.0.0.0/8".parse().unwrap()], 2);
+        let mut b = Blocks::new(
+            &["127.0.0.0/8".parse().unwrap()],
+            &["10.0.0.0/8".parse().unwrap()],
+            2,
+        );
         let ip = |s: &str| s.parse().unwrap();
         assert!(b.block(ip("192.0.2.1"), t(0), t(100), None, "r").is_ok());
-        assert!(matches!(b.block(ip("::ffff:10.1.1.1"), t(0), t(100), None, "r"), Err(Refusal::Allowed(_))));
-        assert!(matches!(b.block(ip("127.0.0.5"), t(0), t(100), None, "r"), Err(Refusal::Allowed(_))));
-        assert!(matches!(b.block(ip("224.0.0.1"), t(0), t(100), None, "r"), Err(Refusal::NoSource)));
+        assert!(matches!(
+            b.block(ip("::ffff:10.1.1.1"), t(0), t(100), None, "r"),
+            Err(Refusal::Allowed(_))
+        ));
+        assert!(matches!(
+            b.block(ip("127.0.0.5"), t(0), t(100), None, "r"),
+            Err(Refusal::Allowed(_))
+        ));
+        assert!(matches!(
+            b.block(ip("224.0.0.1"), t(0), t(100), None, "r"),
+            Err(Refusal::NoSource)
+        ));
         assert!(b.block(ip("2001:db8::7"), t(0), t(50), None, "r").is_ok());
-        assert!(matches!(b.block(ip("192.0.2.9"), t(0), t(100), None, "r"), Err(Refusal::Full(2))));
-        assert_eq!(b.block(ip("192.0.2.1"), t(0), t(60), None, "r").unwrap().until, t(100), "never shorter");
+        assert!(matches!(
+            b.block(ip("192.0.2.9"), t(0), t(100), None, "r"),
+            Err(Refusal::Full(2))
+        ));
+        assert_eq!(
+            b.block(ip("192.0.2.1"), t(0), t(60), None, "r").unwrap().until,
+            t(100),
+            "never shorter"
+        );
         assert_eq!(b.feed_text(t(10)), "192.0.2.1\n2001:db8::/64\n");
         assert_eq!(b.feed_text(t(70)), "192.0.2.1\n");
         assert_eq!(b.expire(t(70)).len(), 1);

@@ -5,6 +5,8 @@
 
 pub mod act;
 pub mod blocks;
+pub mod engine;
+pub mod incident;
 pub mod net;
 pub mod nft;
 pub mod when;

@@ -27,7 +27,10 @@ impl Net {
     pub fn new(address: IpAddr, prefix: u8) -> Net {
         let address = address.to_canonical();
         let prefix = prefix.min(if address.is_ipv4() { 32 } else { 128 });
-        Net { address: masked(address, prefix), prefix }
+        Net {
+            address: masked(address, prefix),
+            prefix,
+        }
     }
 
     /// What is blocked for a source: the IPv4 address, or the IPv6 /64.
@@ -67,7 +70,11 @@ impl Net {
 
 impl std::fmt::Display for Net {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.single() { write!(f, "{}", self.address) } else { write!(f, "{}/{}", self.address, self.prefix) }
+        if self.single() {
+            write!(f, "{}", self.address)
+        } else {
+            write!(f, "{}/{}", self.address, self.prefix)
+        }
     }
 }
 
@@ -110,9 +117,18 @@ mod tests {
         let n = |s: &str| s.parse::<Net>().unwrap();
         assert_eq!(n("10.1.2.3/8").to_string(), "10.0.0.0/8");
         assert!(n("10.0.0.0/8").contains("::ffff:10.9.9.9".parse().unwrap()));
-        assert!(n("0.0.0.0/0").contains("1.2.3.4".parse().unwrap()) && !n("0.0.0.0/0").contains("::1".parse().unwrap()));
-        assert!(n("2001:db8::/64").overlaps(&n("2001:db8::5")) && !n("2001:db8::/64").overlaps(&n("2001:db8:0:1::/64")));
-        assert_eq!(Net::of_source("2001:db8::5".parse().unwrap()).to_string(), "2001:db8::/64");
+        assert!(
+            n("0.0.0.0/0").contains("1.2.3.4".parse().unwrap())
+                && !n("0.0.0.0/0").contains("::1".parse().unwrap())
+        );
+        assert!(
+            n("2001:db8::/64").overlaps(&n("2001:db8::5"))
+                && !n("2001:db8::/64").overlaps(&n("2001:db8:0:1::/64"))
+        );
+        assert_eq!(
+            Net::of_source("2001:db8::5".parse().unwrap()).to_string(),
+            "2001:db8::/64"
+        );
         assert!("10.0.0.0/33".parse::<Net>().is_err() && "x".parse::<Net>().is_err());
     }
 }

@@ -83,16 +83,30 @@ impl Exprs {
 
     /// The packet's meta fact `key` equals `value`.
     fn meta(self, key: u32, value: &[u8]) -> Self {
-        self.expr("meta", Attrs::default().be32(1, 1).be32(2, key)).cmp(value)
+        self.expr("meta", Attrs::default().be32(1, 1).be32(2, key))
+            .cmp(value)
     }
 
     fn cmp(self, value: &[u8]) -> Self {
-        self.expr("cmp", Attrs::default().be32(1, 1).be32(2, 0).nest(3, Attrs::default().raw(1, value)))
+        self.expr(
+            "cmp",
+            Attrs::default()
+                .be32(1, 1)
+                .be32(2, 0)
+                .nest(3, Attrs::default().raw(1, value)),
+        )
     }
 
     /// Loads `len` bytes at `offset` of the header `base` (1 network, 2 transport) into register 1.
     fn load(self, base: u32, offset: u32, len: u32) -> Self {
-        self.expr("payload", Attrs::default().be32(1, 1).be32(2, base).be32(3, offset).be32(4, len))
+        self.expr(
+            "payload",
+            Attrs::default()
+                .be32(1, 1)
+                .be32(2, base)
+                .be32(3, offset)
+                .be32(4, len),
+        )
     }
 
     fn mask(self, mask: &[u8]) -> Self {
@@ -114,7 +128,8 @@ impl Exprs {
 
     fn verdict(self, code: u32) -> Self {
         let v = Attrs::default().nest(2, Attrs::default().be32(1, code));
-        self.expr("counter", Attrs::default()).expr("immediate", Attrs::default().be32(1, 0).nest(2, v))
+        self.expr("counter", Attrs::default())
+            .expr("immediate", Attrs::default().be32(1, 0).nest(2, v))
     }
 }
 
@@ -127,7 +142,11 @@ struct Batch {
 
 impl Batch {
     fn new() -> Batch {
-        let mut b = Batch { bytes: Vec::new(), seq: 0, acks: 0 };
+        let mut b = Batch {
+            bytes: Vec::new(),
+            seq: 0,
+            acks: 0,
+        };
         b.message(BATCH_BEGIN, F_REQUEST, 0, SUBSYS, &[]);
         b
     }
@@ -151,12 +170,21 @@ impl Batch {
     }
 
     fn rule(&mut self, chain: &str, e: Exprs) {
-        self.nft(NEWRULE, F_CREATE | F_APPEND, Attrs::default().text(1, TABLE).text(2, chain).nest(4, e.0));
+        self.nft(
+            NEWRULE,
+            F_CREATE | F_APPEND,
+            Attrs::default().text(1, TABLE).text(2, chain).nest(4, e.0),
+        );
     }
 
     fn elements(&mut self, kind: u16, flags: u16, items: &[(Net, Option<Duration>)]) {
         for (v4, set) in [(true, "blocked4"), (false, "blocked6")] {
-            for part in items.iter().filter(|(n, _)| n.address().is_ipv4() == v4).collect::<Vec<_>>().chunks(128) {
+            for part in items
+                .iter()
+                .filter(|(n, _)| n.address().is_ipv4() == v4)
+                .collect::<Vec<_>>()
+                .chunks(128)
+            {
                 let mut list = Attrs::default();
                 for (net, left) in part {
                     let mut e = Attrs::default().nest(1, Attrs::default().raw(1, &octets(net.address())));
@@ -165,7 +193,11 @@ impl Batch {
                     }
                     list = list.nest(1, e);
                 }
-                self.nft(kind, flags, Attrs::default().text(1, TABLE).text(2, set).nest(3, list));
+                self.nft(
+                    kind,
+                    flags,
+                    Attrs::default().text(1, TABLE).text(2, set).nest(3, list),
+                );
             }
         }
     }
@@ -184,7 +216,9 @@ fn octets(a: IpAddr) -> Vec<u8> {
 }
 
 fn prefix_mask(len: usize, prefix: u8) -> Vec<u8> {
-    (0..len).map(|i| (0xff00u16 >> usize::from(prefix).saturating_sub(i * 8).min(8)) as u8).collect()
+    (0..len)
+        .map(|i| (0xff00u16 >> usize::from(prefix).saturating_sub(i * 8).min(8)) as u8)
+        .collect()
 }
 
 /// What is protected, and what must stay open.
@@ -209,15 +243,35 @@ fn whole(protected: &Protected, blocked: &[(Net, Duration)]) -> (Vec<u8>, u32) {
         b.nft(
             NEWSET,
             F_CREATE,
-            table().text(2, name).be32(3, SET_TIMEOUT).be32(4, kind).be32(5, len).be32(10, id as u32 + 1),
+            table()
+                .text(2, name)
+                .be32(3, SET_TIMEOUT)
+                .be32(4, kind)
+                .be32(5, len)
+                .be32(10, id as u32 + 1),
         );
     }
     for (name, hook) in [("forward", HOOK_FORWARD), ("input", HOOK_INPUT)] {
         let at = Attrs::default().be32(1, hook).be32(2, PRIORITY as u32);
-        b.nft(NEWCHAIN, F_CREATE, table().text(3, name).nest(4, at).be32(5, ACCEPT).text(7, "filter"));
+        b.nft(
+            NEWCHAIN,
+            F_CREATE,
+            table()
+                .text(3, name)
+                .nest(4, at)
+                .be32(5, ACCEPT)
+                .text(7, "filter"),
+        );
     }
     for port in &protected.decoy_ports {
-        b.rule("input", Exprs::default().meta(16, &[6]).load(2, 2, 2).cmp(&port.to_be_bytes()).verdict(ACCEPT));
+        b.rule(
+            "input",
+            Exprs::default()
+                .meta(16, &[6])
+                .load(2, 2, 2)
+                .cmp(&port.to_be_bytes())
+                .verdict(ACCEPT),
+        );
     }
     for chain in ["forward", "input"] {
         for net in &protected.nets {
@@ -279,8 +333,14 @@ impl Nft {
             let (n, _) = rustix::net::recv(&self.0, buf.as_mut_slice(), RecvFlags::empty())?;
             let mut rest = &buf[..n.min(65_536)];
             while rest.len() >= 16 {
-                let word = |at: usize| rest.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_ne_bytes);
-                let (Some(len), Some(kind)) = (word(0), word(4)) else { break };
+                let word = |at: usize| {
+                    rest.get(at..at + 4)
+                        .and_then(|b| b.try_into().ok())
+                        .map(u32::from_ne_bytes)
+                };
+                let (Some(len), Some(kind)) = (word(0), word(4)) else {
+                    break;
+                };
                 let len = (len as usize).max(16);
                 if kind & 0xffff == 2 {
                     match word(16).map(|e| e as i32) {
@@ -351,7 +411,10 @@ mod tests {
         // Nobody listens there: a refusal comes back at once if the packet arrives, nothing if it is dropped.
         let reaches = |from: &str, to: &str| {
             let knock = format!("exec 3<>/dev/tcp/{to}/9");
-            let o = Command::new("ip").args(["netns", "exec", from, "timeout", "1", "bash", "-c", &knock]).output().unwrap();
+            let o = Command::new("ip")
+                .args(["netns", "exec", from, "timeout", "1", "bash", "-c", &knock])
+                .output()
+                .unwrap();
             o.status.code() != Some(124)
         };
         sh("ip link set lo up; sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
@@ -366,7 +429,10 @@ mod tests {
         let all = |open: bool| {
             assert_eq!(reaches("intruder", "10.77.3.2"), open, "IPv4");
             assert_eq!(reaches("intruder", "fd77:3::2"), open, "IPv6");
-            assert!(reaches("bystander", "10.77.3.2") && reaches("bystander", "fd77:3::2"), "the bystander is untouched");
+            assert!(
+                reaches("bystander", "10.77.3.2") && reaches("bystander", "fd77:3::2"),
+                "the bystander is untouched"
+            );
             assert!(reaches("intruder", "10.77.1.1"), "the decoy goes on answering");
         };
         // The links need a moment before neighbours are found.
@@ -377,21 +443,36 @@ mod tests {
         }
         all(true);
         let nft = Nft::open().unwrap();
-        let protected = Protected { nets: vec!["10.77.3.0/24".parse().unwrap(), "fd77:3::/64".parse().unwrap()], decoy_ports: vec![2222] };
+        let protected = Protected {
+            nets: vec!["10.77.3.0/24".parse().unwrap(), "fd77:3::/64".parse().unwrap()],
+            decoy_ports: vec![2222],
+        };
         let blocked = [
-            (Net::of_source("10.77.1.2".parse().unwrap()), Duration::from_secs(60)),
-            (Net::of_source("fd77:1::2".parse().unwrap()), Duration::from_secs(60)),
+            (
+                Net::of_source("10.77.1.2".parse().unwrap()),
+                Duration::from_secs(60),
+            ),
+            (
+                Net::of_source("fd77:1::2".parse().unwrap()),
+                Duration::from_secs(60),
+            ),
         ];
         nft.replace(&protected, &blocked).unwrap();
         all(false);
         nft.replace(&protected, &blocked).unwrap();
         let shown = sh("nft list table inet turncoat");
-        assert!(shown.contains("10.77.1.2") && shown.contains("fd77:1::"), "{shown}");
+        assert!(
+            shown.contains("10.77.1.2") && shown.contains("fd77:1::"),
+            "{shown}"
+        );
         for (n, _) in &blocked {
             nft.lift(*n).unwrap();
         }
         all(true);
-        let short: Vec<_> = blocked.iter().map(|(n, _)| (*n, Duration::from_millis(300))).collect();
+        let short: Vec<_> = blocked
+            .iter()
+            .map(|(n, _)| (*n, Duration::from_millis(300)))
+            .collect();
         nft.replace(&protected, &short).unwrap();
         std::thread::sleep(Duration::from_secs(1));
         all(true);
@@ -407,7 +488,14 @@ mod tests {
         let o = Command::new("unshare")
             .args(["--net", "--mount", "--"])
             .arg(exe)
-            .args(["--exact", "--nocapture", &format!("{}::inside_a_namespace", module_path!().split_once("::").map_or("", |m| m.1))])
+            .args([
+                "--exact",
+                "--nocapture",
+                &format!(
+                    "{}::inside_a_namespace",
+                    module_path!().split_once("::").map_or("", |m| m.1)
+                ),
+            ])
             .env("TURNCOAT_TEST_NETNS", "1")
             .output();
         match o {
@@ -415,7 +503,11 @@ mod tests {
                 eprintln!("skipped: making a network namespace needs root");
             }
             Ok(o) => {
-                let text = format!("{}{}", String::from_utf8_lossy(&o.stdout), String::from_utf8_lossy(&o.stderr));
+                let text = format!(
+                    "{}{}",
+                    String::from_utf8_lossy(&o.stdout),
+                    String::from_utf8_lossy(&o.stderr)
+                );
                 assert!(o.status.success() && text.contains("1 passed"), "{text}");
             }
             Err(e) => panic!("unshare (package util-linux): {e}"),

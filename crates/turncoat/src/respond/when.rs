@@ -116,7 +116,9 @@ fn lex(text: &str) -> Result<Vec<Token>, String> {
             }
             '\'' | '"' => {
                 let body = &rest[1..];
-                let end = body.find(c).ok_or_else(|| format!("a text that begins with {c} does not end"))?;
+                let end = body
+                    .find(c)
+                    .ok_or_else(|| format!("a text that begins with {c} does not end"))?;
                 out.push(Token::Text(body[..end].to_string()));
                 end + 2
             }
@@ -134,11 +136,15 @@ fn lex(text: &str) -> Result<Vec<Token>, String> {
                 n
             }
             _ if c.is_ascii_alphanumeric() || c == '_' => {
-                let end = rest.find(|k: char| !(k.is_ascii_alphanumeric() || k == '_' || k == '.' || k == '-')).unwrap_or(rest.len());
+                let end = rest
+                    .find(|k: char| !(k.is_ascii_alphanumeric() || k == '_' || k == '.' || k == '-'))
+                    .unwrap_or(rest.len());
                 let word = &rest[..end];
                 out.push(match word {
                     "in" => Token::Op(Op::In),
-                    _ if c.is_ascii_digit() => Token::Number(word.parse().map_err(|_| format!("{word:?} is no whole number"))?),
+                    _ if c.is_ascii_digit() => {
+                        Token::Number(word.parse().map_err(|_| format!("{word:?} is no whole number"))?)
+                    }
                     _ => Token::Word(word.to_string()),
                 });
                 end
@@ -176,7 +182,11 @@ impl Parser {
         while self.word("or") {
             all.push(self.and(depth)?);
         }
-        Ok(if all.len() == 1 { all.remove(0) } else { Expr::Or(all) })
+        Ok(if all.len() == 1 {
+            all.remove(0)
+        } else {
+            Expr::Or(all)
+        })
     }
 
     fn and(&mut self, depth: usize) -> Result<Expr, String> {
@@ -184,7 +194,11 @@ impl Parser {
         while self.word("and") {
             all.push(self.one(depth)?);
         }
-        Ok(if all.len() == 1 { all.remove(0) } else { Expr::And(all) })
+        Ok(if all.len() == 1 {
+            all.remove(0)
+        } else {
+            Expr::And(all)
+        })
     }
 
     fn one(&mut self, depth: usize) -> Result<Expr, String> {
@@ -208,7 +222,9 @@ impl Parser {
                     format!("there is no {w:?}; names are {}", all.join(", "))
                 })?;
                 let Some(Token::Op(op)) = self.next() else {
-                    return Err(format!("after {w} a comparison is needed (==, !=, <, <=, >, >=, in)"));
+                    return Err(format!(
+                        "after {w} a comparison is needed (==, !=, <, <=, >, >=, in)"
+                    ));
                 };
                 let value = match self.next() {
                     Some(Token::Text(t)) => Value::Text(t),
@@ -228,9 +244,11 @@ fn check(word: &str, name: Name, op: Op, value: Value) -> Result<Expr, String> {
     let value = match (name, value) {
         (Name::Stage, Value::Text(t)) if op != Op::In => Value::Stage(t.parse()?),
         (Name::Sessions | Name::Sources | Name::Tokens, Value::Number(n)) if op != Op::In => Value::Number(n),
-        (Name::Source, Value::Text(t)) if !ordered => {
-            Value::Nets(t.split(',').map(|n| n.trim().parse::<Net>()).collect::<Result<_, _>>()?)
-        }
+        (Name::Source, Value::Text(t)) if !ordered => Value::Nets(
+            t.split(',')
+                .map(|n| n.trim().parse::<Net>())
+                .collect::<Result<_, _>>()?,
+        ),
         (Name::Event, Value::Text(t)) if matches!(op, Op::Eq | Op::Ne) => {
             if !turncoat_event::Kind::NAMES.contains(&t.as_str()) {
                 return Err(format!("there is no event {t:?}; docs/events.md lists them"));
@@ -266,7 +284,10 @@ impl Expr {
                 (Name::Decoy, Value::Text(t)) => ordered(&f.decoy, *op, t),
                 (Name::Technique, Value::Text(t)) => {
                     // A technique covers its sub-techniques.
-                    let has = f.techniques.iter().any(|k| k == t || k.strip_prefix(t.as_str()).is_some_and(|r| r.starts_with('.')));
+                    let has = f
+                        .techniques
+                        .iter()
+                        .any(|k| k == t || k.strip_prefix(t.as_str()).is_some_and(|r| r.starts_with('.')));
                     has == (*op == Op::Eq)
                 }
                 (Name::Stage, Value::Stage(s)) => f.stage.is_some_and(|now| ordered(&now, *op, s)),
@@ -293,7 +314,10 @@ impl When {
 impl std::str::FromStr for When {
     type Err = String;
     fn from_str(text: &str) -> Result<When, String> {
-        let mut p = Parser { tokens: lex(text)?.into_iter(), ahead: None };
+        let mut p = Parser {
+            tokens: lex(text)?.into_iter(),
+            ahead: None,
+        };
         let e = p.or(0)?;
         match p.next() {
             None => Ok(When(e)),
@@ -307,7 +331,9 @@ mod tests {
     use super::*;
 
     fn holds(text: &str, f: &Facts) -> bool {
-        text.parse::<When>().unwrap_or_else(|e| panic!("{text}: {e}")).holds(f)
+        text.parse::<When>()
+            .unwrap_or_else(|e| panic!("{text}: {e}"))
+            .holds(f)
     }
 
     #[test]
@@ -320,13 +346,22 @@ mod tests {
             sessions: 3,
             ..Facts::default()
         };
-        assert!(holds("campaign.stage >= 'persistence' or event == 'heartbeat'", &f));
+        assert!(holds(
+            "campaign.stage >= 'persistence' or event == 'heartbeat'",
+            &f
+        ));
         assert!(holds("event == \"token.used\"", &f));
         assert!(!holds("campaign.stage > 'persistence'", &f));
-        assert!(holds("not (campaign.sessions < 3) and source in '10.0.0.0/8, 192.0.2.0/24'", &f));
+        assert!(holds(
+            "not (campaign.sessions < 3) and source in '10.0.0.0/8, 192.0.2.0/24'",
+            &f
+        ));
         assert!(holds("technique == 'T1098' and technique != 'T1099'", &f));
         assert!(!holds("source != '192.0.2.7'", &f));
-        assert!(!holds("campaign.stage != 'impact'", &Facts::default()), "no stage is no stage");
+        assert!(
+            !holds("campaign.stage != 'impact'", &Facts::default()),
+            "no stage is no stage"
+        );
     }
 
     #[test]
@@ -350,12 +385,29 @@ mod tests {
 
     #[test]
     fn any_text_is_read_or_refused() {
-        let parts = ["(", ")", "not ", "and ", "or ", "event ", "== ", "'", "\"", "1", "é", "in ", "campaign.stage ", "'impact' "];
+        let parts = [
+            "(",
+            ")",
+            "not ",
+            "and ",
+            "or ",
+            "event ",
+            "== ",
+            "'",
+            "\"",
+            "1",
+            "é",
+            "in ",
+            "campaign.stage ",
+            "'impact' ",
+        ];
         let mut x = 1u64;
         for _ in 0..20_000 {
             let mut t = String::new();
             for _ in 0..(x % 12) {
-                x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                x = x
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
                 t += parts[(x >> 33) as usize % parts.len()];
             }
             x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(7);
