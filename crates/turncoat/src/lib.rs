@@ -1,4 +1,13 @@
 //! The program: command line, configuration, processes and their confinement, outputs.
 
+pub mod cli;
 pub mod config;
 pub mod respond;
+pub mod output;
+pub mod process;
+pub mod show;
+
+/// The variables of the environment that are text; others cannot name a key.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+}

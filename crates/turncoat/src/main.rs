@@ -1,3 +1,5 @@
-//! The program: command line, configuration, processes and their confinement.
+//! The binary: everything is in the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    turncoat::cli::main()
+}

@@ -167,6 +167,8 @@ settings! {
         name: String = "\"turncoat\"", restart;
         /// User to become after ports are bound, when started with privileges. Empty: stay.
         user: String = "\"\"", restart;
+        /// How often in a minute a process that dies is started anew; past it the program ends.
+        restarts: u64 = "5", live;
     }
     /// What the sensor watches.
     ["watch"] watch: WatchSection {

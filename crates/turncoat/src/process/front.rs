@@ -1,0 +1,288 @@
+//! The process that outsiders reach: decoys, and the recorder that joins them to the record.
+//!
+//! [`LinkRecorder`] numbers everything that decoys hand over, writes it to the stream to the `record` process and raises the
+//! watermark as that process commits. When the stream ends, the watermark stops: no gate opens any more, and this process ends.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+
+use turncoat_event::record::{ARTIFACT_MAX, FRAME_MAX};
+use turncoat_event::{Committer, Item, Mark, Recorder, Refused, Watermark};
+
+use super::link::{Decoder, Message, VERSION, encode};
+use super::{Order, Passed, Report, Role, confine, control, say, thread};
+use crate::config::Settings;
+
+/// The most bytes that wait to be committed, over all sessions.
+const BACKLOG: usize = 64 << 20;
+
+#[derive(Default)]
+struct Queue {
+    last: Mark,
+    encoded: Vec<u8>,
+    uncommitted: VecDeque<(Mark, usize)>,
+    backlog: usize,
+    stopped: bool,
+}
+
+/// Where the decoys of this process hand over what is to be recorded.
+pub struct LinkRecorder {
+    queue: Mutex<Queue>,
+    filled: Condvar,
+    watermark: Watermark,
+    accepting: AtomicBool,
+}
+
+impl LinkRecorder {
+    /// Joins a recorder to the stream. Two threads serve it; `ended` is called once when the stream ends.
+    pub fn start(
+        stream: UnixStream,
+        ended: impl Fn(String) + Send + Sync + 'static,
+    ) -> std::io::Result<Arc<LinkRecorder>> {
+        let (committer, watermark) = Committer::new();
+        let mut encoded = Vec::new();
+        encode(&Message::Hello(VERSION), &mut encoded);
+        let recorder = Arc::new(LinkRecorder {
+            queue: Mutex::new(Queue {
+                encoded,
+                ..Queue::default()
+            }),
+            filled: Condvar::new(),
+            watermark,
+            accepting: AtomicBool::new(true),
+        });
+        let ended = Arc::new(ended);
+        let (writing, reading) = (recorder.clone(), recorder.clone());
+        let (mut to, mut from) = (stream.try_clone()?, stream);
+        let told = ended.clone();
+        thread("link-out", move || {
+            let why = writing.write_all(&mut to);
+            let _ = to.shutdown(Shutdown::Both);
+            told(why);
+        });
+        thread("link-in", move || {
+            let why = reading.read_all(&mut from, &committer);
+            committer.stop();
+            reading.lock().stopped = true;
+            reading.filled.notify_all();
+            let _ = from.shutdown(Shutdown::Both);
+            ended(why);
+        });
+        Ok(recorder)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_all(&self, to: &mut UnixStream) -> String {
+        let mut out = Vec::new();
+        loop {
+            {
+                let mut queue = self.lock();
+                while queue.encoded.is_empty() && !queue.stopped {
+                    queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                }
+                if queue.stopped {
+                    return "the record has stopped".into();
+                }
+                out.clear();
+                std::mem::swap(&mut out, &mut queue.encoded);
+            }
+            if let Err(error) = to.write_all(&out) {
+                return format!("writing to the record: {error}");
+            }
+            // A large artifact does not keep its room for ever.
+            if out.capacity() > 4 << 20 {
+                out = Vec::new();
+            }
+        }
+    }
+
+    fn read_all(&self, from: &mut UnixStream, committer: &Committer) -> String {
+        let mut decoder = Decoder::default();
+        let mut buffer = vec![0; 16 << 10];
+        loop {
+            match from.read(&mut buffer) {
+                Ok(0) => return "the record process is gone".into(),
+                Ok(n) => decoder.push(buffer.get(..n).unwrap_or_default()),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => return format!("reading from the record: {error}"),
+            }
+            loop {
+                match decoder.next_message() {
+                    Ok(Some(Message::Committed(mark))) => {
+                        {
+                            let mut queue = self.lock();
+                            while let Some((_, size)) = queue.uncommitted.pop_front_if(|(m, _)| *m <= mark) {
+                                queue.backlog = queue.backlog.saturating_sub(size);
+                            }
+                        }
+                        committer.committed(mark);
+                    }
+                    Ok(Some(Message::Accepting(yes))) => self.accepting.store(yes, Ordering::Relaxed),
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    Err(malformed) => return malformed.to_string(),
+                }
+            }
+        }
+    }
+
+    /// Tells the record facts for `status`, as JSON.
+    pub fn facts(&self, json: String) {
+        let mut queue = self.lock();
+        encode(&Message::Facts(json), &mut queue.encoded);
+        self.filled.notify_one();
+    }
+}
+
+impl Recorder for LinkRecorder {
+    fn submit(&self, item: Item) -> Result<Mark, Refused> {
+        let size = match &item {
+            // What is not content is bounded by the decoys; 4 KiB covers the envelope.
+            Item::Event(_) => 4 << 10,
+            Item::Frame(frame) if frame.bytes.len() > FRAME_MAX => return Err(Refused::TooLarge),
+            Item::Frame(frame) => frame.bytes.len() + 64,
+            Item::Artifact(artifact) if artifact.content.len() > ARTIFACT_MAX => {
+                return Err(Refused::TooLarge);
+            }
+            Item::Artifact(artifact) => artifact.content.len() + 64,
+        };
+        let mut queue = self.lock();
+        if queue.stopped || self.watermark.stopped() {
+            return Err(Refused::Stopped);
+        }
+        // One item always fits, however large, so that nothing waits for ever.
+        if queue.backlog > 0 && queue.backlog + size > BACKLOG {
+            return Err(Refused::Full);
+        }
+        let mark = queue.last.next();
+        encode(&Message::Item(mark, item), &mut queue.encoded);
+        queue.last = mark;
+        queue.backlog += size;
+        queue.uncommitted.push_back((mark, size));
+        self.filled.notify_one();
+        Ok(mark)
+    }
+
+    fn watermark(&self) -> &Watermark {
+        &self.watermark
+    }
+
+    fn accepting(&self) -> bool {
+        self.accepting.load(Ordering::Relaxed) && !self.watermark.stopped()
+    }
+}
+
+/// Told to end: a watermark that rises once. Cheap to clone, from any runtime.
+#[derive(Clone)]
+pub struct Ending(Watermark);
+
+impl Ending {
+    /// True once the program was told to end.
+    pub fn now(&self) -> bool {
+        self.0.committed() >= Mark(1)
+    }
+
+    /// Waits until the program is told to end.
+    pub async fn told(&self) {
+        let _ = self.0.reached(Mark(1)).await;
+    }
+
+    /// Blocks until the program is told to end or the time is over; says whether it is told.
+    pub fn wait(&self, most: std::time::Duration) -> bool {
+        self.0.wait(Mark(1), most).unwrap_or(true)
+    }
+}
+
+/// Everything that decoys get: there is nothing else that they could open.
+pub struct FrontIo {
+    /// Listening sockets, each with the name of its decoy.
+    pub listeners: Vec<(String, TcpListener)>,
+    /// The record.
+    pub recorder: Arc<LinkRecorder>,
+    /// The image that worlds start from.
+    pub image: Option<File>,
+    /// The install's secret.
+    pub seed: [u8; 32],
+    /// The settings; they change when the operator has them read again.
+    pub settings: Arc<RwLock<Arc<Settings>>>,
+    /// When to end.
+    pub ending: Ending,
+}
+
+/// `turncoat process front`.
+pub fn main(socket: OwnedFd) -> Result<(), String> {
+    use std::os::fd::AsFd;
+    let tell = |e: std::io::Error| e.to_string();
+    let Some((
+        Order::Setup {
+            data,
+            settings,
+            seed,
+            passed,
+            ..
+        },
+        fds,
+    )) = control::receive(socket.as_fd()).map_err(tell)?
+    else {
+        return Err("started without a supervisor".into());
+    };
+    let (mut link, mut listeners, mut image) = (None, Vec::new(), None);
+    for (what, fd) in passed.into_iter().zip(fds) {
+        match what {
+            Passed::Link(Role::Record) => link = Some(UnixStream::from(fd)),
+            Passed::Listener(decoy) => listeners.push((decoy, TcpListener::from(fd))),
+            Passed::Image => image = Some(File::from(fd)),
+            Passed::Link(_) | Passed::Requests => {}
+        }
+    }
+    let link = link.ok_or("started without a link to the record")?;
+    let missing = confine::confine(Role::Front, &data, &[]);
+
+    // From here on there may be threads.
+    let recorder = LinkRecorder::start(link, |why| {
+        say("front", &format!("{why}: every connection is closed"));
+        std::process::exit(4);
+    })
+    .map_err(tell)?;
+    let (stopper, stop) = Committer::new();
+    let ending = Ending(stop);
+    let settings = Arc::new(RwLock::new(Arc::new(*settings)));
+    control::send(socket.as_fd(), &Report::Ready { missing }, &[]).map_err(tell)?;
+    let live = settings.clone();
+    thread("control", move || {
+        loop {
+            match control::receive(socket.as_fd()) {
+                Ok(Some((Order::Stop, _))) => stopper.committed(Mark(1)),
+                Ok(Some((Order::Settings(new), _))) => {
+                    *live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(*new);
+                }
+                Ok(Some(_)) => {}
+                // Without a supervisor nobody would restart what fails: better no decoy than one that is not looked after.
+                Ok(None) | Err(_) => std::process::exit(0),
+            }
+        }
+    });
+    serve(FrontIo {
+        listeners,
+        recorder,
+        image,
+        seed,
+        settings,
+        ending,
+    });
+    Ok(())
+}
+
+/// Runs the decoys until the program ends.
+fn serve(io: FrontIo) {
+    super::echo::serve(io);
+}

@@ -1,0 +1,137 @@
+//! The processes of the program and how they are joined.
+//!
+//! `turncoat run` is the supervisor ([`supervise`]). It binds the ports, gives up privileges, and starts the others as
+//! children of itself: [`record`] (the only writer of the record), [`out`] (the only one that connects outward) and
+//! [`front`] (the only one that an outsider reaches). Each is confined ([`confine`]) before its first thread starts.
+//! The supervisor talks to each over a packet socket that also carries file descriptors ([`control`]); front and record,
+//! record and out are joined by stream sockets ([`link`]).
+
+pub mod confine;
+pub mod control;
+pub mod echo;
+pub mod front;
+pub mod install;
+pub mod link;
+pub mod listen;
+pub mod out;
+pub mod record;
+pub mod requests;
+pub mod supervise;
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use turncoat_event::Time;
+
+use crate::config::Settings;
+
+/// Which process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Role {
+    /// Accepted sockets, protocols, worlds.
+    Front,
+    /// The record.
+    Record,
+    /// Everything that goes outward.
+    Out,
+}
+
+impl Role {
+    /// As in `turncoat process NAME` and in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Front => "front",
+            Role::Record => "record",
+            Role::Out => "out",
+        }
+    }
+
+    /// The role of this name.
+    pub fn named(name: &str) -> Option<Role> {
+        [Role::Front, Role::Record, Role::Out]
+            .into_iter()
+            .find(|r| r.name() == name)
+    }
+}
+
+/// What a passed file descriptor is. They come in the order of the names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Passed {
+    /// The stream to another process.
+    Link(Role),
+    /// A listening socket of this decoy.
+    Listener(String),
+    /// The listening socket for requests of the command line.
+    Requests,
+    /// The image that worlds start from.
+    Image,
+}
+
+/// From the supervisor to a process.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Order {
+    /// The first: everything it needs. It confines itself and answers [`Report::Ready`].
+    Setup {
+        /// Data directory.
+        data: PathBuf,
+        /// Everything that is configured.
+        settings: Box<Settings>,
+        /// The install's secret.
+        seed: [u8; 32],
+        /// What the descriptors of this message are.
+        passed: Vec<Passed>,
+        /// Where decoys listen, for `status`.
+        listening: Vec<String>,
+    },
+    /// The process at the other end of a link was started anew.
+    Link {
+        /// What the descriptor is.
+        passed: Passed,
+        /// The one before died.
+        died: bool,
+    },
+    /// Settings that a running program can take have changed.
+    Settings(Box<Settings>),
+    /// Facts for `status`.
+    Facts(serde_json::Value),
+    /// End in order.
+    Stop,
+}
+
+/// From a process to the supervisor.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Report {
+    /// Works, with this confinement missing.
+    Ready {
+        /// What the kernel did not offer.
+        missing: Vec<String>,
+    },
+    /// Cannot work: one line for the operator. The program ends.
+    Fatal(String),
+}
+
+/// The time by the system's clock.
+pub fn now() -> Time {
+    Time::from_system(SystemTime::now())
+}
+
+/// A line for the operator, on standard error; bytes that a terminal would act on are escaped.
+pub fn say(who: &str, text: &str) {
+    use std::io::Write;
+    let line = format!("turncoat {who}: {}\n", crate::show::line(text));
+    // Nobody can be told when standard error is gone.
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+/// Starts a thread with a name. A thread that cannot be started ends the process: the supervisor starts it anew.
+pub fn thread(name: &str, work: impl FnOnce() + Send + 'static) {
+    if let Err(error) = std::thread::Builder::new()
+        .name(name.into())
+        .stack_size(1 << 20)
+        .spawn(work)
+    {
+        say(name, &format!("cannot start a thread: {error}"));
+        std::process::exit(3);
+    }
+}

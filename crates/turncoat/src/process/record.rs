@@ -1,0 +1,696 @@
+//! The process that alone writes the record.
+//!
+//! One thread reads the stream from `front` and takes it apart; one thread writes: it collects what has come, commits it as
+//! one batch, and tells `front` how far it is. Everything else that wants the writer (forgetting, quotas, cursors) sends it a
+//! function to run between two batches ([`Pen::ask`]). While a batch cannot be committed (full disk, read-only directory), nothing is
+//! answered, `front` is told to take no new sessions, and the same batch is tried again until it is in.
+
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value as Json, json};
+use turncoat_event::kinds::{
+    Heartbeat, OperatorAction, SystemDegraded, SystemRecovered, SystemStart, SystemStop,
+};
+use turncoat_event::{Committer, Draft, Item, Mark, SessionId, Watermark};
+use turncoat_store::keep::{Quota, usage};
+use turncoat_store::{Durability, InstallKey, Layout, Problem, StoreError, Writer, recording};
+
+use super::link::{Decoder, Message, VERSION, encode};
+use super::{Order, Passed, Report, Role, confine, control, now, out, requests, say, thread};
+use crate::config::Settings;
+use crate::config::table::Durability as DurabilitySetting;
+
+/// A batch is committed when it has so many items.
+const BATCH: usize = 4096;
+
+/// Below so many free bytes no new sessions begin.
+const ROOM: u64 = 64 << 20;
+
+/// What the writing thread is asked to do.
+enum Work {
+    /// From a front, by the number of its life.
+    Items { life: u64, items: Vec<(Mark, Item)> },
+    /// A front begins: where to tell it how far the record is.
+    Begin { life: u64, to: UnixStream },
+    /// A front's stream has ended.
+    End { life: u64 },
+    /// An event of our own.
+    Own(Box<Draft>),
+    /// Something else that needs the writer.
+    Ask(Box<dyn FnOnce(&mut Writer) + Send>),
+    /// Commit what is there and stop.
+    Stop,
+}
+
+/// How the rest of this process reaches the writer.
+#[derive(Clone)]
+pub struct Pen(SyncSender<Work>);
+
+impl Pen {
+    /// Records an event of the program itself.
+    pub fn own(&self, draft: Draft) {
+        let _ = self.0.send(Work::Own(Box::new(draft)));
+    }
+
+    /// Runs a function with the writer, between two batches, and waits for what it gives. `None` when the writer is gone.
+    pub fn ask<T: Send + 'static>(&self, work: impl FnOnce(&mut Writer) -> T + Send + 'static) -> Option<T> {
+        let (answer, wait) = channel();
+        let ask = move |writer: &mut Writer| {
+            let _ = answer.send(work(writer));
+        };
+        self.0.send(Work::Ask(Box::new(ask))).ok()?;
+        wait.recv().ok()
+    }
+}
+
+/// What is known of the state of the program.
+#[derive(Debug, Default)]
+pub struct Status {
+    problem: Option<(String, String)>,
+    committed_at: Option<Instant>,
+    open: usize,
+    front: Json,
+    supervisor: Json,
+    outputs: Vec<out::State>,
+    clock_jumped: Option<Instant>,
+}
+
+/// What all threads of this process share.
+pub struct Shared {
+    /// Where the record lies.
+    pub layout: Layout,
+    /// The settings in force.
+    pub settings: RwLock<Arc<Settings>>,
+    /// Keyed hashes of secrets and sources.
+    pub source_key: InstallKey,
+    /// Number of the last committed event, as a mark.
+    pub committed: Watermark,
+    /// Decoys and where they listen.
+    pub listening: Vec<String>,
+    status: Mutex<Status>,
+    started: Instant,
+}
+
+impl Shared {
+    /// The state, for reading and changing.
+    pub fn status(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Notes how an output is.
+    pub fn output(&self, state: out::State) {
+        let mut status = self.status();
+        match status.outputs.iter_mut().find(|o| o.name == state.name) {
+            Some(known) => *known = state,
+            None => status.outputs.push(state),
+        }
+    }
+
+    /// Everything that `turncoat status` shows.
+    pub fn facts(&self) -> Json {
+        let status = self.status();
+        let (state, detail) = match &status.problem {
+            Some((problem, detail)) => (problem.as_str(), detail.as_str()),
+            None => ("working", ""),
+        };
+        let size = usage(&self.layout);
+        let outputs: Vec<Json> = status
+            .outputs
+            .iter()
+            .map(|o| o.json(self.committed.committed().0))
+            .collect();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "state": state,
+            "detail": detail,
+            "data": self.layout.root(),
+            "uptime_seconds": self.started.elapsed().as_secs(),
+            "listening": self.listening,
+            "sessions_open": status.open,
+            "events": self.committed.committed().0,
+            "last_commit_seconds_ago": status.committed_at.map(|t| t.elapsed().as_secs()),
+            "record_bytes": {"database": size.database, "recordings": size.recordings, "artifacts": size.artifacts},
+            "outputs": outputs,
+            "front": status.front,
+            "processes": status.supervisor,
+        })
+    }
+}
+
+/// The files that `out` writes, by the settings.
+pub fn output_files(settings: &Settings) -> Vec<PathBuf> {
+    [&settings.output_jsonl.path, &settings.output_cowrie.path]
+        .into_iter()
+        .filter(|p| !p.is_empty())
+        .map(PathBuf::from)
+        .collect()
+}
+
+/// `turncoat process record`.
+pub fn main(socket: OwnedFd) -> Result<(), String> {
+    let tell = |e: std::io::Error| e.to_string();
+    let Some((
+        Order::Setup {
+            data,
+            settings,
+            seed,
+            passed,
+            listening,
+        },
+        fds,
+    )) = control::receive(socket.as_fd()).map_err(tell)?
+    else {
+        return Err("started without a supervisor".into());
+    };
+    let (mut front, mut outward, mut asked) = (None, None, None);
+    for (what, fd) in passed.into_iter().zip(fds) {
+        match what {
+            Passed::Link(Role::Front) => front = Some(UnixStream::from(fd)),
+            Passed::Link(Role::Out) => outward = Some(UnixStream::from(fd)),
+            Passed::Requests => asked = Some(UnixListener::from(fd)),
+            _ => {}
+        }
+    }
+    let missing = confine::confine(Role::Record, &data, &[]);
+
+    let fatal = |text: String| {
+        let _ = control::send(socket.as_fd(), &Report::Fatal(text.clone()), &[]);
+        text
+    };
+    let layout = Layout::new(data);
+    let durability = match settings.record.durability {
+        DurabilitySetting::Process => Durability::Process,
+        DurabilitySetting::Power => Durability::Power,
+    };
+    let sensor = settings
+        .sensor
+        .name
+        .parse()
+        .map_err(|e| fatal(format!("sensor.name: {e}")))?;
+    let secrets = InstallKey::derive(&seed, "secret");
+    let mut writer = Writer::open(&layout, &sensor, secrets, durability).map_err(|e| fatal(e.to_string()))?;
+    let interrupted = writer
+        .close_interrupted(now())
+        .map_err(|e| fatal(e.to_string()))?;
+
+    let (committer, committed) = Committer::new();
+    committer.committed(Mark(writer.last_seq()));
+    let shared = Arc::new(Shared {
+        layout: layout.clone(),
+        source_key: InstallKey::derive(&seed, "source"),
+        settings: RwLock::new(Arc::new(*settings)),
+        committed,
+        listening: listening.clone(),
+        status: Mutex::default(),
+        started: Instant::now(),
+    });
+    let (send, receive) = sync_channel(256);
+    let pen = Pen(send);
+
+    let (close, closed) = channel::<SessionId>();
+    for session in interrupted {
+        let _ = close.send(session);
+    }
+    thread("compress", move || compress(&layout, &closed));
+    let writing = Scribe {
+        writer,
+        shared: shared.clone(),
+        committer,
+        close,
+        front: None,
+        life: 0,
+        mark: Mark::NONE,
+    };
+    let (ended, wait_for_end) = channel::<()>();
+    thread("writer", move || {
+        writing.run(&receive);
+        drop(ended);
+    });
+    pen.own(Draft::of_system(
+        now(),
+        SystemStart {
+            version: env!("CARGO_PKG_VERSION").into(),
+            listening,
+            missing_confinement: missing.clone(),
+        },
+    ));
+
+    let mut lives = 0;
+    if let Some(stream) = front {
+        lives += 1;
+        read_front(stream, lives, &pen, &shared)?;
+    }
+    let mut pumps = out::Pumps::default();
+    if let Some(stream) = outward {
+        pumps.start(stream, &shared, &pen);
+    }
+    if let Some(listener) = asked {
+        let (shared, pen) = (shared.clone(), pen.clone());
+        thread("requests", move || requests::serve(&listener, &shared, &pen));
+    }
+    {
+        let (shared, pen) = (shared.clone(), pen.clone());
+        thread("watch", move || watch(&shared, &pen));
+    }
+    {
+        let (shared, pen) = (shared.clone(), pen.clone());
+        thread("keep", move || keep(&shared, &pen));
+    }
+    control::send(socket.as_fd(), &Report::Ready { missing }, &[]).map_err(tell)?;
+
+    let mut reason = "error";
+    while let Ok(Some((order, fds))) = control::receive(socket.as_fd()) {
+        match order {
+            Order::Link {
+                passed: Passed::Link(Role::Front),
+                died,
+            } => {
+                if died {
+                    pen.own(degraded(
+                        "process-died",
+                        "the front process died and was started anew; its sessions are closed",
+                    ));
+                }
+                if let Some(fd) = fds.into_iter().next() {
+                    lives += 1;
+                    read_front(UnixStream::from(fd), lives, &pen, &shared)?;
+                }
+            }
+            Order::Link {
+                passed: Passed::Link(Role::Out),
+                ..
+            } => {
+                if let Some(fd) = fds.into_iter().next() {
+                    pumps.start(UnixStream::from(fd), &shared, &pen);
+                }
+            }
+            Order::Settings(new) => {
+                *shared.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(*new)
+            }
+            Order::Facts(facts) => shared.status().supervisor = facts,
+            Order::Stop => {
+                reason = "signal";
+                break;
+            }
+            Order::Link { .. } | Order::Setup { .. } => {}
+        }
+    }
+    pen.own(Draft::of_system(
+        now(),
+        SystemStop {
+            reason: reason.into(),
+        },
+    ));
+    let _ = pen.0.send(Work::Stop);
+    let _ = wait_for_end.recv_timeout(Duration::from_secs(5));
+    // What the last events were goes to the outputs, within reason.
+    let last = shared.committed.committed().0;
+    let until = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < until
+        && shared
+            .status()
+            .outputs
+            .iter()
+            .any(|o| o.seq < last && o.trouble.is_empty())
+    {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+fn degraded(problem: &str, detail: &str) -> Draft {
+    Draft::of_system(
+        now(),
+        SystemDegraded {
+            problem: problem.into(),
+            detail: detail.into(),
+        },
+    )
+}
+
+/// Reads one front's stream until it ends.
+fn read_front(stream: UnixStream, life: u64, pen: &Pen, shared: &Arc<Shared>) -> Result<(), String> {
+    let to = stream.try_clone().map_err(|e| e.to_string())?;
+    let (pen, shared) = (pen.clone(), shared.clone());
+    pen.0.send(Work::Begin { life, to }).map_err(|e| e.to_string())?;
+    thread("front", move || {
+        if let Err(why) = read_items(stream, life, &pen, &shared) {
+            say("record", &why);
+        }
+        let _ = pen.0.send(Work::End { life });
+    });
+    Ok(())
+}
+
+fn read_items(mut stream: UnixStream, life: u64, pen: &Pen, shared: &Shared) -> Result<(), String> {
+    let mut decoder = Decoder::default();
+    let mut buffer = vec![0; 256 << 10];
+    let mut last = Mark::NONE;
+    loop {
+        let read = match stream.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(n) => buffer.get(..n).unwrap_or_default(),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return Ok(()),
+            Err(error) => return Err(error.to_string()),
+        };
+        decoder.push(read);
+        let mut items = Vec::new();
+        loop {
+            match decoder.next_message().map_err(|e| e.to_string())? {
+                Some(Message::Item(mark, item)) if mark > last => {
+                    last = mark;
+                    items.push((mark, item));
+                }
+                Some(Message::Facts(text)) => {
+                    shared.status().front = serde_json::from_str(&text).unwrap_or_default()
+                }
+                Some(Message::Hello(_)) => {}
+                Some(_) => return Err("front said what it may not".into()),
+                None => break,
+            }
+        }
+        if !items.is_empty() {
+            pen.0
+                .send(Work::Items { life, items })
+                .map_err(|e| e.to_string())?;
+        }
+    }
+}
+
+/// The writing thread.
+struct Scribe {
+    writer: Writer,
+    shared: Arc<Shared>,
+    committer: Committer,
+    close: Sender<SessionId>,
+    front: Option<UnixStream>,
+    life: u64,
+    mark: Mark,
+}
+
+impl Scribe {
+    fn run(mut self, work: &Receiver<Work>) {
+        let mut batch: Vec<Item> = Vec::new();
+        let mut next: Option<Work> = None;
+        loop {
+            // Wait for something, then take all that is there.
+            let first = match next.take() {
+                Some(work) => work,
+                None => match work.recv_timeout(Duration::from_millis(500)) {
+                    Ok(work) => work,
+                    Err(RecvTimeoutError::Timeout) => {
+                        self.look_for_room();
+                        continue;
+                    }
+                    Err(RecvTimeoutError::Disconnected) => return,
+                },
+            };
+            let mut other = self.gather(first, &mut batch);
+            while other.is_none() && batch.len() < BATCH {
+                match work.try_recv() {
+                    Ok(more) => other = self.gather(more, &mut batch),
+                    Err(_) => break,
+                }
+            }
+            if !batch.is_empty() {
+                self.commit(&mut batch);
+            }
+            match other {
+                None | Some(Work::Items { .. } | Work::Own(_)) => {}
+                Some(Work::Begin { life, mut to }) => {
+                    let mut hello = Vec::new();
+                    encode(&Message::Hello(VERSION), &mut hello);
+                    let _ = to.write_all(&hello);
+                    (self.front, self.life, self.mark) = (Some(to), life, Mark::NONE);
+                    if self.shared.status().problem.is_some() {
+                        self.tell_front(&Message::Accepting(false));
+                    }
+                }
+                Some(Work::End { life }) if life == self.life => {
+                    self.front = None;
+                    match self.writer.close_interrupted(now()) {
+                        Ok(sessions) => self.compress_later(sessions),
+                        Err(error) => say("record", &error.to_string()),
+                    }
+                    self.announce();
+                }
+                Some(Work::End { .. }) => {}
+                Some(Work::Ask(ask)) => {
+                    ask(&mut self.writer);
+                    self.announce();
+                }
+                Some(Work::Stop) => return,
+            }
+        }
+    }
+
+    /// Puts work into the batch; gives back what is not for a batch.
+    fn gather(&mut self, work: Work, batch: &mut Vec<Item>) -> Option<Work> {
+        match work {
+            Work::Items { life, items } if life == self.life => {
+                for (mark, item) in items {
+                    self.mark = mark;
+                    batch.push(item);
+                }
+                None
+            }
+            // The rest of a front that is gone: nobody was answered.
+            Work::Items { .. } => None,
+            Work::Own(draft) => {
+                batch.push(Item::Event(draft));
+                None
+            }
+            other => Some(other),
+        }
+    }
+
+    fn commit(&mut self, batch: &mut Vec<Item>) {
+        let mut pause = Duration::from_millis(50);
+        loop {
+            match self.writer.append(batch) {
+                Ok((_, closed)) => {
+                    self.compress_later(closed);
+                    break;
+                }
+                Err(StoreError::Refused(why)) => {
+                    // Only our own processes make items; one that cannot be written would block everything for ever.
+                    say("record", &format!("a batch of {} is dropped: {why}", batch.len()));
+                    break;
+                }
+                Err(error) => {
+                    self.trouble(&error);
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(Duration::from_secs(2));
+                }
+            }
+        }
+        batch.clear();
+        self.recovered();
+        self.tell_front(&Message::Committed(self.mark));
+        self.announce();
+    }
+
+    fn compress_later(&self, sessions: Vec<SessionId>) {
+        for session in sessions {
+            let _ = self.close.send(session);
+        }
+    }
+
+    fn announce(&mut self) {
+        self.committer.committed(Mark(self.writer.last_seq()));
+        let mut status = self.shared.status();
+        status.open = self.writer.open_sessions();
+        status.committed_at = Some(Instant::now());
+    }
+
+    fn tell_front(&mut self, message: &Message) {
+        let mut bytes = Vec::new();
+        encode(message, &mut bytes);
+        if let Some(to) = &mut self.front
+            && to.write_all(&bytes).is_err()
+        {
+            self.front = None;
+        }
+    }
+
+    fn trouble(&mut self, error: &StoreError) {
+        let name = error.problem().name();
+        let mut text = error.to_string();
+        match error.problem() {
+            Problem::DiskFull => {
+                text.push_str("; no new sessions until there is room, what is recorded stays")
+            }
+            Problem::ReadOnly => text.push_str("; no new sessions until it can be written again"),
+            Problem::Corrupt | Problem::Other => {}
+        }
+        self.set_problem(name, &text);
+    }
+
+    fn set_problem(&mut self, name: &str, text: &str) {
+        let known = self
+            .shared
+            .status()
+            .problem
+            .replace((name.to_owned(), text.to_owned()));
+        if known.is_none_or(|(n, _)| n != name) {
+            say("record", &format!("{name}: {text}"));
+        }
+        self.tell_front(&Message::Accepting(false));
+    }
+
+    /// Before the disk is full: with little room left no new sessions begin, while what is open can still be written.
+    fn look_for_room(&mut self) {
+        let Ok(stat) = rustix::fs::statvfs(self.shared.layout.root()) else {
+            return;
+        };
+        let room = stat.f_bavail.saturating_mul(stat.f_frsize);
+        let problem = self.shared.status().problem.clone();
+        match problem {
+            None if room < ROOM => {
+                let text = format!(
+                    "only {} left for {}; no new sessions until there is room, what is recorded stays",
+                    crate::show::size(room),
+                    self.shared.layout.root().display()
+                );
+                self.set_problem("disk-full", &text);
+                self.own_now(degraded("disk-full", &text));
+            }
+            Some((name, _)) if name == "disk-full" && room > ROOM * 2 => self.recovered_from(&name),
+            _ => {}
+        }
+    }
+
+    /// After a commit that worked: trouble of the kind that a commit shows is over.
+    fn recovered(&mut self) {
+        let problem = self.shared.status().problem.clone();
+        if let Some((name, _)) = problem {
+            let room = rustix::fs::statvfs(self.shared.layout.root())
+                .map_or(u64::MAX, |s| s.f_bavail.saturating_mul(s.f_frsize));
+            if name != "disk-full" || room > ROOM {
+                self.recovered_from(&name);
+            }
+        }
+    }
+
+    fn recovered_from(&mut self, name: &str) {
+        self.shared.status().problem = None;
+        say("record", &format!("{name} is over; new sessions may begin"));
+        self.tell_front(&Message::Accepting(true));
+        let over = SystemRecovered {
+            problem: name.into(),
+            detail: "the record can be written again".into(),
+        };
+        self.own_now(Draft::of_system(now(), over));
+    }
+
+    fn own_now(&mut self, draft: Draft) {
+        if self.writer.append(&[draft.into()]).is_ok() {
+            self.announce();
+        }
+    }
+}
+
+/// Compresses the recordings of closed sessions, and what an earlier run left.
+fn compress(layout: &Layout, closed: &Receiver<SessionId>) {
+    while let Ok(session) = closed.recv() {
+        if let Err(error) = recording::compress(layout, session) {
+            // It stays raw and readable; the next start tries no more than what it closes itself.
+            say("record", &format!("a recording stays uncompressed: {error}"));
+        }
+    }
+}
+
+/// Heartbeats, and a look at the clock.
+fn watch(shared: &Shared, pen: &Pen) {
+    let mut beat = Instant::now();
+    let (mut wall, mut steady) = (now(), Instant::now());
+    loop {
+        std::thread::sleep(Duration::from_secs(1));
+        let elapsed = i64::try_from(steady.elapsed().as_nanos()).unwrap_or(i64::MAX);
+        let jump = now().since(wall).saturating_sub(elapsed);
+        if jump.abs() > 300_000_000_000 {
+            let text = format!(
+                "the system's clock jumped by {} seconds; nothing is removed for its age for a day",
+                jump / 1_000_000_000
+            );
+            say("record", &text);
+            shared.status().clock_jumped = Some(Instant::now());
+            pen.own(degraded("clock", &text));
+        }
+        (wall, steady) = (now(), Instant::now());
+        let every = shared.settings().heartbeat.every;
+        if every.0 > 0 && beat.elapsed() >= every.duration() {
+            beat = Instant::now();
+            let sessions = shared.status().open as u64;
+            let uptime = shared.started.elapsed().as_secs();
+            pen.own(Draft::of_system(
+                now(),
+                Heartbeat {
+                    uptime,
+                    sessions,
+                    events: shared.committed.committed().0,
+                },
+            ));
+        }
+    }
+}
+
+/// Keeps the record within its quota: soon after the start, then every ten minutes.
+fn keep(shared: &Shared, pen: &Pen) {
+    std::thread::sleep(Duration::from_secs(20));
+    loop {
+        let settings = shared.settings();
+        let jumped = shared
+            .status()
+            .clock_jumped
+            .is_some_and(|t| t.elapsed() < Duration::from_secs(86_400));
+        let quota = Quota {
+            bytes: settings.record.max_size.0,
+            age: settings.record.max_age.nanos().filter(|_| !jumped),
+            pseudonymise: settings.record.pseudonymise_after.nanos().filter(|_| !jumped),
+        };
+        let key = shared.source_key.clone();
+        match pen.ask(move |writer| writer.keep_within(&quota, &key, now())) {
+            Some(Ok(kept)) if kept.evicted + kept.aged > 0 => {
+                say(
+                    "record",
+                    &format!(
+                        "{} sessions removed for their age, {} for want of space",
+                        kept.aged, kept.evicted
+                    ),
+                );
+            }
+            Some(Err(error)) => say("record", &format!("keeping the quota: {error}")),
+            Some(Ok(_)) => {}
+            None => return,
+        }
+        std::thread::sleep(Duration::from_secs(600));
+    }
+}
+
+/// The event that an operator's request leaves.
+pub fn operator_action(action: &str, detail: Option<String>) -> Draft {
+    Draft::of_system(
+        now(),
+        OperatorAction {
+            operator: "local".into(),
+            action: action.into(),
+            detail,
+        },
+    )
+}

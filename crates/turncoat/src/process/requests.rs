@@ -1,0 +1,104 @@
+//! Requests of the command line to the running program, over a socket in the data directory.
+//!
+//! One JSON object a line each way: `{"ask": "status"}` gives `{"ok": ...}` or `{"error": "..."}`. Whoever may enter the data
+//! directory may ask.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+use turncoat_store::Source;
+
+use super::record::{Pen, Shared, operator_action};
+use super::thread;
+
+/// The longest request, in bytes.
+const LONGEST: u64 = 64 << 10;
+
+/// Serves requests for ever.
+pub fn serve(listener: &UnixListener, shared: &Arc<Shared>, pen: &Pen) {
+    for stream in listener.incoming() {
+        let Ok(stream) = stream else {
+            std::thread::sleep(Duration::from_millis(100));
+            continue;
+        };
+        let (shared, pen) = (shared.clone(), pen.clone());
+        thread("request", move || {
+            let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
+            let _ = stream.set_write_timeout(Some(Duration::from_secs(10)));
+            let mut text = String::new();
+            let Ok(reading) = stream.try_clone() else { return };
+            if BufReader::new(reading.take(LONGEST))
+                .read_line(&mut text)
+                .is_err()
+            {
+                return;
+            }
+            let answer = match serde_json::from_str::<Json>(&text) {
+                Ok(request) => answer(&request, &shared, &pen),
+                Err(_) => Err("a request is one JSON object on a line".into()),
+            };
+            let answer = match answer {
+                Ok(it) => json!({"ok": it}),
+                Err(why) => json!({"error": why}),
+            };
+            let mut stream = stream;
+            let _ = writeln!(stream, "{answer}");
+        });
+    }
+}
+
+/// One request: what it does is one row.
+fn answer(request: &Json, shared: &Shared, pen: &Pen) -> Result<Json, String> {
+    let text = |key: &str| {
+        request
+            .get(key)
+            .and_then(Json::as_str)
+            .ok_or(format!("the request lacks {key}"))
+    };
+    match text("ask")? {
+        "status" => Ok(shared.facts()),
+        "forget" => {
+            let source: Source = text("source")?.parse()?;
+            let (gone, open) = pen
+                .ask(move |writer| writer.forget(&source))
+                .ok_or("the record has stopped")?
+                .map_err(|e| e.to_string())?;
+            // Not which source: it is to be forgotten.
+            pen.own(operator_action("forget", Some(format!("{gone} sessions"))));
+            Ok(json!({"sessions": gone, "open": open}))
+        }
+        other => Err(format!("there is no request {}", crate::show::line(other))),
+    }
+}
+
+/// Asks the running program.
+///
+/// # Errors
+/// One line; [`NotRunning`] as `Ok(Err)` where no program listens.
+pub fn ask(control: &Path, request: &Json) -> Result<Result<Json, NotRunning>, String> {
+    let Ok(mut stream) = UnixStream::connect(control) else {
+        return Ok(Err(NotRunning));
+    };
+    let tell = |e: std::io::Error| format!("asking the running program: {e}");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(120)))
+        .map_err(tell)?;
+    writeln!(stream, "{request}").map_err(tell)?;
+    let mut text = String::new();
+    BufReader::new(stream).read_line(&mut text).map_err(tell)?;
+    let answer: Json =
+        serde_json::from_str(&text).map_err(|_| "the running program gave no answer".to_owned())?;
+    match (answer.get("ok"), answer.get("error").and_then(Json::as_str)) {
+        (Some(ok), _) => Ok(Ok(ok.clone())),
+        (None, Some(error)) => Err(error.to_owned()),
+        _ => Err("the running program gave no answer".into()),
+    }
+}
+
+/// No program runs on this data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotRunning;

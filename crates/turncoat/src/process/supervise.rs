@@ -1,0 +1,466 @@
+//! The supervisor: binds, gives up privileges, starts the processes, and starts anew what dies.
+//!
+//! It holds no outsider's byte. A dead `front` or `out` is started anew with a new stream to `record`; when `record` dies, `front`
+//! has already stopped answering, and all are started anew. What dies five times in a minute ends the program with one line.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use turncoat_store::Layout;
+
+use super::install::{claim, seed};
+use super::{Order, Passed, Report, Role, control, listen, say};
+use crate::config::Settings;
+
+/// Everything that a run needs.
+pub struct Plan {
+    /// Data directory.
+    pub layout: Layout,
+    /// Settings.
+    pub settings: Settings,
+    /// The configuration file, to be read again on SIGHUP.
+    pub file: Option<PathBuf>,
+}
+
+enum Happened {
+    Signal(i32),
+    Report(Role, u64, Report),
+    Gone(Role, u64),
+}
+
+struct Process {
+    child: Child,
+    socket: Arc<OwnedFd>,
+    life: u64,
+    missing: Vec<String>,
+}
+
+struct Listening {
+    decoy: &'static str,
+    shown: String,
+    fd: OwnedFd,
+}
+
+struct Supervisor {
+    plan: Plan,
+    seed: [u8; 32],
+    listeners: Vec<Listening>,
+    requests: OwnedFd,
+    processes: HashMap<Role, Process>,
+    happened: (Sender<Happened>, Receiver<Happened>),
+    lives: u64,
+    deaths: Vec<(Role, Instant)>,
+}
+
+/// Runs until told to stop.
+///
+/// # Errors
+/// One line for the operator.
+pub fn run(plan: Plan) -> Result<(), String> {
+    plan.layout.create().map_err(|e| e.to_string())?;
+    let listeners = bind(&plan.settings)?;
+    become_user(&plan.settings.sensor.user, &plan.layout)?;
+    let _claim = claim(&plan.layout)?;
+    let seed = seed(&plan.layout)?;
+    let path = plan.layout.control();
+    let requests = listen::requests(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let mut supervisor = Supervisor {
+        plan,
+        seed,
+        listeners,
+        requests: requests.into(),
+        processes: HashMap::new(),
+        happened: channel(),
+        lives: 0,
+        deaths: Vec::new(),
+    };
+    supervisor.watch_signals()?;
+    let result = supervisor.start_all().and_then(|()| {
+        supervisor.greet();
+        supervisor.serve()
+    });
+    supervisor.stop_all();
+    let _ = std::fs::remove_file(path);
+    result
+}
+
+/// Binds every decoy's addresses.
+fn bind(settings: &Settings) -> Result<Vec<Listening>, String> {
+    let defaults = Settings::default();
+    let wanted = [
+        ("ssh", &settings.ssh.listen, &defaults.ssh.listen),
+        ("telnet", &settings.telnet.listen, &defaults.telnet.listen),
+        ("echo", &settings.echo.listen, &defaults.echo.listen),
+    ];
+    let mut bound = Vec::new();
+    for (decoy, addresses, default) in wanted {
+        for address in addresses {
+            match listen::tcp(*address) {
+                Ok(listener) => {
+                    let real = listener.local_addr().map_or(*address, |a| a);
+                    bound.push(Listening {
+                        decoy,
+                        shown: format!("{decoy} {real}"),
+                        fd: listener.into(),
+                    });
+                }
+                Err(error) if default == addresses && address.is_ipv6() && listen::no_ipv6(&error) => {}
+                Err(error) => {
+                    let hint = match error.kind() {
+                        std::io::ErrorKind::PermissionDenied => {
+                            "; ports below 1024 want privileges: listen on 2222 and redirect, see docs/install.md"
+                        }
+                        std::io::ErrorKind::AddrInUse => {
+                            "; another program listens there, or another Turncoat"
+                        }
+                        _ => "",
+                    };
+                    return Err(format!("{decoy}: cannot listen on {address}: {error}{hint}"));
+                }
+            }
+        }
+    }
+    if bound.len() + 4 > control::MOST_FDS {
+        return Err(format!(
+            "too many addresses to listen on: the most is {}",
+            control::MOST_FDS - 4
+        ));
+    }
+    Ok(bound)
+}
+
+/// Gives up privileges for good, where there are any and a user is configured.
+fn become_user(name: &str, layout: &Layout) -> Result<(), String> {
+    use rustix::process::{Gid, Uid, geteuid, getuid};
+    if name.is_empty() || !geteuid().is_root() {
+        return Ok(());
+    }
+    let passwd = std::fs::read_to_string("/etc/passwd").map_err(|e| format!("/etc/passwd: {e}"))?;
+    let ids = passwd.lines().find_map(|line| {
+        let mut parts = line.split(':');
+        let (user, _, uid, gid) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        (user == name).then(|| Some((uid.parse::<u32>().ok()?, gid.parse::<u32>().ok()?)))?
+    });
+    let (uid, gid) = ids.ok_or_else(|| format!("sensor.user: there is no user {name}"))?;
+    for dir in [
+        layout.root().to_owned(),
+        layout.recordings(),
+        layout.artifacts(),
+        layout.images(),
+        layout.run(),
+    ] {
+        std::os::unix::fs::chown(&dir, Some(uid), Some(gid))
+            .map_err(|e| format!("{}: {e}", dir.display()))?;
+    }
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    // There is one thread: what holds for it will hold for all.
+    rustix::thread::set_thread_groups(&[gid])
+        .and_then(|()| rustix::thread::set_thread_res_gid(gid, gid, gid))
+        .and_then(|()| rustix::thread::set_thread_res_uid(uid, uid, uid))
+        .map_err(|e| format!("becoming {name}: {e}"))?;
+    if getuid() != uid || rustix::thread::set_thread_uid(Uid::ROOT).is_ok() {
+        return Err(format!("becoming {name}: privileges did not go away"));
+    }
+    Ok(())
+}
+
+impl Supervisor {
+    fn watch_signals(&mut self) -> Result<(), String> {
+        let mut signals =
+            signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|e| e.to_string())?;
+        let tell = self.happened.0.clone();
+        super::thread("signals", move || {
+            for signal in signals.forever() {
+                let _ = tell.send(Happened::Signal(signal));
+            }
+        });
+        Ok(())
+    }
+
+    fn listening(&self) -> Vec<String> {
+        self.listeners.iter().map(|l| l.shown.clone()).collect()
+    }
+
+    fn start_all(&mut self) -> Result<(), String> {
+        let (front_end, for_front) = stream_pair()?;
+        let (out_end, for_out) = stream_pair()?;
+        let passed = [
+            (Passed::Link(Role::Front), front_end.as_fd()),
+            (Passed::Link(Role::Out), out_end.as_fd()),
+        ];
+        let requests = self.requests.try_clone().map_err(|e| e.to_string())?;
+        let mut with = passed.to_vec();
+        with.push((Passed::Requests, requests.as_fd()));
+        self.start(Role::Record, &with)?;
+        self.start_out(&for_out)?;
+        self.start_front(&for_front)
+    }
+
+    fn start_front(&mut self, link: &OwnedFd) -> Result<(), String> {
+        let mut fds = Vec::new();
+        for l in &self.listeners {
+            fds.push((
+                Passed::Listener(l.decoy.to_owned()),
+                l.fd.try_clone().map_err(|e| e.to_string())?,
+            ));
+        }
+        let mut with: Vec<(Passed, BorrowedFd<'_>)> = vec![(Passed::Link(Role::Record), link.as_fd())];
+        with.extend(fds.iter().map(|(p, fd)| (p.clone(), fd.as_fd())));
+        self.start(Role::Front, &with)
+    }
+
+    fn start_out(&mut self, link: &OwnedFd) -> Result<(), String> {
+        self.start(Role::Out, &[(Passed::Link(Role::Record), link.as_fd())])
+    }
+
+    /// Starts a process and waits until it works.
+    fn start(&mut self, role: Role, with: &[(Passed, BorrowedFd<'_>)]) -> Result<(), String> {
+        let (ours, theirs) = control::pair().map_err(|e| e.to_string())?;
+        let program = std::env::current_exe().map_err(|e| e.to_string())?;
+        let child = Command::new(program)
+            .args(["process", role.name()])
+            .current_dir("/")
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            // A group of its own: Ctrl-C reaches the supervisor alone, which ends the others in order.
+            .process_group(0)
+            .spawn()
+            .map_err(|e| format!("cannot start the {} process: {e}", role.name()))?;
+        self.lives += 1;
+        let life = self.lives;
+        let socket = Arc::new(ours);
+        let (passed, fds): (Vec<Passed>, Vec<BorrowedFd<'_>>) = with.iter().cloned().unzip();
+        let setup = Order::Setup {
+            data: self.plan.layout.root().to_owned(),
+            settings: Box::new(self.plan.settings.clone()),
+            seed: self.seed,
+            passed,
+            listening: self.listening(),
+        };
+        self.processes.insert(
+            role,
+            Process {
+                child,
+                socket: socket.clone(),
+                life,
+                missing: Vec::new(),
+            },
+        );
+        control::send(socket.as_fd(), &setup, &fds)
+            .map_err(|e| format!("the {} process did not start: {e}", role.name()))?;
+        let tell = self.happened.0.clone();
+        super::thread("child", move || {
+            while let Ok(Some((report, _))) = control::receive::<Report>(socket.as_fd()) {
+                let _ = tell.send(Happened::Report(role, life, report));
+            }
+            let _ = tell.send(Happened::Gone(role, life));
+        });
+        self.wait_ready(role, life)
+    }
+
+    fn wait_ready(&mut self, role: Role, life: u64) -> Result<(), String> {
+        // A migration of a large record takes its time; everything else is a matter of milliseconds.
+        let until = Instant::now() + Duration::from_secs(600);
+        let mut later = Vec::new();
+        let result = loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.happened.1.recv_timeout(left) {
+                Ok(Happened::Report(r, l, Report::Ready { missing })) if (r, l) == (role, life) => {
+                    if let Some(process) = self.processes.get_mut(&role) {
+                        process.missing = missing;
+                    }
+                    break Ok(());
+                }
+                Ok(Happened::Report(r, l, Report::Fatal(why))) if (r, l) == (role, life) => break Err(why),
+                Ok(Happened::Gone(r, l)) if (r, l) == (role, life) => {
+                    break Err(format!("the {} process ended while it started", role.name()));
+                }
+                Ok(Happened::Signal(signal)) if signal != SIGHUP => {
+                    break Err("stopped while starting".into());
+                }
+                Ok(other) => later.push(other),
+                Err(_) => break Err(format!("the {} process does not start", role.name())),
+            }
+        };
+        later.into_iter().for_each(|h| drop(self.happened.0.send(h)));
+        result
+    }
+
+    /// What the operator sees: ten lines or fewer.
+    fn greet(&self) {
+        let mut lines = vec![format!(
+            "Turncoat {} meets intruders. Ctrl-C ends it.",
+            env!("CARGO_PKG_VERSION")
+        )];
+        for l in &self.listeners {
+            lines.push(format!("  listens   {}", l.shown));
+        }
+        lines.truncate(5);
+        lines.push(format!("  record    {}", self.plan.layout.database().display()));
+        lines.push("  look      turncoat sessions, turncoat events --follow, turncoat status".into());
+        let missing = self.missing();
+        if !missing.is_empty() {
+            lines.push(format!("  confined  not fully: {}", missing.join("; ")));
+        }
+        println!("{}", lines.join("\n"));
+        self.tell_facts();
+    }
+
+    fn missing(&self) -> Vec<String> {
+        let mut all: Vec<String> = self
+            .processes
+            .values()
+            .flat_map(|p| p.missing.iter().cloned())
+            .collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    fn tell_facts(&self) {
+        let processes: Vec<_> = [Role::Front, Role::Record, Role::Out]
+            .iter()
+            .filter_map(|role| self.processes.get(role).map(|p| (role, p)))
+            .map(|(role, p)| json!({"name": role.name(), "pid": p.child.id(), "confinement_missing": p.missing}))
+            .collect();
+        let facts =
+            json!({"supervisor": std::process::id(), "children": processes, "restarts": self.deaths.len()});
+        self.order(Role::Record, &Order::Facts(facts), &[]);
+    }
+
+    fn order(&self, role: Role, order: &Order, fds: &[BorrowedFd<'_>]) {
+        if let Some(process) = self.processes.get(&role) {
+            // Should it be dead, that is told by its own socket.
+            let _ = control::send(process.socket.as_fd(), order, fds);
+        }
+    }
+
+    fn serve(&mut self) -> Result<(), String> {
+        loop {
+            match self.happened.1.recv() {
+                Ok(Happened::Signal(SIGHUP)) => self.reload(),
+                Ok(Happened::Signal(_)) | Err(_) => return Ok(()),
+                Ok(Happened::Report(_, _, Report::Fatal(why))) => return Err(why),
+                Ok(Happened::Report(..)) => {}
+                Ok(Happened::Gone(role, life)) => {
+                    if self.processes.get(&role).is_some_and(|p| p.life == life) {
+                        self.replace(role)?;
+                    }
+                }
+            }
+        }
+    }
+
+    fn replace(&mut self, role: Role) -> Result<(), String> {
+        let how = self.reap(role);
+        self.deaths.push((role, Instant::now()));
+        let lately = self
+            .deaths
+            .iter()
+            .filter(|(r, t)| *r == role && t.elapsed() < Duration::from_secs(60))
+            .count();
+        if lately as u64 > self.plan.settings.sensor.restarts {
+            return Err(format!(
+                "the {} process {how}, {lately} times in a minute now: giving up",
+                role.name()
+            ));
+        }
+        say(
+            "run",
+            &format!("the {} process {how}; it is started anew", role.name()),
+        );
+        if role == Role::Record {
+            // The others notice by themselves; nothing was answered since.
+            self.reap(Role::Front);
+            self.reap(Role::Out);
+            self.start_all()?;
+        } else {
+            let (record_end, theirs) = stream_pair()?;
+            let order = Order::Link {
+                passed: Passed::Link(role),
+                died: true,
+            };
+            self.order(Role::Record, &order, &[record_end.as_fd()]);
+            match role {
+                Role::Front => self.start_front(&theirs)?,
+                _ => self.start_out(&theirs)?,
+            }
+        }
+        self.tell_facts();
+        Ok(())
+    }
+
+    /// Makes sure that a process is over, and says how it ended.
+    fn reap(&mut self, role: Role) -> String {
+        let Some(mut process) = self.processes.remove(&role) else {
+            return "is gone".into();
+        };
+        let _ = process.child.kill();
+        match process.child.wait() {
+            Ok(status) => format!("died ({status})"),
+            Err(error) => format!("died ({error})"),
+        }
+    }
+
+    fn reload(&mut self) {
+        let read = crate::config::load(self.plan.file.as_deref(), crate::environment());
+        let new = match read {
+            Ok(new) => new,
+            Err(mistakes) => {
+                mistakes.iter().for_each(|m| say("run", &m.to_string()));
+                say("run", "the configuration stays as it was");
+                return;
+            }
+        };
+        let differences = self.plan.settings.differences(&new);
+        let name = |list: Vec<&(&str, &str, bool)>| {
+            list.iter()
+                .map(|(s, k, _)| format!("{s}.{k}"))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let (live, restart): (Vec<_>, Vec<_>) = differences.iter().partition(|(_, _, live)| *live);
+        self.plan.settings.take_live(&new);
+        for role in [Role::Record, Role::Front] {
+            self.order(role, &Order::Settings(Box::new(self.plan.settings.clone())), &[]);
+        }
+        if differences.is_empty() {
+            say("run", "the configuration has not changed");
+        }
+        if !live.is_empty() {
+            say("run", &format!("taken over: {}", name(live)));
+        }
+        if !restart.is_empty() {
+            say("run", &format!("changed, but wants a restart: {}", name(restart)));
+        }
+    }
+
+    /// Ends the processes in order: sessions first, so that their ends are recorded; then the record; then the outputs.
+    fn stop_all(&mut self) {
+        for (role, most) in [(Role::Front, 6), (Role::Record, 12), (Role::Out, 3)] {
+            self.order(role, &Order::Stop, &[]);
+            let Some(process) = self.processes.get_mut(&role) else {
+                continue;
+            };
+            let until = Instant::now() + Duration::from_secs(most);
+            while Instant::now() < until && matches!(process.child.try_wait(), Ok(None)) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            self.reap(role);
+        }
+    }
+}
+
+fn stream_pair() -> Result<(OwnedFd, OwnedFd), String> {
+    let (a, b) = UnixStream::pair().map_err(|e| e.to_string())?;
+    Ok((a.into(), b.into()))
+}

@@ -1,0 +1,188 @@
+//! Drives the built binary: starts it on a directory of its own, finds its processes, speaks to its decoys.
+#![allow(dead_code)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value as Json;
+use turncoat_event::Event;
+use turncoat_store::{Filter, Layout, Reader};
+
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_turncoat");
+
+/// A run of the program.
+pub struct Run {
+    pub dir: PathBuf,
+    pub child: Child,
+    pub echo: String,
+}
+
+/// A directory of its own, and the program that runs on it.
+pub fn start(name: &str, settings: &[(&str, &str)]) -> Run {
+    let dir = std::env::temp_dir().join(format!("turncoat-{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).unwrap();
+    start_on(dir, settings)
+}
+
+pub fn start_on(dir: PathBuf, settings: &[(&str, &str)]) -> Run {
+    let mut command = Command::new(PROGRAM);
+    command.env_clear().env("TURNCOAT_DATA", &dir);
+    command
+        .env("TURNCOAT_SSH_LISTEN", "")
+        .env("TURNCOAT_ECHO_LISTEN", "127.0.0.1:0")
+        .env("TURNCOAT_SENSOR_RESTARTS", "1000");
+    for (key, value) in settings {
+        command.env(key, value);
+    }
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(if std::env::var_os("SHOW").is_some() {
+            Stdio::inherit()
+        } else {
+            Stdio::null()
+        })
+        .spawn()
+        .unwrap();
+    let mut echo = String::new();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    for line in lines.by_ref() {
+        let line = line.unwrap();
+        if let Some(address) = line.trim().strip_prefix("listens   echo ") {
+            echo = address.to_owned();
+        }
+        if line.trim_start().starts_with("look") {
+            break;
+        }
+    }
+    // Whatever else it says must not fill the pipe.
+    std::thread::spawn(move || lines.for_each(drop));
+    Run { dir, child, echo }
+}
+
+impl Run {
+    pub fn command(&self, args: &[&str]) -> Output {
+        Command::new(PROGRAM)
+            .env_clear()
+            .env("TURNCOAT_DATA", &self.dir)
+            .args(args)
+            .output()
+            .unwrap()
+    }
+
+    pub fn status(&self) -> Option<Json> {
+        serde_json::from_slice(&self.command(&["status", "--json"]).stdout).ok()
+    }
+
+    /// Process ids by role, from the process table.
+    pub fn processes(&self) -> Vec<(String, i32)> {
+        let mut found = Vec::new();
+        let children = format!("/proc/{0}/task/{0}/children", self.child.id());
+        // Children of any thread.
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let mut pids = std::fs::read_to_string(children).unwrap_or_default();
+        for task in tasks.flatten() {
+            pids.push(' ');
+            pids.push_str(&std::fs::read_to_string(task.path().join("children")).unwrap_or_default());
+        }
+        for pid in pids.split_whitespace() {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let words: Vec<&[u8]> = line.split(|b| *b == 0).collect();
+            if let [_, b"process", role, ..] = words.as_slice() {
+                found.push((String::from_utf8_lossy(role).into_owned(), pid.parse().unwrap()));
+            }
+        }
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    pub fn pid(&self, role: &str) -> Option<i32> {
+        self.processes()
+            .into_iter()
+            .find(|(r, _)| r == role)
+            .map(|(_, p)| p)
+    }
+
+    pub fn signal(&self, pid: i32, signal: i32) {
+        let _ = Command::new("kill")
+            .args([format!("-{signal}"), pid.to_string()])
+            .status();
+    }
+
+    pub fn connect(&self) -> std::io::Result<TcpStream> {
+        let stream = TcpStream::connect(&self.echo)?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        Ok(stream)
+    }
+
+    pub fn events(&self) -> Vec<Event> {
+        let reader = Reader::open(&Layout::new(&self.dir)).unwrap();
+        assert_eq!(reader.damage().unwrap(), None);
+        let mut all: Vec<Event> = Vec::new();
+        loop {
+            let after = all.last().map_or(0, |e| e.seq);
+            let (mut events, _) = reader
+                .events(
+                    &Filter {
+                        after: Some(after),
+                        ..Filter::default()
+                    },
+                    5000,
+                )
+                .unwrap();
+            if events.is_empty() {
+                return all;
+            }
+            all.append(&mut events);
+        }
+    }
+
+    pub fn stop(&mut self) -> Option<i32> {
+        self.signal(self.child.id() as i32, 15);
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            self.signal(self.child.id() as i32, 15);
+            let _ = self.child.wait();
+        }
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Waits until something is so.
+pub fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !so() {
+        assert!(
+            started.elapsed() < Duration::from_secs(30),
+            "waited in vain until {what}"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Says a line and waits for it to come back.
+pub fn say(stream: &mut TcpStream, line: &str) -> std::io::Result<String> {
+    stream.write_all(format!("{line}\n").as_bytes())?;
+    read_line(stream)
+}
+
+pub fn read_line(stream: &mut TcpStream) -> std::io::Result<String> {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    loop {
+        stream.read_exact(&mut byte)?;
+        if byte[0] == b'\n' {
+            return Ok(String::from_utf8_lossy(&line).into_owned());
+        }
+        line.push(byte[0]);
+    }
+}
