@@ -46,7 +46,7 @@ fn main() {
     let mut space = Space::new();
     let base = if word(&elf, 16, 2) == 3 { 0x5555_5555_4000 } else { 0 };
     let (phoff, phnum) = (word(&elf, 32, 8) as usize, word(&elf, 56, 2) as usize);
-    let mut brk = 0;
+    let (mut brk, mut phdr) = (0, 0);
     for p in 0..phnum {
         let h = phoff + 56 * p;
         if word(&elf, h, 4) != 1 {
@@ -54,6 +54,9 @@ fn main() {
         }
         let (off, va) = (word(&elf, h + 8, 8), base + word(&elf, h + 16, 8));
         let (filesz, memsz) = (word(&elf, h + 32, 8), word(&elf, h + 40, 8));
+        if off == 0 {
+            phdr = va + phoff as u64;
+        }
         zero(&mut space, va, va + memsz, rw);
         let bytes = elf.get(off as usize..(off + filesz) as usize).unwrap_or(&[]);
         space.write(va, bytes).expect("just mapped");
@@ -76,7 +79,6 @@ fn main() {
     }
     ptrs.push(0);
     ptrs.push(0);
-    let phdr = base + phoff as u64;
     for (k, v) in [(3, phdr), (4, 56), (5, phnum as u64), (6, PAGE), (9, cpu.rip), (11, 0), (23, 0), (25, top - 16), (0, 0)] {
         ptrs.extend([k, v]);
     }
