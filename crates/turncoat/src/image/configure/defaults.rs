@@ -91,6 +91,8 @@ const DIRECTORIES: &[(&str, u16)] = &[
     ("/usr/local/src", 0o755),
     ("/usr/local/etc", 0o755),
     ("/var/lib/systemd", 0o755),
+    ("/var/log", 0o755),
+    ("/root", 0o700),
     ("/var/cache/apt/archives", 0o755),
     ("/var/cache/apt/archives/partial", 0o700),
     ("/var/lib/apt/lists/partial", 0o700),
@@ -220,7 +222,10 @@ pub(super) fn apply(draft: &mut Draft, packages: &[Package]) -> Result<(), Build
     diversions(draft, packages);
     shells(draft)?;
     ucf(draft)?;
-    sources_list(draft)
+    if let Some(text) = super::super::neutral::default_sources(draft)? {
+        draft.file("/etc/apt/sources.list", 0o644, text)?;
+    }
+    Ok(())
 }
 
 fn parent(draft: &mut Draft, path: &str) -> Result<(), BuildError> {
@@ -483,45 +488,5 @@ fn ucf(draft: &mut Draft) -> Result<(), BuildError> {
     )?;
     draft.file("/var/lib/ucf/registry.0", 0o644, "")?;
     draft.file("/var/lib/ucf/cache/:etc:ssh:sshd_config", 0o644, config)?;
-    Ok(())
-}
-
-/// `/etc/apt/sources.list` as an installation writes it: the distribution's own servers as apt's own example names them.
-fn sources_list(draft: &mut Draft) -> Result<(), BuildError> {
-    let Some(example) = draft.text("/usr/share/doc/apt/examples/sources.list")? else {
-        return Ok(());
-    };
-    let release = draft.text("/etc/os-release")?.unwrap_or_default();
-    let codename = release
-        .lines()
-        .find_map(|l| l.strip_prefix("VERSION_CODENAME="))
-        .unwrap_or_default()
-        .to_owned();
-    let mut servers: Vec<(String, String)> = Vec::new();
-    for line in example.lines() {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        if let ["deb", uri, suite, ..] = words.as_slice()
-            && (suite.starts_with(&codename) || codename.is_empty())
-        {
-            servers.push(((*uri).to_owned(), (*suite).to_owned()));
-        }
-    }
-    let Some((main, _)) = servers.first().cloned() else {
-        return Ok(());
-    };
-    let mut text = String::new();
-    let mut put = |uri: &str, suite: &str| {
-        for kind in ["deb", "deb-src"] {
-            text.push_str(&format!("{kind} {uri} {suite} main non-free-firmware\n"));
-        }
-        text.push('\n');
-    };
-    put(&main, &codename);
-    for (uri, suite) in servers.iter().filter(|(_, s)| s.ends_with("-security")) {
-        put(uri, suite);
-    }
-    put(&main, &format!("{codename}-updates"));
-    let text = text.trim_end().to_owned() + "\n";
-    draft.file("/etc/apt/sources.list", 0o644, text)?;
     Ok(())
 }

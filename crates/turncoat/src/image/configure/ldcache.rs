@@ -107,12 +107,8 @@ fn elf_soname(elf: &[u8]) -> Option<Option<String>> {
     let u16_at = |at: usize| Some(u16::from_le_bytes(elf.get(at..at + 2)?.try_into().ok()?));
     let u32_at = |at: usize| Some(u32::from_le_bytes(elf.get(at..at + 4)?.try_into().ok()?));
     let u64_at = |at: usize| {
-        Some(
-            usize::try_from(u64::from_le_bytes(
-                elf.get(at..at.checked_add(8)?)?.try_into().ok()?,
-            ))
-            .ok()?,
-        )
+        let bytes = elf.get(at..at.checked_add(8)?)?.try_into().ok()?;
+        usize::try_from(u64::from_le_bytes(bytes)).ok()
     };
     if elf.get(..6)? != b"\x7fELF\x02\x01" || u16_at(16)? != 3 || u16_at(18)? != 62 {
         return None;
