@@ -1,3 +1,6 @@
 //! The services that intruders meet: listeners, protocols, authentication policy, recording.
 
 pub mod auth;
+pub mod machine;
+pub mod worlds;
+pub use machine::Machine;

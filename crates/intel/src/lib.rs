@@ -10,3 +10,9 @@ pub mod script;
 
 pub use digest::Digest;
 pub use link::{CampaignId, Link, Linker, Outcome, Reason};
+pub mod techniques;
+pub use techniques::{Rules, Sighting, Stage, Techniques};
+pub mod keeper;
+pub mod view;
+pub use keeper::{Change, Keeper};
+pub mod report;

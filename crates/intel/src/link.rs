@@ -322,18 +322,18 @@ impl Linker {
             let mut seen = BTreeSet::new();
             for b in sig.bands() {
                 for other in self.bands.get(&b).into_iter().flatten() {
-                    if seen.insert(*other) {
-                        if let Some(s) = self.scripts.get(other) {
-                            let alike = sig.similarity(s);
-                            if alike >= ALIKE {
-                                meet(
-                                    self,
-                                    *other,
-                                    Reason::Script,
-                                    Reason::Script.weight() * alike,
-                                    &format!("{:.0} % alike", alike * 100.0),
-                                );
-                            }
+                    if seen.insert(*other)
+                        && let Some(s) = self.scripts.get(other)
+                    {
+                        let alike = sig.similarity(s);
+                        if alike >= ALIKE {
+                            meet(
+                                self,
+                                *other,
+                                Reason::Script,
+                                Reason::Script.weight() * alike,
+                                &format!("{:.0} % alike", alike * 100.0),
+                            );
                         }
                     }
                 }
@@ -369,7 +369,7 @@ impl Linker {
             Some(c) => Some(c),
             None => ranked.first().filter(|(_, c)| score(c) >= JOIN).map(|(h, _)| *h),
         };
-        let home = match home {
+        let mut home = match home {
             Some(h) => h,
             None if matters => {
                 self.next += 1;
@@ -378,7 +378,6 @@ impl Linker {
             }
             None => return out,
         };
-        out.campaign = Some(home);
         self.put(d.session, home);
         for (other, c) in &ranked {
             if *other == home {
@@ -389,10 +388,24 @@ impl Linker {
                 && !self.pinned.contains(&d.session)
             {
                 out.links.extend(c.weights.values().cloned());
-                self.join(home, *other);
-                out.merged.push(*other);
+                // The older one stays: people know it by its number.
+                let (stays, goes) = if *other < home {
+                    (*other, home)
+                } else {
+                    (home, *other)
+                };
+                self.join(stays, goes);
+                out.merged.push(goes);
+                home = stays;
             }
         }
+        // A campaign that was opened a moment ago and is part of an older one already never showed.
+        if out.opened {
+            let new = CampaignId(self.next);
+            out.opened = home == new;
+            out.merged.retain(|m| *m != new);
+        }
+        out.campaign = Some(home);
         if let Some(n) = noise.filter(|n| matters && score(n) >= JOIN) {
             for s in n.noise {
                 let strong = n.weights.values().any(|l| l.other == s);
@@ -442,10 +455,10 @@ impl Linker {
             if p.sources.len() < RECENT {
                 p.sources.insert(source);
             }
-            if let Some(h) = home {
-                if p.campaigns.len() < 64 {
-                    p.campaigns.insert(h);
-                }
+            if let Some(h) = home
+                && p.campaigns.len() < 64
+            {
+                p.campaigns.insert(h);
             }
             // A credential links to where it was accepted, not to everybody who tried it.
             if !known.contains(slot) {

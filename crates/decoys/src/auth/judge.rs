@@ -16,7 +16,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { sources: 65_536, pairs: 8 }
+        Limits {
+            sources: 65_536,
+            pairs: 8,
+        }
     }
 }
 
@@ -54,7 +57,15 @@ pub struct Judge {
 impl Judge {
     /// A judge for `policy`; `key` is a secret of the install from which each source's number of tries follows.
     pub fn new(policy: Policy, key: [u8; 32], limits: Limits) -> Judge {
-        Judge { policy, limits, key, planted: Vec::new(), sources: BTreeMap::new(), order: BTreeMap::new(), clock: 0 }
+        Judge {
+            policy,
+            limits,
+            key,
+            planted: Vec::new(),
+            sources: BTreeMap::new(),
+            order: BTreeMap::new(),
+            clock: 0,
+        }
     }
 
     /// The policy in force.
@@ -121,9 +132,21 @@ impl Judge {
     pub fn judge(&mut self, a: &Attempt<'_>) -> Verdict {
         let source = source_key(a.source);
         let pair = self.pair(a.user, a.secret);
-        let token = self.planted.iter().find(|p| p.user == a.user && p.secret == a.secret).map(|p| p.id.clone());
-        let no = |reason| Verdict { accepted: false, reason, token: token.clone() };
-        let yes = |reason| Verdict { accepted: true, reason, token: token.clone() };
+        let token = self
+            .planted
+            .iter()
+            .find(|p| p.user == a.user && p.secret == a.secret)
+            .map(|p| p.id.clone());
+        let no = |reason| Verdict {
+            accepted: false,
+            reason,
+            token: token.clone(),
+        };
+        let yes = |reason| Verdict {
+            accepted: true,
+            reason,
+            token: token.clone(),
+        };
         if matches!(self.policy, Policy::Never) {
             return no("never");
         }
@@ -131,7 +154,11 @@ impl Judge {
             return yes("token");
         }
         if self.touch(source).accepted.contains(&pair) {
-            return if a.permitted { yes("remembered") } else { no("not-permitted") };
+            return if a.permitted {
+                yes("remembered")
+            } else {
+                no("not-permitted")
+            };
         }
         let verdict = match &self.policy {
             Policy::Never => no("never"),
@@ -174,27 +201,50 @@ mod tests {
     use super::*;
 
     fn attempt<'a>(source: &str, user: &'a str, secret: &'a str) -> Attempt<'a> {
-        Attempt { source: source.parse().unwrap(), user: user.as_bytes(), secret: secret.as_bytes(), exists: user != "ghost", permitted: true }
+        Attempt {
+            source: source.parse().unwrap(),
+            user: user.as_bytes(),
+            secret: secret.as_bytes(),
+            exists: user != "ghost",
+            permitted: true,
+        }
     }
 
     #[test]
     fn after_some_tries_an_existing_user_is_in_and_the_pair_stays() {
         for key in 0..20u8 {
-            let mut j = Judge::new(Policy::AfterTries { min: 2, max: 5 }, [key; 32], Limits::default());
+            let mut j = Judge::new(
+                Policy::AfterTries { min: 2, max: 5 },
+                [key; 32],
+                Limits::default(),
+            );
             for i in 0..10 {
                 assert!(!j.judge(&attempt("192.0.2.1", "ghost", &format!("{i}"))).accepted);
             }
-            let n = (1..).find(|i| j.judge(&attempt("192.0.2.1", "root", &format!("p{i}"))).accepted).unwrap();
+            let n = (1..)
+                .find(|i| j.judge(&attempt("192.0.2.1", "root", &format!("p{i}"))).accepted)
+                .unwrap();
             assert!((2..=5).contains(&n), "{n}");
-            assert_eq!(j.judge(&attempt("192.0.2.1", "root", &format!("p{n}"))).reason, "remembered");
+            assert_eq!(
+                j.judge(&attempt("192.0.2.1", "root", &format!("p{n}"))).reason,
+                "remembered"
+            );
             assert!(!j.judge(&attempt("192.0.2.2", "root", &format!("p{n}"))).accepted);
         }
     }
 
     #[test]
     fn tokens_work_whatever_the_list_says_but_not_under_never() {
-        let planted = vec![Planted { id: "t1".into(), user: b"svc".to_vec(), secret: b"s3".to_vec() }];
-        let mut j = Judge::new(Policy::List(UserDb::parse(b"root:x:*").unwrap()), [0; 32], Limits::default());
+        let planted = vec![Planted {
+            id: "t1".into(),
+            user: b"svc".to_vec(),
+            secret: b"s3".to_vec(),
+        }];
+        let mut j = Judge::new(
+            Policy::List(UserDb::parse(b"root:x:*").unwrap()),
+            [0; 32],
+            Limits::default(),
+        );
         j.set_planted(planted.clone());
         let v = j.judge(&attempt("192.0.2.1", "svc", "s3"));
         assert!(v.accepted && v.token.as_deref() == Some("t1"));
@@ -208,7 +258,14 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let mut j = Judge::new(Policy::AfterTries { min: 1, max: 1 }, [0; 32], Limits { sources: 10, pairs: 2 });
+        let mut j = Judge::new(
+            Policy::AfterTries { min: 1, max: 1 },
+            [0; 32],
+            Limits {
+                sources: 10,
+                pairs: 2,
+            },
+        );
         for i in 0..100 {
             for p in 0..5 {
                 j.judge(&attempt(&format!("192.0.2.{i}"), "root", &format!("{p}")));

@@ -4,9 +4,11 @@
 //! from the attempt alone and what it was told; it does no I/O and takes the time as an argument. What it holds is bounded.
 
 mod judge;
+mod shadow;
 mod userdb;
 
 pub use judge::{Judge, Limits, Planted};
+pub use shadow::shadow_hash;
 pub use userdb::{BadUserDb, UserDb};
 
 use std::net::IpAddr;

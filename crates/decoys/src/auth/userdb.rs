@@ -32,7 +32,12 @@ impl Pattern {
             .size_limit(1 << 20)
             .build()
             .map(Pattern::Regex)
-            .map_err(|e| format!("bad regular expression /{text}/: {}", e.to_string().lines().last().unwrap_or("").trim()))
+            .map_err(|e| {
+                format!(
+                    "bad regular expression /{text}/: {}",
+                    e.to_string().lines().last().unwrap_or("").trim()
+                )
+            })
     }
 
     fn matches(&self, value: &[u8]) -> bool {
@@ -68,7 +73,11 @@ pub struct BadUserDb {
 
 impl std::fmt::Display for BadUserDb {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "line {}: {}; a line is user:x:password", self.line, self.problem)
+        write!(
+            f,
+            "line {}: {}; a line is user:x:password",
+            self.line, self.problem
+        )
     }
 }
 
@@ -86,7 +95,10 @@ impl UserDb {
         let mut lines = Vec::new();
         for (i, raw) in text.split(|b| *b == b'\n').enumerate() {
             let line = raw.strip_suffix(b"\r").unwrap_or(raw);
-            let bad = |problem: &str| BadUserDb { line: i + 1, problem: problem.to_string() };
+            let bad = |problem: &str| BadUserDb {
+                line: i + 1,
+                problem: problem.to_string(),
+            };
             if line.trim_ascii().is_empty() || line.starts_with(b"#") {
                 continue;
             }
@@ -115,7 +127,10 @@ impl UserDb {
 
     /// What the first matching line says; None if no line matches.
     pub fn check(&self, user: &[u8], password: &[u8]) -> Option<bool> {
-        self.lines.iter().find(|l| l.user.matches(user) && l.password.matches(password)).map(|l| l.allow)
+        self.lines
+            .iter()
+            .find(|l| l.user.matches(user) && l.password.matches(password))
+            .map(|l| l.allow)
     }
 
     /// User names that stand in the list as plain text.
@@ -152,7 +167,12 @@ mod tests {
     #[test]
     fn a_bad_line_is_named() {
         assert_eq!(UserDb::parse(b"a:x:b\nnope\n").unwrap_err().line, 2);
-        assert!(UserDb::parse(b"a:x:/(/\n").unwrap_err().problem.contains("regular expression"));
+        assert!(
+            UserDb::parse(b"a:x:/(/\n")
+                .unwrap_err()
+                .problem
+                .contains("regular expression")
+        );
         assert_eq!(UserDb::parse(b"/a:x:b").unwrap().check(b"/a", b"b"), Some(true));
     }
 }

@@ -1,0 +1,36 @@
+//! The SSH decoy: joins the protocol state machine (crate `ssh`) to the policy, the record and the worlds.
+//!
+//! One task serves one connection. Whatever arrives becomes events and recording frames first; what the state machine wants to send
+//! goes into the connection's gate under the mark of the last of them (or of the world output it shows), and leaves when that is committed.
+
+mod channels;
+mod connection;
+mod login;
+
+pub use connection::{End, Peer, serve};
+
+use std::sync::Arc;
+use turncoat_ssh::ServerConfig;
+
+/// One machine's SSH service.
+pub struct Ssh {
+    /// The protocol's configuration, as the cover's `sshd_config` says.
+    pub config: Arc<ServerConfig>,
+    /// The machine.
+    pub machine: Arc<crate::Machine>,
+    /// Bytes sent to one session at the most.
+    pub bytes_out: u64,
+    /// What happens to connections that a client wants made for it.
+    pub forward: Forward,
+}
+
+/// The answer to a request for a connection outward. None is ever made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forward {
+    /// `Connection refused`.
+    Refused,
+    /// `Connection timed out` after a while.
+    Timeout,
+    /// `Network is unreachable`.
+    Unreachable,
+}
