@@ -2,7 +2,6 @@
 
 pub mod cli;
 pub mod config;
-pub mod respond;
 pub mod output;
 pub mod process;
 pub mod show;
@@ -12,3 +11,4 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
 }
 pub mod image;
+pub mod respond;

@@ -59,6 +59,7 @@ struct Supervisor {
     happened: (Sender<Happened>, Receiver<Happened>),
     lives: u64,
     deaths: Vec<(Role, Instant)>,
+    stopping: bool,
 }
 
 /// Runs until told to stop.
@@ -82,6 +83,7 @@ pub fn run(plan: Plan) -> Result<(), String> {
         happened: channel(),
         lives: 0,
         deaths: Vec::new(),
+        stopping: false,
     };
     supervisor.watch_signals()?;
     let result = supervisor.start_all().and_then(|()| {
@@ -354,6 +356,9 @@ impl Supervisor {
                 Ok(Happened::Gone(role, life)) => {
                     if self.processes.get(&role).is_some_and(|p| p.life == life) {
                         self.replace(role)?;
+                        if self.stopping {
+                            return Ok(());
+                        }
                     }
                 }
             }
@@ -362,6 +367,25 @@ impl Supervisor {
 
     fn replace(&mut self, role: Role) -> Result<(), String> {
         let how = self.reap(role);
+        self.note_death(role, &how)?;
+        let mut started = if role == Role::Record {
+            self.start_again()
+        } else {
+            self.start_beside(role)
+        };
+        // Something died while another started: then everything is started anew, as often as is allowed.
+        while let Err(why) = started {
+            if self.stopping {
+                return Ok(());
+            }
+            self.note_death(role, &format!("did not come back: {why}"))?;
+            started = self.start_again();
+        }
+        self.tell_facts();
+        Ok(())
+    }
+
+    fn note_death(&mut self, role: Role, how: &str) -> Result<(), String> {
         self.deaths.push((role, Instant::now()));
         let lately = self
             .deaths
@@ -378,25 +402,29 @@ impl Supervisor {
             "run",
             &format!("the {} process {how}; it is started anew", role.name()),
         );
-        if role == Role::Record {
-            // The others notice by themselves; nothing was answered since.
-            self.reap(Role::Front);
-            self.reap(Role::Out);
-            self.start_all()?;
-        } else {
-            let (record_end, theirs) = stream_pair()?;
-            let order = Order::Link {
-                passed: Passed::Link(role),
-                died: true,
-            };
-            self.order(Role::Record, &order, &[record_end.as_fd()]);
-            match role {
-                Role::Front => self.start_front(&theirs)?,
-                _ => self.start_out(&theirs)?,
-            }
-        }
-        self.tell_facts();
         Ok(())
+    }
+
+    /// Starts everything anew. Whatever is left of the others has noticed, and answered nothing since.
+    fn start_again(&mut self) -> Result<(), String> {
+        for role in [Role::Front, Role::Out, Role::Record] {
+            self.reap(role);
+        }
+        self.start_all()
+    }
+
+    /// Starts `front` or `out` beside a record that goes on.
+    fn start_beside(&mut self, role: Role) -> Result<(), String> {
+        let (record_end, theirs) = stream_pair()?;
+        let order = Order::Link {
+            passed: Passed::Link(role),
+            died: true,
+        };
+        self.order(Role::Record, &order, &[record_end.as_fd()]);
+        match role {
+            Role::Front => self.start_front(&theirs),
+            _ => self.start_out(&theirs),
+        }
     }
 
     /// Makes sure that a process is over, and says how it ended.
