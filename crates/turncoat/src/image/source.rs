@@ -10,7 +10,8 @@ use super::{
 /// Where the files of an image come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The host's own package manager: these packages and all they depend on; the default set if there are none.
+    /// The host's own package manager: these packages and all they depend on. `+NAME`
+    /// adds to the default set, which stands alone if nothing is named.
     Apt(Vec<String>),
     /// Package files in a directory, all of them: for hosts that cannot ask for packages themselves.
     Packages(PathBuf),
@@ -37,11 +38,7 @@ impl FromStr for Source {
 pub(super) fn fill(draft: &mut Draft, options: &Options, report: Report<'_>) -> Result<(), BuildError> {
     match &options.source {
         Source::Apt(packages) => {
-            let packages = if packages.is_empty() {
-                apt::default_packages()
-            } else {
-                packages.clone()
-            };
+            let packages = apt::wanted(packages);
             let files = apt::fetch(&options.cache, &packages, report)?;
             from_packages(draft, &files, report)
         }

@@ -44,13 +44,6 @@ const FILES: &[(&str, &str, u16, &str)] = &[
     ("login", "/var/log/faillog", 0o644, ""),
     ("tzdata", "/etc/timezone", 0o644, "Etc/UTC\n"),
     ("man-db", "/var/lib/man-db/auto-update", 0o644, ""),
-    ("man-db", "/etc/apparmor.d/local/usr.bin.man", 0o644, ""),
-    (
-        "isc-dhcp-client",
-        "/etc/apparmor.d/local/sbin.dhclient",
-        0o644,
-        "",
-    ),
     (
         "python3.11-minimal",
         "/var/lib/python/python3.11_installed",
@@ -125,7 +118,6 @@ const LINKS: &[(&str, &str, &str)] = &[
 
 /// Package, path, owner, group, permissions.
 const OWNERS: &[(&str, &str, &str, &str, u16)] = &[
-    ("sudo", "/etc/sudoers", "root", "root", 0o440),
     ("openssh-client", "/usr/bin/ssh-agent", "root", "_ssh", 0o2755),
     (
         "cron-daemon-common",
@@ -201,6 +193,7 @@ pub(super) fn apply(draft: &mut Draft, packages: &[Package]) -> Result<(), Build
     for (_, path, user, group, perm) in OWNERS.iter().filter(|o| has(o.0)) {
         own(draft, path, user, group, *perm)?;
     }
+    plain_commands(draft, packages)?;
     stat_overrides(draft, packages)?;
     for (_, path, mask) in CAPABILITIES.iter().filter(|c| has(c.0)) {
         if let Ok(id) = draft.tree.find(path.as_bytes(), true) {
@@ -252,6 +245,32 @@ fn own(draft: &mut Draft, path: &str, user: &str, group: &str, perm: u16) -> Res
     if let (Ok(id), Some(uid), Some(gid)) = (draft.tree.find(path.as_bytes(), true), uid, gid) {
         let attr = draft.tree.attr_mut(id);
         (attr.uid, attr.gid, attr.perm) = (uid, gid, perm);
+    }
+    Ok(())
+}
+
+/// Commands whose arguments say everything: `chmod MODE PATH` of what is there, `install --mode MODE /dev/null PATH`.
+fn plain_commands(draft: &mut Draft, packages: &[Package]) -> Result<(), BuildError> {
+    for package in packages {
+        for command in script::commands(&package.script("postinst").unwrap_or_default()) {
+            match command.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+                ["chmod", mode, path, ..] if mode.len() >= 3 && path.starts_with('/') => {
+                    let perm = u16::from_str_radix(mode, 8);
+                    if let (Ok(perm), Ok(id)) = (perm, draft.tree.find(path.as_bytes(), true)) {
+                        draft.tree.attr_mut(id).perm = perm & 0o7777;
+                    }
+                }
+                ["install", "--mode", mode, "/dev/null", path, ..] if path.starts_with('/') => {
+                    if let (Ok(perm), false) =
+                        (u16::from_str_radix(mode, 8), draft.tree.exists(path.as_bytes()))
+                    {
+                        parent(draft, path)?;
+                        draft.file(path, perm & 0o7777, "")?;
+                    }
+                }
+                _ => {}
+            }
+        }
     }
     Ok(())
 }

@@ -38,6 +38,12 @@ pub(super) fn write(draft: &mut Draft, packages: &[Package]) -> Result<(), Build
             };
             let Some(soname) = elf_soname(&head) else { continue };
             let soname = soname.unwrap_or_else(|| name.clone());
+            // A link for the linker, `libx.so`, is listed beside the name that programs ask for.
+            if name.ends_with(".so") && is_link(draft, &format!("{dir}/{name}")) {
+                libraries
+                    .entry(name.clone())
+                    .or_insert_with(|| format!("{dir}/{name}"));
+            }
             if soname == *name || names.contains(&soname) {
                 libraries
                     .entry(soname.clone())
@@ -83,6 +89,13 @@ fn directories(draft: &Draft) -> Result<Vec<String>, BuildError> {
     }
     dirs.extend(["/lib", "/usr/lib", "/lib64", "/usr/lib64"].map(str::to_owned));
     Ok(dirs)
+}
+
+fn is_link(draft: &Draft, path: &str) -> bool {
+    draft
+        .tree
+        .find(path.as_bytes(), false)
+        .is_ok_and(|id| matches!(draft.tree.kind(id), NodeKind::Symlink(_)))
 }
 
 fn head(draft: &Draft, path: &str) -> Result<Option<Vec<u8>>, BuildError> {
