@@ -256,7 +256,8 @@ fn valid_host(n: &str) -> bool {
         })
 }
 
-fn valid_user(n: &str) -> bool {
+/// True for a login name that Debian takes.
+pub fn valid_user(n: &str) -> bool {
     n.len() <= 32
         && n.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && n.bytes()

@@ -18,7 +18,7 @@ pub mod seed;
 pub mod users;
 mod wishes;
 
-pub use cover::{Cover, CoverError, Image};
+pub use cover::{Cover, CoverError, Image, valid_user};
 pub use files::{Content, File, Kind};
 pub use host::Host;
 pub use seed::{Seed, Stream};

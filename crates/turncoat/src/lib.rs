@@ -2,13 +2,14 @@
 
 pub mod cli;
 pub mod config;
+pub mod image;
+pub mod machine;
 pub mod output;
 pub mod process;
+pub mod respond;
 pub mod show;
 
 /// The variables of the environment that are text; others cannot name a key.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
 }
-pub mod image;
-pub mod respond;

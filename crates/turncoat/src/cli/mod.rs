@@ -2,9 +2,11 @@
 //!
 //! To add a subcommand: a module with its arguments (`#[derive(Args)]`) and a `run`, and a row in [`Command`].
 
+mod campaigns;
 mod documents;
 mod events;
 mod export;
+pub mod image;
 mod init;
 mod keep;
 mod replay;
@@ -64,6 +66,12 @@ enum Command {
     Backup(keep::BackupArgs),
     /// Bring a backup into a data directory that has no record
     Restore(keep::RestoreArgs),
+    /// Build, list, check and remove the images that worlds start from
+    Image(image::Args),
+    /// List campaigns: sessions that one intruder or one tool is behind
+    Campaigns(campaigns::ListArgs),
+    /// Show a campaign, or tell it in plain words
+    Campaign(campaigns::Args),
     /// Print completions for a shell
     Completions(documents::CompletionsArgs),
     /// Print the man page
@@ -144,6 +152,9 @@ pub fn main() -> ExitCode {
         Command::Forget(args) => keep::forget(&context, &args),
         Command::Backup(args) => keep::backup(&context, &args),
         Command::Restore(args) => keep::restore(&context, &args),
+        Command::Image(args) => image::run(&context, &args),
+        Command::Campaigns(args) => campaigns::list(&context, &args),
+        Command::Campaign(args) => campaigns::run(&context, &args),
         Command::Completions(args) => documents::completions(&args),
         Command::Man => documents::man(),
         Command::Process { role } => return run::process(&role),

@@ -149,6 +149,48 @@ choice! {
 }
 
 choice! {
+    /// Which logins are accepted.
+    Policy {
+        /// "never" on an internal network, "after-tries" towards the internet.
+        Auto = "auto",
+        /// An existing user is let in after some tries; the pair is remembered for its source.
+        AfterTries = "after-tries",
+        /// A list in the format of Cowrie's userdb.txt.
+        List = "list",
+        /// Nobody; everything is recorded.
+        Never = "never",
+        /// Only planted credentials.
+        Tokens = "tokens",
+    }
+}
+
+choice! {
+    /// Whose world it is.
+    Scope {
+        /// "machine" on an internal network, "source" towards the internet.
+        Auto = "auto",
+        /// One for each source.
+        Source = "source",
+        /// One for everybody.
+        Machine = "machine",
+    }
+}
+
+choice! {
+    /// What a connection that would leave a world meets. None ever leaves.
+    Outside {
+        /// No route.
+        Unreachable = "unreachable",
+        /// No answer.
+        Timeout = "timeout",
+        /// Refused.
+        Refused = "refused",
+        /// A stand-in accepts, and what is said to it is recorded.
+        Sink = "sink",
+    }
+}
+
+choice! {
     /// Whether secrets that outsiders tried are shown.
     ShowSecrets {
         /// Shown on an internet sensor, masked on an internal one.
@@ -195,6 +237,45 @@ settings! {
     ["ssh"] ssh: Ssh {
         /// Where it listens. An empty list: nowhere.
         listen: Vec<SocketAddr> = "[\"0.0.0.0:2222\", \"[::]:2222\"]", restart;
+    }
+    /// Who may log in by SSH.
+    ["ssh.auth"] ssh_auth: SshAuth {
+        /// Which logins are accepted: "auto", "after-tries", "list", "never" or "tokens".
+        policy: Policy = "\"auto\"", restart;
+        /// "after-tries": least number of tries.
+        min_tries: u64 = "2", restart;
+        /// "after-tries": greatest number of tries; each source has a number of its own between the two.
+        max_tries: u64 = "5", restart;
+        /// "list": a file in the format of Cowrie's userdb.txt (user:x:password a line, first match wins, * any, ! deny, /regex/i).
+        file: String = "\"\"", restart;
+        /// A refused password takes as long as with the real login (about two seconds). Shorter is faster for tests and easier to recognise.
+        fail_delay: bool = "true", restart;
+    }
+    /// The identity that every decoy shows. What is empty is drawn from the install's secret.
+    ["cover"] cover: Cover {
+        /// "bastion", "backup" or "build".
+        role: String = "\"\"", restart;
+        /// Host name without domain.
+        hostname: String = "\"\"", restart;
+        /// Domain.
+        domain: String = "\"\"", restart;
+        /// Time zone, such as "Europe/Berlin".
+        timezone: String = "\"\"", restart;
+        /// Accounts that must exist.
+        users: Vec<String> = "[]", restart;
+    }
+    /// What lies behind a login.
+    ["world"] world: World {
+        /// Whose world it is: "auto", "source" or "machine".
+        scope: Scope = "\"auto\"", restart;
+        /// What a connection that would leave meets: "unreachable", "timeout", "refused" or "sink".
+        outside: Outside = "\"timeout\"", restart;
+        /// Worlds at once; beyond it the one unused for longest goes.
+        most: u64 = "2048", restart;
+        /// Threads that run worlds. 0: one for each processor.
+        threads: u64 = "0", restart;
+        /// Image that worlds start from, by the beginning of its identity. Empty: the default one.
+        image: String = "\"\"", restart;
     }
     /// The Telnet decoy.
     ["telnet"] telnet: Telnet {

@@ -210,6 +210,10 @@ pub struct FrontIo {
     pub recorder: Arc<LinkRecorder>,
     /// The image that worlds start from.
     pub image: Option<File>,
+    /// The machine that decoys show.
+    pub machine: Option<Box<crate::machine::Machine>>,
+    /// The list of logins.
+    pub userdb: Vec<u8>,
     /// The install's secret.
     pub seed: [u8; 32],
     /// The settings; they change when the operator has them read again.
@@ -223,24 +227,19 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
     use std::os::fd::AsFd;
     let tell = |e: std::io::Error| e.to_string();
     let Some((
-        Order::Setup {
-            data,
-            settings,
-            seed,
-            passed,
-            ..
-        },
+        Order::Setup { data, settings, seed, passed, machine, .. },
         fds,
     )) = control::receive(socket.as_fd()).map_err(tell)?
     else {
         return Err("started without a supervisor".into());
     };
-    let (mut link, mut listeners, mut image) = (None, Vec::new(), None);
+    let (mut link, mut listeners, mut image, mut userdb) = (None, Vec::new(), None, Vec::new());
     for (what, fd) in passed.into_iter().zip(fds) {
         match what {
             Passed::Link(Role::Record) => link = Some(UnixStream::from(fd)),
             Passed::Listener(decoy) => listeners.push((decoy, TcpListener::from(fd))),
             Passed::Image => image = Some(File::from(fd)),
+            Passed::UserDb => userdb = super::decoys::read_passed(File::from(fd)),
             Passed::Link(_) | Passed::Requests => {}
         }
     }
@@ -256,11 +255,12 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
     let (stopper, stop) = Committer::new();
     let ending = Ending(stop);
     let settings = Arc::new(RwLock::new(Arc::new(*settings)));
-    control::send(socket.as_fd(), &Report::Ready { missing }, &[]).map_err(tell)?;
     let live = settings.clone();
+    let socket = Arc::new(socket);
+    let orders = socket.clone();
     thread("control", move || {
         loop {
-            match control::receive(socket.as_fd()) {
+            match control::receive(orders.as_fd()) {
                 Ok(Some((Order::Stop, _))) => stopper.committed(Mark(1)),
                 Ok(Some((Order::Settings(new), _))) => {
                     *live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(*new);
@@ -271,18 +271,20 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
             }
         }
     });
-    serve(FrontIo {
+    let io = FrontIo {
         listeners,
         recorder,
         image,
+        machine,
+        userdb,
         seed,
         settings,
         ending,
-    });
-    Ok(())
-}
-
-/// Runs the decoys until the program ends.
-fn serve(io: FrontIo) {
-    super::echo::serve(io);
+    };
+    let tell_ready = || {
+        let _ = control::send(socket.as_fd(), &Report::Ready { missing }, &[]);
+    };
+    super::decoys::serve(io, tell_ready).inspect_err(|why| {
+        let _ = control::send(socket.as_fd(), &Report::Fatal(why.clone()), &[]);
+    })
 }

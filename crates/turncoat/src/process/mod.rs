@@ -8,6 +8,7 @@
 
 pub mod confine;
 pub mod control;
+pub mod decoys;
 pub mod echo;
 pub mod front;
 pub mod install;
@@ -17,6 +18,7 @@ pub mod out;
 pub mod record;
 pub mod requests;
 pub mod supervise;
+pub mod think;
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -66,6 +68,8 @@ pub enum Passed {
     Requests,
     /// The image that worlds start from.
     Image,
+    /// The list of logins (`ssh.auth.file`).
+    UserDb,
 }
 
 /// From the supervisor to a process.
@@ -83,6 +87,8 @@ pub enum Order {
         passed: Vec<Passed>,
         /// Where decoys listen, for `status`.
         listening: Vec<String>,
+        /// The machine that decoys show.
+        machine: Option<Box<crate::machine::Machine>>,
     },
     /// The process at the other end of a link was started anew.
     Link {

@@ -170,6 +170,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
             seed,
             passed,
             listening,
+            ..
         },
         fds,
     )) = control::receive(socket.as_fd()).map_err(tell)?
@@ -269,6 +270,10 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
     {
         let (shared, pen) = (shared.clone(), pen.clone());
         thread("keep", move || keep(&shared, &pen));
+    }
+    {
+        let (shared, pen) = (shared.clone(), pen.clone());
+        thread("think", move || super::think::run(&shared, &pen));
     }
     control::send(socket.as_fd(), &Report::Ready { missing }, &[]).map_err(tell)?;
 

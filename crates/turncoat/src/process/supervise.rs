@@ -55,6 +55,9 @@ struct Supervisor {
     seed: [u8; 32],
     listeners: Vec<Listening>,
     requests: OwnedFd,
+    machine: Option<crate::machine::Machine>,
+    image: Option<std::fs::File>,
+    userdb: Option<std::fs::File>,
     processes: HashMap<Role, Process>,
     happened: (Sender<Happened>, Receiver<Happened>),
     lives: u64,
@@ -74,11 +77,16 @@ pub fn run(plan: Plan) -> Result<(), String> {
     let seed = seed(&plan.layout)?;
     let path = plan.layout.control();
     let requests = listen::requests(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let behind = behind_decoys(&plan, &seed)?;
+    let (machine, image, userdb) = behind.map_or((None, None, None), |b| (Some(b.0), Some(b.1), b.2));
     let mut supervisor = Supervisor {
         plan,
         seed,
         listeners,
         requests: requests.into(),
+        machine,
+        image,
+        userdb,
         processes: HashMap::new(),
         happened: channel(),
         lives: 0,
@@ -93,6 +101,36 @@ pub fn run(plan: Plan) -> Result<(), String> {
     supervisor.stop_all();
     let _ = std::fs::remove_file(path);
     result
+}
+
+type Behind = (crate::machine::Machine, std::fs::File, Option<std::fs::File>);
+
+/// What lies behind the decoys: the machine they show, the image (built if there is none), the list of logins. Nothing where no decoy
+/// with a world listens.
+fn behind_decoys(plan: &Plan, seed: &[u8; 32]) -> Result<Option<Behind>, String> {
+    use crate::config::table::Policy;
+    let settings = &plan.settings;
+    if settings.ssh.listen.is_empty() && settings.telnet.listen.is_empty() {
+        return Ok(None);
+    }
+    let mut listed = Vec::new();
+    let mut userdb = None;
+    if super::decoys::policy_of(settings) == Policy::List {
+        let path = &settings.ssh_auth.file;
+        let text = std::fs::read(path).map_err(|e| format!("ssh.auth.file: {path}: {e}"))?;
+        let db = turncoat_decoys::auth::UserDb::parse(&text).map_err(|e| format!("ssh.auth.file: {path}: {e}"))?;
+        let name = |u: &[u8]| std::str::from_utf8(u).ok().filter(|u| turncoat_cover::valid_user(u)).map(str::to_owned);
+        listed = db.users().filter_map(name).filter(|u| u != "root").collect();
+        listed.sort();
+        listed.dedup();
+        userdb = Some(std::fs::File::open(path).map_err(|e| format!("ssh.auth.file: {path}: {e}"))?);
+    }
+    let now = super::now().seconds();
+    let machine = crate::machine::load_or_make(&plan.layout, seed, settings, &listed, now)?;
+    machine.cover(seed)?;
+    let shelved = crate::cli::image::find_or_build(&plan.layout, &settings.world.image)?;
+    let image = std::fs::File::open(&shelved.path).map_err(|e| format!("{}: {e}", shelved.path.display()))?;
+    Ok(Some((machine, image, userdb)))
 }
 
 /// Binds every decoy's addresses.
@@ -217,6 +255,17 @@ impl Supervisor {
         }
         let mut with: Vec<(Passed, BorrowedFd<'_>)> = vec![(Passed::Link(Role::Record), link.as_fd())];
         with.extend(fds.iter().map(|(p, fd)| (p.clone(), fd.as_fd())));
+        let files = [(Passed::Image, &self.image), (Passed::UserDb, &self.userdb)];
+        let mut opened = Vec::new();
+        for (what, file) in files {
+            if let Some(file) = file {
+                // The offset is shared with the one before: the list is read from its beginning, the image by position.
+                let mut file = file.try_clone().map_err(|e| e.to_string())?;
+                std::io::Seek::rewind(&mut file).map_err(|e| e.to_string())?;
+                opened.push((what, file));
+            }
+        }
+        with.extend(opened.iter().map(|(p, fd)| (p.clone(), fd.as_fd())));
         self.start(Role::Front, &with)
     }
 
@@ -247,6 +296,7 @@ impl Supervisor {
             seed: self.seed,
             passed,
             listening: self.listening(),
+            machine: if role == Role::Front { self.machine.clone().map(Box::new) } else { None },
         };
         self.processes.insert(
             role,
