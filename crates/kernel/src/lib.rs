@@ -2,6 +2,7 @@
 
 pub mod abi;
 pub mod errno;
+pub mod net;
 pub mod slab;
 pub mod tty;
 pub mod wait;
