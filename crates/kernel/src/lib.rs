@@ -26,6 +26,9 @@ pub mod tty;
 mod vdso;
 pub mod vfs;
 mod view;
+pub mod net;
+pub mod slab;
+pub mod tty;
 pub mod wait;
 mod world;
 
