@@ -17,6 +17,7 @@ pub mod object;
 pub mod proc;
 mod rng;
 mod signal;
+pub mod image;
 pub mod slab;
 mod sys;
 pub mod sysfs;

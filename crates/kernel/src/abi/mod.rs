@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 pub mod sig;
+pub mod tty;
 
 /// Writes little-endian structures into a byte vector.
 #[derive(Default, Clone)]
