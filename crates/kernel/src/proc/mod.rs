@@ -1,0 +1,3 @@
+//! procfs: what Linux shows of processes and of itself as files. Content comes from a `view::KernelView`.
+
+pub mod view;
