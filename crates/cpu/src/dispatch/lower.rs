@@ -637,7 +637,7 @@ impl Lower<'_> {
             M::Nop | M::Endbr64 | M::Endbr32 | M::Pause | M::Lfence | M::Mfence | M::Sfence | M::Prefetchnta
             | M::Prefetcht0 | M::Prefetcht1 | M::Prefetcht2 | M::Prefetchw | M::Prefetch | M::Prefetchwt1
             | M::Clflush | M::Clflushopt | M::Clwb | M::Reservednop | M::Rdsspd | M::Rdsspq | M::Cldemote
-            | M::Fnop | M::Wait => {
+ => {
                 self.push(step::<F, Nop>);
                 Flow::Next
             }

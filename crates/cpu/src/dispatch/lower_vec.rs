@@ -174,7 +174,7 @@ impl Lower<'_> {
         use Mnemonic as M;
         let m = i.mnemonic();
         if (0..i.op_count()).any(|n| i.op_register(n).is_mm() || i.op_register(n).is_st()) {
-            return self.fpu::<F>(i);
+            return self.fpu(i);
         }
         match m {
             M::Movaps | M::Movapd | M::Movdqa | M::Movups | M::Movupd | M::Movdqu | M::Lddqu | M::Movntdqa => {
@@ -391,13 +391,8 @@ impl Lower<'_> {
                     return self.gap(i);
                 }
             }
-            _ => return self.fpu::<F>(i),
+            _ => return self.fpu(i),
         }
         Flow::Next
-    }
-
-    /// x87 and MMX.
-    fn fpu<const F: bool>(&mut self, i: &Instruction) -> Flow {
-        self.gap(i)
     }
 }

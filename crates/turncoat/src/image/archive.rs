@@ -7,6 +7,9 @@ use std::io::{self, BufReader, Read};
 /// The largest metadata record (a long name, a pax header) that is read, in bytes.
 const RECORD_LIMIT: u64 = 1 << 20;
 
+/// The largest member that is taken, in bytes.
+const MEMBER_LIMIT: u64 = 1 << 40;
+
 fn bad(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
@@ -193,6 +196,9 @@ impl<R: Read> Tar<R> {
             other => return Err(bad(&format!("tar member of kind {:?}", char::from(other)))),
         };
         let size = ext.size.unwrap_or(size);
+        if size > MEMBER_LIMIT {
+            return Err(bad("size of a tar member"));
+        }
         self.left = if matches!(member, Member::File) { size } else { 0 };
         self.padding = self.left.next_multiple_of(512) - self.left;
         Ok(Entry {
@@ -334,5 +340,95 @@ impl<'a> Fields<'a> {
             .enumerate()
             .map(|(i, &b)| u64::from(if (148..156).contains(&i) { b' ' } else { b }))
             .sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(name: &str, kind: u8, size: usize) -> Vec<u8> {
+        let mut h = vec![0u8; 512];
+        h[..name.len()].copy_from_slice(name.as_bytes());
+        h[100..107].copy_from_slice(b"0000644");
+        h[108..115].copy_from_slice(b"0000001");
+        h[116..123].copy_from_slice(b"0000002");
+        h[124..135].copy_from_slice(format!("{size:011o}").as_bytes());
+        h[136..147].copy_from_slice(b"00000000144");
+        h[156] = kind;
+        h[257..263].copy_from_slice(b"ustar\0");
+        seal(&mut h);
+        h
+    }
+
+    fn seal(h: &mut [u8]) {
+        h[148..156].fill(b' ');
+        let sum: u32 = h[..512].iter().map(|&b| u32::from(b)).sum();
+        h[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    }
+
+    fn member(name: &str, kind: u8, data: &[u8]) -> Vec<u8> {
+        let mut out = header(name, kind, data.len());
+        out.extend(data);
+        out.resize(out.len().next_multiple_of(512), 0);
+        out
+    }
+
+    fn sample() -> Vec<u8> {
+        let mut tar = member("./", b'5', b"");
+        tar.extend(member("././@LongLink", b'L', b"./a/very/long/name\0"));
+        tar.extend(member("./a/very", b'0', b"hello"));
+        tar.extend(member(
+            "pax",
+            b'x',
+            b"18 path=./pax/name\n30 SCHILY.xattr.user.a=\x01=\n12345\n16 uid=4000000\n",
+        ));
+        tar.extend(member("short", b'0', &[7; 700]));
+        tar.extend(member("link", b'2', b""));
+        tar.extend([0; 1024]);
+        tar
+    }
+
+    #[test]
+    fn long_names_and_pax_records() {
+        let tar = sample();
+        let mut t = Tar::new(tar.as_slice());
+        assert_eq!(t.next().expect("tar").expect("root").path(), b"/");
+        let e = t.next().expect("tar").expect("file");
+        assert_eq!(
+            (e.path(), e.size, e.uid, e.gid, e.mtime, e.perm),
+            (b"/a/very/long/name".to_vec(), 5, 1, 2, 100, 0o644)
+        );
+        let mut data = String::new();
+        t.read_to_string(&mut data).expect("data");
+        assert_eq!(data, "hello");
+    }
+
+    #[test]
+    fn hostile_archives_never_panic() {
+        let good = sample();
+        let mut seed = 7u64;
+        let mut next = || {
+            seed = seed
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            (seed >> 33) as usize
+        };
+        let mut entries = 0;
+        for _ in 0..20_000 {
+            let mut tar = good.clone();
+            for _ in 0..1 + next() % 3 {
+                let block = next() % (tar.len() / 512) * 512;
+                tar[block + next() % 512] = next() as u8;
+                seal(&mut tar[block..block + 512]);
+            }
+            let mut t = Tar::new(tar.as_slice());
+            while let Ok(Some(e)) = t.next() {
+                entries += 1;
+                let _ = (e.path(), io::copy(&mut t, &mut io::sink()));
+            }
+            let _ = ar_members(&tar);
+        }
+        assert!(entries > 20_000, "{entries}");
     }
 }

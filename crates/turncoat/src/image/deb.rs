@@ -232,7 +232,7 @@ fn install(draft: &mut Draft, opened: Opened) -> Result<Package, BuildError> {
         }
         let to = draft.diverted(&name, &path);
         let content = if entry.member == Member::File {
-            let mut bytes = Vec::with_capacity(entry.size as usize);
+            let mut bytes = Vec::new();
             tar.read_to_end(&mut bytes)
                 .map_err(BuildError::io(name.clone()))?;
             let text = String::from_utf8_lossy(&path).into_owned();

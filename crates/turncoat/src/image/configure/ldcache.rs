@@ -117,8 +117,16 @@ fn head(draft: &Draft, path: &str) -> Result<Option<Vec<u8>>, BuildError> {
 
 /// The `DT_SONAME` of a 64-bit shared object: `None` if it is not one (or not readable), `Some(None)` if it has no name. elf(5).
 fn elf_soname(elf: &[u8]) -> Option<Option<String>> {
-    let u16_at = |at: usize| Some(u16::from_le_bytes(elf.get(at..at + 2)?.try_into().ok()?));
-    let u32_at = |at: usize| Some(u32::from_le_bytes(elf.get(at..at + 4)?.try_into().ok()?));
+    let u16_at = |at: usize| {
+        Some(u16::from_le_bytes(
+            elf.get(at..at.checked_add(2)?)?.try_into().ok()?,
+        ))
+    };
+    let u32_at = |at: usize| {
+        Some(u32::from_le_bytes(
+            elf.get(at..at.checked_add(4)?)?.try_into().ok()?,
+        ))
+    };
     let u64_at = |at: usize| {
         let bytes = elf.get(at..at.checked_add(8)?)?.try_into().ok()?;
         usize::try_from(u64::from_le_bytes(bytes)).ok()
