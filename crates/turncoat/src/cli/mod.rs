@@ -13,6 +13,7 @@ mod replay;
 mod run;
 mod sessions;
 mod status;
+mod world;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -68,6 +69,8 @@ enum Command {
     Restore(keep::RestoreArgs),
     /// Build, list, check and remove the images that worlds start from
     Image(image::Args),
+    /// Try the machine behind the decoys on this terminal
+    World(world::Args),
     /// List campaigns: sessions that one intruder or one tool is behind
     Campaigns(campaigns::ListArgs),
     /// Show a campaign, or tell it in plain words
@@ -152,6 +155,10 @@ pub fn main() -> ExitCode {
         Command::Forget(args) => keep::forget(&context, &args),
         Command::Backup(args) => keep::backup(&context, &args),
         Command::Restore(args) => keep::restore(&context, &args),
+        Command::World(args) => match world::run(&context, &args) {
+            Ok(code) => return code,
+            Err(why) => Err(why),
+        },
         Command::Image(args) => image::run(&context, &args),
         Command::Campaigns(args) => campaigns::list(&context, &args),
         Command::Campaign(args) => campaigns::run(&context, &args),

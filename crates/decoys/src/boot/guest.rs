@@ -1,0 +1,138 @@
+//! The kernel's world as a guest: calls and answers translated, nothing kept beside it.
+
+use super::events;
+use crate::worlds::{Conn, Guest, Input, Open, Produced, Program, Wants};
+use turncoat_event::Time;
+use turncoat_kernel::{Input as KernelInput, Open as KernelOpen, Out, Slice, Term, World};
+
+/// Where sshd's subsystem sftp is on Debian 12 (`Subsystem` in sshd_config).
+const SFTP: &[u8] = b"/usr/lib/openssh/sftp-server";
+
+/// A world behind a decoy.
+pub struct KernelGuest {
+    world: World,
+}
+
+impl KernelGuest {
+    /// Takes a world.
+    pub fn new(world: World) -> KernelGuest {
+        KernelGuest { world }
+    }
+}
+
+/// Terminal modes as sent (RFC 4254 section 8): opcodes 1 to 159 with a 32-bit argument, ended by 0.
+fn modes(encoded: &[u8]) -> Vec<(u8, u32)> {
+    let mut out = Vec::new();
+    let mut rest = encoded;
+    while let [op @ 1..=159, a, b, c, d, more @ ..] = rest {
+        if out.len() >= 256 {
+            break;
+        }
+        out.push((*op, u32::from_be_bytes([*a, *b, *c, *d])));
+        rest = more;
+    }
+    out
+}
+
+fn short(n: u32) -> u16 {
+    u16::try_from(n).unwrap_or(u16::MAX)
+}
+
+/// Signal name without SIG (signal(7), x86-64).
+fn signal_name(sig: u8) -> String {
+    const NAMES: [&str; 31] = [
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM", "STKFLT",
+        "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+    ];
+    // sshd names only the signals of RFC 4254 section 6.10; others go as SIG@openssh.com.
+    usize::from(sig).checked_sub(1).and_then(|i| NAMES.get(i)).map_or_else(|| "SIG@openssh.com".into(), |n| (*n).to_string())
+}
+
+impl Guest for KernelGuest {
+    fn open(&mut self, o: &Open) -> Result<Conn, String> {
+        let command = match &o.program {
+            Program::Shell => None,
+            Program::Command(c) => Some(c.clone()),
+            Program::Subsystem(name) if name == b"sftp" => Some(SFTP.to_vec()),
+            Program::Subsystem(_) => return Err("no such subsystem".into()),
+        };
+        let greet = command.is_none();
+        let open = KernelOpen {
+            user: o.user.clone(),
+            account: None,
+            env: o.env.clone(),
+            term: o.terminal.as_ref().map(|t| Term {
+                name: t.term.clone(),
+                rows: short(t.rows),
+                cols: short(t.columns),
+                xpixel: short(t.pixels.0),
+                ypixel: short(t.pixels.1),
+                modes: modes(&t.modes),
+            }),
+            command,
+            peer: o.peer,
+            local: o.local,
+            greet,
+        };
+        self.world.open(open).map(|c| Conn(c.0)).map_err(|e| e.name().to_string())
+    }
+
+    fn input(&mut self, conn: Conn, input: Input) {
+        let input = match input {
+            Input::Data(b) => KernelInput::Data(b),
+            Input::Eof => KernelInput::Eof,
+            Input::Resize(cols, rows, (x, y)) => {
+                KernelInput::Resize { rows: short(rows), cols: short(cols), xpixel: short(x), ypixel: short(y) }
+            }
+            Input::Signal(name) => KernelInput::Signal(name.into_bytes()),
+            Input::Close => KernelInput::Close,
+        };
+        self.world.input(turncoat_kernel::Conn(conn.0), input);
+    }
+
+    fn room(&self, conn: Conn) -> usize {
+        self.world.room(turncoat_kernel::Conn(conn.0))
+    }
+
+    fn set_password(&mut self, user: &[u8], hash: &str) {
+        self.world.set_password(user, hash.as_bytes());
+    }
+
+    fn run(&mut self, budget: u64, now: Time) -> Wants {
+        match self.world.run(budget, now.0.max(0) as u64) {
+            Slice::Busy => Wants::Run,
+            Slice::Idle { wake_at } => Wants::Sleep(wake_at.map(|t| Time(i64::try_from(t).unwrap_or(i64::MAX)))),
+            Slice::Dead => Wants::Dead,
+        }
+    }
+
+    fn drain(&mut self, out: &mut Vec<Produced>) {
+        let (outputs, facts) = self.world.drain();
+        for f in facts {
+            let conn = f.conn.map(|c| Conn(c.0));
+            for kind in events::kinds(f) {
+                out.push(Produced::Event { conn, kind: Box::new(kind) });
+            }
+        }
+        for o in outputs {
+            let conn = Conn(o.conn.0);
+            out.push(match o.out {
+                Out::Data { stderr, bytes } => Produced::Data { conn, stderr, bytes },
+                Out::Eof => Produced::Eof { conn },
+                Out::Exit { status } => Produced::Exit { conn, status: status.into() },
+                Out::Signal { sig, core } => Produced::Killed { conn, signal: signal_name(sig), core },
+                Out::Close => continue,
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn modes_end_at_zero_and_at_what_is_cut() {
+        assert_eq!(super::modes(&[53, 0, 0, 0, 1, 128, 0, 0, 0x96, 0, 0]), vec![(53, 1), (128, 0x9600)]);
+        assert_eq!(super::modes(&[53, 0, 0]), vec![]);
+        assert_eq!(super::modes(&[]), vec![]);
+    }
+}
