@@ -5,6 +5,7 @@ pub mod config;
 pub mod image;
 pub mod machine;
 pub mod output;
+pub mod plant;
 pub mod process;
 pub mod respond;
 pub mod show;

@@ -30,8 +30,16 @@ pub struct Planted {
     pub id: String,
     /// User name.
     pub user: Vec<u8>,
-    /// Password.
-    pub secret: Vec<u8>,
+    /// Password, if it is one.
+    pub secret: Option<Vec<u8>>,
+    /// Fingerprint of the key (`SHA256:...`), if it is one.
+    pub fingerprint: Option<String>,
+    /// Where it was planted, in words.
+    pub place: String,
+    /// Its kind.
+    pub kind: String,
+    /// It no longer lets anybody in.
+    pub revoked: bool,
 }
 
 type Pair = [u8; 32];
@@ -128,6 +136,11 @@ impl Judge {
         }
     }
 
+    /// The planted key of this user with this fingerprint.
+    pub fn planted_key(&self, user: &[u8], fingerprint: &str) -> Option<Planted> {
+        self.planted.iter().find(|p| p.user == user && p.fingerprint.as_deref() == Some(fingerprint)).cloned()
+    }
+
     /// Decides one attempt.
     pub fn judge(&mut self, a: &Attempt<'_>) -> Verdict {
         let source = source_key(a.source);
@@ -135,8 +148,8 @@ impl Judge {
         let token = self
             .planted
             .iter()
-            .find(|p| p.user == a.user && p.secret == a.secret)
-            .map(|p| p.id.clone());
+            .find(|p| p.user == a.user && p.secret.as_deref() == Some(a.secret))
+            .cloned();
         let no = |reason| Verdict {
             accepted: false,
             reason,
@@ -150,8 +163,8 @@ impl Judge {
         if matches!(self.policy, Policy::Never) {
             return no("never");
         }
-        if token.is_some() {
-            return yes("token");
+        if let Some(t) = &token {
+            return if t.revoked { no("token-revoked") } else { yes("token") };
         }
         if self.touch(source).accepted.contains(&pair) {
             return if a.permitted {
@@ -238,7 +251,11 @@ mod tests {
         let planted = vec![Planted {
             id: "t1".into(),
             user: b"svc".to_vec(),
-            secret: b"s3".to_vec(),
+            secret: Some(b"s3".to_vec()),
+            fingerprint: None,
+            place: "laptop7".into(),
+            kind: "credential".into(),
+            revoked: false,
         }];
         let mut j = Judge::new(
             Policy::List(UserDb::parse(b"root:x:*").unwrap()),
@@ -247,7 +264,7 @@ mod tests {
         );
         j.set_planted(planted.clone());
         let v = j.judge(&attempt("192.0.2.1", "svc", "s3"));
-        assert!(v.accepted && v.token.as_deref() == Some("t1"));
+        assert!(v.accepted && v.token.as_ref().is_some_and(|t| t.id == "t1"));
         assert!(j.judge(&attempt("192.0.2.1", "root", "x")).accepted);
         assert!(!j.judge(&attempt("192.0.2.1", "svc", "no")).accepted);
         let mut j = Judge::new(Policy::Never, [0; 32], Limits::default());

@@ -66,7 +66,7 @@ pub struct Verdict {
     /// Why, in the words of the event `auth.attempt`.
     pub reason: &'static str,
     /// The planted credential that was used, whether or not it was accepted.
-    pub token: Option<String>,
+    pub token: Option<Planted>,
 }
 
 /// The unit by which sources are told apart: an IPv4 address, or an IPv6 /64 (v4-mapped addresses are IPv4).

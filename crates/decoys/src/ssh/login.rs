@@ -116,30 +116,8 @@ impl Connection {
                 let secret = responses.first().cloned().unwrap_or_default();
                 self.password(&r, &secret, "keyboard-interactive")
             }
-            AuthMethod::PublicKeyQuery(offer) => {
-                self.attempt(
-                    "publickey",
-                    &r.user,
-                    None,
-                    Some(offer),
-                    false,
-                    "no-such-key",
-                    Some(true),
-                );
-                AuthReply::Reject
-            }
-            AuthMethod::PublicKey(offer) => {
-                self.attempt(
-                    "publickey",
-                    &r.user,
-                    None,
-                    Some(offer),
-                    false,
-                    "no-such-key",
-                    Some(false),
-                );
-                AuthReply::Reject
-            }
+            AuthMethod::PublicKeyQuery(offer) => self.key(&r, offer, true),
+            AuthMethod::PublicKey(offer) => self.key(&r, offer, false),
         };
         let slow = matches!(
             r.method,
@@ -152,6 +130,25 @@ impl Connection {
             let now = self.now();
             self.server.auth_reply(now, reply);
         }
+    }
+
+    /// A key: only planted ones are known.
+    fn key(&mut self, r: &AuthRequest, offer: &PublicKeyOffer, probe: bool) -> AuthReply {
+        let planted = {
+            let judge = self.ssh.machine.judge.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            judge.planted_key(&r.user, &offer.fingerprint)
+        };
+        let accepted = planted.as_ref().is_some_and(|p| !p.revoked) && !r.forbidden && self.exists(&r.user);
+        let policy = if planted.is_some() { "token" } else { "no-such-key" };
+        if let (Some(p), false) = (planted, probe) {
+            self.token(p);
+        }
+        self.attempt("publickey", &r.user, None, Some(offer), accepted, policy, Some(probe));
+        if accepted { AuthReply::Accept } else { AuthReply::Reject }
+    }
+
+    fn token(&mut self, p: crate::auth::Planted) {
+        self.event(kinds::TokenUsed { token: p.id, kind: p.kind, planted: Some(p.place), taken_by: None });
     }
 
     fn password(&mut self, r: &AuthRequest, secret: &[u8], method: &'static str) -> AuthReply {
@@ -172,13 +169,8 @@ impl Connection {
             })
         };
         let accepted = verdict.accepted && exists && !r.forbidden;
-        if let Some(token) = verdict.token {
-            self.event(kinds::TokenUsed {
-                token,
-                kind: "credential".into(),
-                planted: None,
-                taken_by: None,
-            });
+        if let Some(planted) = verdict.token {
+            self.token(planted);
         }
         self.attempt(
             method,

@@ -9,6 +9,7 @@ mod export;
 pub mod image;
 mod init;
 mod keep;
+mod plant;
 mod replay;
 mod run;
 mod sessions;
@@ -71,6 +72,8 @@ enum Command {
     Image(image::Args),
     /// Try the machine behind the decoys on this terminal
     World(world::Args),
+    /// Make things to plant on real machines, so that their use gives an intruder away
+    Plant(plant::Args),
     /// List campaigns: sessions that one intruder or one tool is behind
     Campaigns(campaigns::ListArgs),
     /// Show a campaign, or tell it in plain words
@@ -159,6 +162,7 @@ pub fn main() -> ExitCode {
             Ok(code) => return code,
             Err(why) => Err(why),
         },
+        Command::Plant(args) => plant::run(&context, &args),
         Command::Image(args) => image::run(&context, &args),
         Command::Campaigns(args) => campaigns::list(&context, &args),
         Command::Campaign(args) => campaigns::run(&context, &args),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use turncoat_cover::Cover;
-use turncoat_decoys::auth::{Judge, Limits, Policy, UserDb, source_key};
+use turncoat_decoys::auth::{Judge, Limits, Planted, Policy, UserDb, source_key};
 use turncoat_decoys::boot::{self, Snapshot};
 use turncoat_decoys::machine::{Clock, Entropy, FailDelay};
 use turncoat_decoys::ssh::{Forward, Peer, Ssh, serve as serve_ssh};
@@ -76,6 +76,12 @@ pub fn serve(mut io: FrontIo, ready: impl FnOnce()) -> Result<(), String> {
         let image = Image::open(file).map_err(|e| e.to_string())?;
         let ssh = Arc::new(ssh_decoy(&io, &settings, cover, image)?);
         let door = Arc::new(Door::new(&io));
+        let (machine, plants) = (ssh.machine.clone(), io.plants.clone());
+        super::thread("plants", move || {
+            while let Ok(now) = plants.lock().unwrap_or_else(PoisonError::into_inner).recv() {
+                machine.judge.lock().unwrap_or_else(PoisonError::into_inner).set_planted(planted(now));
+            }
+        });
         for (decoy, listener) in decoys {
             if decoy == "ssh" {
                 runtime.spawn(accept(listener, ssh.clone(), door.clone(), io.ending.clone()));
@@ -88,6 +94,22 @@ pub fn serve(mut io: FrontIo, ready: impl FnOnce()) -> Result<(), String> {
     echo::serve(io);
     runtime.shutdown_timeout(Duration::from_secs(2));
     Ok(())
+}
+
+/// What decoys know of planted things.
+fn planted(plants: Vec<crate::plant::Plant>) -> Vec<Planted> {
+    plants
+        .into_iter()
+        .map(|p| Planted {
+            place: p.place(),
+            id: p.id,
+            user: p.user.into_bytes(),
+            secret: p.password.map(String::into_bytes),
+            fingerprint: p.fingerprint,
+            kind: p.kind,
+            revoked: p.revoked,
+        })
+        .collect()
 }
 
 fn ssh_decoy(io: &FrontIo, settings: &Settings, cover: Cover, image: Arc<Image>) -> Result<Ssh, String> {

@@ -10,6 +10,7 @@ use std::net::{Shutdown, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use turncoat_event::record::{ARTIFACT_MAX, FRAME_MAX};
@@ -214,6 +215,8 @@ pub struct FrontIo {
     pub machine: Option<Box<crate::machine::Machine>>,
     /// The list of logins.
     pub userdb: Vec<u8>,
+    /// What is planted: everything, each time it changes.
+    pub plants: Arc<Mutex<Receiver<Vec<crate::plant::Plant>>>>,
     /// The install's secret.
     pub seed: [u8; 32],
     /// The settings; they change when the operator has them read again.
@@ -258,6 +261,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
     let live = settings.clone();
     let socket = Arc::new(socket);
     let orders = socket.clone();
+    let (plants_in, plants) = channel();
     thread("control", move || {
         loop {
             match control::receive(orders.as_fd()) {
@@ -265,6 +269,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
                 Ok(Some((Order::Settings(new), _))) => {
                     *live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(*new);
                 }
+                Ok(Some((Order::Plants(plants), _))) => drop(plants_in.send(plants)),
                 Ok(Some(_)) => {}
                 // Without a supervisor nobody would restart what fails: better no decoy than one that is not looked after.
                 Ok(None) | Err(_) => std::process::exit(0),
@@ -277,6 +282,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
         image,
         machine,
         userdb,
+        plants: Arc::new(Mutex::new(plants)),
         seed,
         settings,
         ending,

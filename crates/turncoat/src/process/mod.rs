@@ -97,6 +97,8 @@ pub enum Order {
         /// The one before died.
         died: bool,
     },
+    /// Everything that is planted now.
+    Plants(Vec<crate::plant::Plant>),
     /// Settings that a running program can take have changed.
     Settings(Box<Settings>),
     /// Facts for `status`.

@@ -311,7 +311,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
                 reason = "signal";
                 break;
             }
-            Order::Link { .. } | Order::Setup { .. } => {}
+            Order::Link { .. } | Order::Setup { .. } | Order::Plants(_) => {}
         }
     }
     pen.own(Draft::of_system(

@@ -266,7 +266,17 @@ impl Supervisor {
             }
         }
         with.extend(opened.iter().map(|(p, fd)| (p.clone(), fd.as_fd())));
-        self.start(Role::Front, &with)
+        self.start(Role::Front, &with)?;
+        self.tell_plants();
+        Ok(())
+    }
+
+    /// Tells the decoys what is planted.
+    fn tell_plants(&self) {
+        match crate::plant::load(&self.plan.layout) {
+            Ok(plants) => self.order(Role::Front, &Order::Plants(plants), &[]),
+            Err(why) => say("run", &why),
+        }
     }
 
     fn start_out(&mut self, link: &OwnedFd) -> Result<(), String> {
@@ -490,6 +500,7 @@ impl Supervisor {
     }
 
     fn reload(&mut self) {
+        self.tell_plants();
         let read = crate::config::load(self.plan.file.as_deref(), crate::environment());
         let new = match read {
             Ok(new) => new,
