@@ -2,7 +2,11 @@
 
 pub mod errno;
 pub mod image;
+pub mod object;
+pub mod proc;
 pub mod slab;
+pub mod sysfs;
+pub mod vfs;
 pub mod wait;
 
 pub use errno::{Errno, KResult};
