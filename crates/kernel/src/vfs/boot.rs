@@ -118,7 +118,7 @@ impl Vfs {
     pub fn new(plan: Plan) -> Vfs {
         let mut v = Vfs {
             fses: Vec::new(),
-            mounts: Arc::new(MountTable { next: 26, ..MountTable::default() }),
+            mounts: Arc::new(MountTable { next: 27, ..MountTable::default() }),
             objects: Objects::new(plan.image.clone(), plan.lazy.clone(), plan.limit_pages),
             holds: PMap::new(),
             locks: Default::default(),
@@ -149,9 +149,10 @@ impl Vfs {
             fs
         });
         let root = v.fses.first().and_then(|f| f.as_ref()).map_or(Ino::new(id, 2), |f| f.root());
-        let at = Path { mnt: MountId(26), ino: root, parent: root, name: Name::from([]) };
+        let at = Path { mnt: MountId(27), ino: root, parent: root, name: Name::from([]) };
         v.attach(&at, root, ms::RELATIME, &plan.root_source, "ext4", &plan.root_options, 1);
         v.inode_budget = plan.limit_inodes;
+        Arc::make_mut(&mut v.mounts).next = 22;
         v
     }
 
@@ -191,7 +192,16 @@ impl Vfs {
             });
             let root = Ino::new(id, 1);
             shared += 1;
-            self.attach(&at, root, flags, source, fstype, &options, shared);
+            let id = self.attach(&at, root, flags, source, fstype, &options, shared);
+            if fstype == "tmpfs" && place == "/run" {
+                // The initramfs mounts these before the root: they have lower ids and stand first.
+                let t = Arc::make_mut(&mut self.mounts);
+                t.next = id.0 + 2;
+                if !t.list.is_empty() {
+                    let root = t.list.remove(0);
+                    t.list.push(root);
+                }
+            }
         }
         self.fill_dev(ctx, &facts);
         self.recording = true;
@@ -252,7 +262,8 @@ impl Vfs {
         let parts: Vec<&[u8]> = f.path.split(|&c| c == b'/').filter(|p| !p.is_empty()).collect();
         let Some((last, parents)) = parts.split_last() else { return Err(Errno::EINVAL) };
         let root = self.root_path();
-        let ctx = &Ctx { root: &root, cwd: &root, ..*ctx };
+        let creds = Creds::root();
+        let ctx = &Ctx { creds: &creds, umask: 0, root: &root, cwd: &root, ..*ctx };
         for part in parents {
             // Parents may be links (`/bin`, `/var/run`).
             dir = match self.walk(ctx, &dir, part, wflag::DIRECTORY) {
