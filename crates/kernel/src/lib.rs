@@ -18,6 +18,8 @@ pub mod proc;
 mod rng;
 mod signal;
 pub mod image;
+pub mod object;
+pub mod proc;
 pub mod slab;
 mod sys;
 pub mod sysfs;
@@ -30,6 +32,8 @@ mod view;
 pub mod net;
 pub mod slab;
 pub mod tty;
+pub mod sysfs;
+pub mod vfs;
 pub mod wait;
 mod world;
 
