@@ -14,11 +14,23 @@ use std::sync::Arc;
 
 /// The file system, taken out of the world while it is asked something, so that procfs can look at the rest of the world.
 #[derive(Clone)]
-pub(crate) struct VfsCell(Option<Box<Vfs>>);
+pub(crate) struct VfsCell(Option<Box<Vfs>>, u64);
 
 impl VfsCell {
     pub fn new(v: Vfs) -> VfsCell {
-        VfsCell(Some(Box::new(v)))
+        VfsCell(Some(Box::new(v)), 0)
+    }
+}
+
+impl VfsCell {
+    /// Pages that the world owns in files, also while the file system is out.
+    pub fn pages(&self) -> u64 {
+        self.0.as_ref().map_or(self.1, |v| v.objects.usage().0)
+    }
+
+    fn take(&mut self) -> Option<Box<Vfs>> {
+        self.1 = self.pages();
+        self.0.take()
     }
 }
 
@@ -74,7 +86,7 @@ impl World {
                 (r.clone(), r, 0o022)
             }
         };
-        let mut v = self.vfs.0.take().ok_or(Errno::EIO)?;
+        let mut v = self.vfs.take().ok_or(Errno::EIO)?;
         let ctx = Ctx { creds: &creds, now, umask, root: &root, cwd: &cwd, view: &*self };
         let r = f(&mut v, &ctx);
         self.vfs.0 = Some(v);

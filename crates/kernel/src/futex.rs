@@ -1,6 +1,5 @@
 //! futex(2): waiting on words of memory.
 
-use crate::abi::*;
 use crate::mm::Back;
 use crate::sys::{Call, SysRes, Trap};
 use crate::wait::WaitKey;

@@ -17,7 +17,6 @@ pub mod object;
 pub mod proc;
 mod rng;
 mod signal;
-pub mod image;
 pub mod slab;
 mod sys;
 pub mod sysfs;
@@ -27,9 +26,6 @@ pub mod tty;
 mod vdso;
 pub mod vfs;
 mod view;
-pub mod net;
-pub mod slab;
-pub mod tty;
 pub mod wait;
 mod world;
 

@@ -248,6 +248,7 @@ impl World {
                 (state.stdin, state.stdout, state.stderr) = (Some(i), Some(o), Some(e));
             }
         }
+        let _ = self.fs(0, |v, c| v.mount_user_runtime(c, a.uid, a.gid));
         let env = self.login_env(&o, &a, tty, conn);
         let login = o.command.is_none();
         let host = o.peer.ip().to_string();
@@ -278,7 +279,7 @@ impl World {
         self.current = 0;
         if let Err(e) = r {
             // What sshd's child says when the shell cannot be run.
-            let text = format!("{}: {}\r\n", String::from_utf8_lossy(&a.shell), e.text());
+            let text = format!("{}: {}\r\n", String::from_utf8_lossy(&a.shell), describe(e));
             self.say(conn, text.as_bytes());
             self.group_exit(pid, 1 << 8);
         }
@@ -724,21 +725,23 @@ impl World {
 
     /// A pty appeared or went: its node in /dev/pts.
     pub(crate) fn pts_node(&mut self, t: TtyId, present: bool) {
-        let path = format!("/dev/{}", t.name()).into_bytes();
-        let root = self.vfs.root_path();
-        let (major, minor) = t.device();
-        let dev = crate::vfs::makedev(major, minor);
-        let creds = self.creds(self.current).ok();
-        let _ = self.fs(0, |v, c| {
-            if present {
-                v.mknod(c, &root, &path, S_IFCHR | 0o620, dev)?;
-                let uid = creds.as_ref().map_or(0, |k| k.fsuid);
-                v.chmod(c, &root, &path, 0o620, 0)?;
-                v.chown(c, &root, &path, uid, 5, 0)
-            } else {
-                v.unlink(c, &root, &path)
-            }
-        });
+        let now = self.timespec();
+        let uid = self.creds(self.current).map_or(0, |k| k.fsuid);
+        if present {
+            self.vfs.pts_add(t.0, uid, now);
+        } else {
+            self.vfs.pts_remove(t.0, now);
+        }
+    }
+}
+
+/// strerror(3) of the errors that execve gives.
+fn describe(e: Errno) -> &'static str {
+    match e {
+        Errno::ENOENT => "No such file or directory",
+        Errno::EACCES => "Permission denied",
+        Errno::ENOEXEC => "Exec format error",
+        _ => "Input/output error",
     }
 }
 

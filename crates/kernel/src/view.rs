@@ -18,7 +18,7 @@ impl World {
         for m in self.mms.values() {
             anon += m.vmas.values().map(|v| if v.back == Back::Anon { (v.end - v.start).min(256 << 10) } else { 0 }).sum::<u64>();
         }
-        let own = self.vfs.objects.usage().0 * PAGE;
+        let own = self.vfs.pages() * PAGE;
         // The page cache of a machine that has been up for a while; it breathes a little with time.
         let wobble = (self.clock.mono() / 1_000_000_000 * 7919) % 4096 * 1024;
         let cached = total / 4 + own + wobble;

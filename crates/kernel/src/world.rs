@@ -55,8 +55,10 @@ impl Default for Limits {
 
 /// What a world starts from.
 pub struct Boot {
-    /// The file system, mounted.
-    pub vfs: Vfs,
+    /// What the root file system is made from.
+    pub plan: crate::vfs::boot::Plan,
+    /// Files of the cover, laid over the image.
+    pub files: Vec<crate::vfs::boot::CoverFile>,
     /// Facts that /proc, /sys and uname tell.
     pub facts: Facts,
     /// Host name.
@@ -354,7 +356,7 @@ impl World {
             hostname: b.hostname,
             domain: b"(none)".to_vec(),
             limits: b.limits,
-            vfs: crate::fsglue::VfsCell::new(b.vfs),
+            vfs: crate::fsglue::VfsCell::new(Vfs::new(b.plan)),
             ttys: Ttys::new(),
             net: b.net,
             tasks: BTreeMap::new(),
@@ -407,6 +409,14 @@ impl World {
             let _ = w.spawn_standin(s);
         }
         w.forks = w.last_pid as u64;
+        let _ = w.fs(0, |v, c| {
+            for f in &b.files {
+                let _ = v.put(c, f);
+            }
+            v.mount_standard(c)
+        });
+        w.after_task();
+        w.facts.clear();
         w
     }
 

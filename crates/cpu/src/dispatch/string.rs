@@ -16,7 +16,11 @@ pub(crate) unsafe fn string(op: *const Op, cpu: *mut Cpu, cx: *mut Cx, b: i64) -
     // SAFETY: the run's pointers.
     unsafe {
         let rep = (*op).x & 3;
-        let mask = if (*op).x & 0x100 != 0 { 0xffff_ffff } else { u64::MAX };
+        let mask = if (*op).x & 0x100 != 0 {
+            0xffff_ffff
+        } else {
+            u64::MAX
+        };
         if rep == 0 {
             return match chunk(op, cpu, cx, 1, mask) {
                 Ok(_) => go::<false>(op.add(1), cpu, cx, b),
@@ -42,6 +46,11 @@ pub(crate) unsafe fn string(op: *const Op, cpu: *mut Cpu, cx: *mut Cx, b: i64) -
                     (*cpu).gpr[RCX] = count - n;
                     if end {
                         break;
+                    }
+                    if (*cx).dirty && count > n {
+                        // It may have overwritten itself: fetch it anew, as after any other interruption.
+                        (*cpu).rip = (*cpu).page.wrapping_add(u64::from((*op).pc));
+                        return stop(cx, Why::Enter, b + left - done as i64);
                     }
                 }
                 Err(Miss) => {
@@ -108,10 +117,13 @@ unsafe fn chunk(op: *const Op, cpu: *mut Cpu, cx: *mut Cx, max: u64, mask: u64) 
         let mut buf = [0u8; 16];
         let (mut a, mut b) = (std::ptr::null::<u8>(), std::ptr::null_mut::<u8>());
         let split = n == 0;
-        let n = n.max(1);
+        let mut n = n.max(1);
         if !split {
             if matches!(kind, MOVS | STOS) {
                 b = fill_w(cx, di, true)?;
+                if (*cx).dirty {
+                    n = 1;
+                }
             } else if uses_dst {
                 b = fill_r(cx, di)?.cast_mut();
             }
@@ -178,7 +190,11 @@ unsafe fn chunk(op: *const Op, cpu: *mut Cpu, cx: *mut Cx, max: u64, mask: u64) 
                 made = 0;
                 while made < n {
                     let off = (made as usize) << log;
-                    x = if kind == SCAS { (*g)[RAX] & keep } else { get(a.add(off), log) };
+                    x = if kind == SCAS {
+                        (*g)[RAX] & keep
+                    } else {
+                        get(a.add(off), log)
+                    };
                     y = get(b.add(off), log);
                     made += 1;
                     if (*op).x & 3 != 0 && (x == y) != want_equal {
@@ -189,7 +205,11 @@ unsafe fn chunk(op: *const Op, cpu: *mut Cpu, cx: *mut Cx, max: u64, mask: u64) 
                 lazy(cpu, flags::SUB + u32::from(log), x, y);
             }
         }
-        let step = if down { 0u64.wrapping_sub(made * size) } else { made * size };
+        let step = if down {
+            0u64.wrapping_sub(made * size)
+        } else {
+            made * size
+        };
         if uses_src {
             (*g)[RSI] = si.wrapping_add(step) & mask;
         }

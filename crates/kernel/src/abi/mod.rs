@@ -2,6 +2,7 @@
 
 #![allow(missing_docs)]
 
+pub mod net;
 pub mod sig;
 pub mod tty;
 
@@ -146,7 +147,3 @@ pub fn page_up(v: u64) -> u64 {
 pub fn page_down(v: u64) -> u64 {
     v & !(PAGE - 1)
 }
-//! Constants and structures of the Linux ABI on x86-64, a module a subject.
-
-pub mod net;
-pub mod tty;

@@ -5,7 +5,6 @@
 
 pub(crate) mod epoll;
 pub(crate) mod event;
-pub(crate) mod io;
 pub(crate) mod pipe;
 pub(crate) mod poll;
 
@@ -98,6 +97,11 @@ impl FdTable {
     }
 }
 
+/// True if the description keeps the file from being run.
+fn is_writer(what: &What, flags: u32) -> bool {
+    matches!(what, What::File(_, Kind::Regular)) && flags & O_ACCMODE != O_RDONLY && flags & O_PATH == 0
+}
+
 /// What mmap needs of a descriptor.
 pub(crate) enum MapTarget {
     Zero,
@@ -141,7 +145,11 @@ impl World {
             return Err(Errno::ENFILE);
         }
         if let Some(l) = &loc {
-            self.vfs_hold(l);
+            if is_writer(&what, flags) {
+                self.vfs.hold_writer(l.ino);
+            } else {
+                self.vfs_hold(l);
+            }
         }
         let id = self.open.insert(File {
             what,
@@ -207,16 +215,19 @@ impl World {
             What::Socket(s) => self.sock_close(s),
             What::Event(e) => self.event_close(e),
             What::File(ref loc, kind) => {
-                self.vfs.unlock_file(loc.ino, id as u64);
-                self.wake(crate::wait::WaitKey::Lock(loc.ino.0));
-                if kind == Kind::Regular && f.flags & O_ACCMODE != O_RDONLY {
-                    self.file_written(loc);
+                if kind == Kind::Regular {
+                    self.drop_file_locks(loc, id);
                 }
             }
             What::Char(_) => {}
         }
+        crate::sys::close_note(self, &f);
         if let Some(l) = &f.loc {
-            self.vfs_release(l);
+            if is_writer(&f.what, f.flags) {
+                self.vfs.release_writer(l);
+            } else {
+                self.vfs_release(l);
+            }
         }
     }
 

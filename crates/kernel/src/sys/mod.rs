@@ -12,6 +12,7 @@ mod strace;
 mod table;
 
 pub use table::{Support, SYSCALLS, syscall_doc};
+pub(crate) use rw::close_note;
 pub(crate) use table::entry;
 
 use crate::Errno;

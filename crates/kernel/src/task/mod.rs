@@ -409,7 +409,7 @@ impl World {
     }
 
     pub(crate) fn new_fs(&mut self) -> u32 {
-        let root = self.vfs.root();
+        let root = self.vfs.root_path();
         self.vfs_hold(&root);
         self.vfs_hold(&root);
         let id = self.fresh_id();

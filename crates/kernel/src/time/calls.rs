@@ -407,6 +407,7 @@ pub(crate) fn times(w: &mut World, c: &mut Call) -> SysRes {
 
 pub(crate) fn getrusage(w: &mut World, c: &mut Call) -> SysRes {
     let tgid = w.tgid(c.tid);
+    let now = w.rss_of(tgid);
     let p = w.p(tgid)?;
     let (time, flt, rss) = match c.a[0] as i32 {
         0 => {
@@ -417,7 +418,7 @@ pub(crate) fn getrusage(w: &mut World, c: &mut Call) -> SysRes {
                     flt.1 += t.majflt;
                 }
             }
-            (w.proc_time(tgid), flt, w.rss_of(tgid).max(p.maxrss))
+            (w.proc_time(tgid), flt, now.max(p.maxrss))
         }
         -1 => (p.child_time, p.child_flt, p.child_maxrss),
         1 => {

@@ -403,3 +403,42 @@ fn parse_size(v: &str, whole: u64) -> KResult<u64> {
         _ => return Err(Errno::EINVAL),
     })
 }
+
+impl Vfs {
+    /// Type of the file system that holds an inode.
+    pub fn fs_type(&self, ino: Ino) -> &'static str {
+        match self.fs(ino) {
+            Ok(f) if matches!(f.kind, super::FsKind::Proc) => "proc",
+            Ok(f) => f.type_name,
+            Err(_) => "",
+        }
+    }
+
+    /// The part of its file system that a mount shows (`/` unless it is a bind mount).
+    pub fn inside(&self, ctx: &Ctx, m: &Mount) -> Vec<u8> {
+        let mut parts: Vec<Name> = Vec::new();
+        let mut cur = m.root;
+        for _ in 0..10_000 {
+            match self.dir_place(ctx.view, cur) {
+                Some((up, name)) if up != cur => {
+                    parts.push(name);
+                    cur = up;
+                }
+                _ => break,
+            }
+        }
+        let mut out = Vec::new();
+        for p in parts.iter().rev() {
+            out.push(b'/');
+            out.extend_from_slice(p);
+        }
+        if out.is_empty() { b"/".to_vec() } else { out }
+    }
+}
+
+impl Vfs {
+    /// st_dev of the file system that holds an inode.
+    pub fn dev_number(&self, ino: Ino) -> u64 {
+        self.fs(ino).map_or(0, |f| f.dev)
+    }
+}

@@ -312,3 +312,6 @@ pub struct DirEntry {
     /// The name.
     pub name: Name,
 }
+
+/// Another name of [`Path`], for those who also use `std::path::Path`.
+pub type Loc = Path;
