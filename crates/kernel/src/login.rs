@@ -412,11 +412,26 @@ impl World {
     /// utmp, wtmp and lastlog.
     fn write_login_records(&mut self, pid: u32, a: &Account, t: TtyId, host: &str, peer: SocketAddr, conn: Conn) {
         let rec = utmp(7, pid, &t.name(), &a.user, host, peer, conn.0, self.clock.real());
-        let _ = self.scribble(b"/run/utmp", None, &rec, None);
-        let _ = self.scribble(b"/var/log/wtmp", None, &rec, None);
+        let _ = self.scribble(b"/run/utmp", None, &rec, Some(0o664));
+        let _ = self.scribble(b"/var/log/wtmp", None, &rec, Some(0o664));
         let mut e = Enc::new();
         e.u32((self.clock.real() / crate::time::SEC) as u32).field(t.name().as_bytes(), 32).field(host.as_bytes(), 256);
         let _ = self.scribble(b"/var/log/lastlog", Some(a.uid as u64 * 292), &e.0, None);
+    }
+
+    /// What systemd writes at boot: the boot itself and the run level.
+    pub(crate) fn write_boot_records(&mut self) {
+        let at = self.clock.offset();
+        let zero = SocketAddr::from(([0, 0, 0, 0], 0));
+        let release = self.facts_of.release.clone();
+        let mut boot = utmp(2, 0, "~", b"reboot", &release, zero, 0, at);
+        let mut level = utmp(1, 53, "~", b"runlevel", &release, zero, 0, at + 9_000_000_000);
+        boot[40..44].copy_from_slice(b"~~\0\0");
+        level[40..44].copy_from_slice(b"~~\0\0");
+        let rec = [boot, level].concat();
+        let _ = self.scribble(b"/run/utmp", None, &rec, Some(0o664));
+        let root = self.vfs.root_path();
+        let _ = self.fs(0, |v, c| v.chown(c, &root, b"/run/utmp", 0, 43, 0));
     }
 
     fn write_logout_records(&mut self, pid: u32, tty: TtyId) {

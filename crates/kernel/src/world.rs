@@ -415,6 +415,7 @@ impl World {
             }
             v.mount_standard(c)
         });
+        w.write_boot_records();
         w.after_task();
         w.facts.clear();
         w
