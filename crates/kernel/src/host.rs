@@ -1,20 +1,8 @@
-//! What the host does to a world from outside, without a process in it: furnishing it before its first login, and keeping its accounts.
+//! What the host does to a world from outside, without a process in it: keeping its accounts.
 
-use crate::KResult;
-use crate::vfs::boot::CoverFile;
 use crate::world::World;
 
 impl World {
-    /// Puts the cover's files above the image, then mounts what a Debian server mounts. Done once, before anybody logs in.
-    pub fn furnish(&mut self, files: &[CoverFile]) -> KResult<()> {
-        self.fs(0, |v, c| {
-            for f in files {
-                v.put(c, f)?;
-            }
-            v.mount_standard(c)
-        })?
-    }
-
     /// Replaces the password field of an account in the world's `/etc/shadow`, if it has the account.
     pub fn set_password(&mut self, user: &[u8], hash: &[u8]) {
         let Ok(text) = self.slurp(b"/etc/shadow") else { return };
@@ -30,11 +18,16 @@ impl World {
                 out.extend_from_slice(line);
             }
         }
-        let _ = self.overwrite(b"/etc/shadow", &out);
+        let path = b"/etc/shadow";
+        let longer = out.len() >= text.len();
+        let cut = self.fs(0, |v, c| v.truncate(c, path, if longer { text.len() } else { out.len() } as i64));
+        if matches!(cut, Ok(Ok(()))) {
+            let _ = self.scribble(path, Some(0), &out, None);
+        }
     }
 
     /// Content of a file of the world, up to 1 MiB.
-    pub fn file(&mut self, path: &[u8]) -> Option<Vec<u8>> {
+    pub fn read_file(&mut self, path: &[u8]) -> Option<Vec<u8>> {
         self.slurp(path).ok()
     }
 }

@@ -9,6 +9,7 @@ mod exec;
 mod fd;
 mod fsglue;
 mod futex;
+mod host;
 pub mod image;
 mod login;
 mod mm;

@@ -2,7 +2,7 @@
 
 use turncoat_cover::Cover;
 use turncoat_cover::hardware::{Hardware, Platform};
-use turncoat_cpu::machine::CpuidLeaf;
+use turncoat_cpu::CpuidLeaf;
 use turncoat_kernel::sysfs::facts::{CpuFacts, DiskFacts, DmiFacts, Facts, Partition, PciFacts};
 
 /// CPUID as the interpreter answers it.

@@ -14,12 +14,12 @@ use crate::machine::Entropy;
 use crate::worlds::Guest;
 use std::sync::Arc;
 use turncoat_cover::{Content as CoverContent, Cover, File, Kind};
-use turncoat_cpu::machine::Machine;
+use turncoat_cpu::Machine;
 use turncoat_event::Time;
 use turncoat_kernel::image::Image;
 use turncoat_kernel::net::Net;
 use turncoat_kernel::vfs::boot::{Content, CoverFile, Plan};
-use turncoat_kernel::vfs::{Timespec, Vfs, makedev};
+use turncoat_kernel::vfs::{Timespec, makedev};
 use turncoat_kernel::{Boot, Caps, Creds, Limits, StandInSpec, World};
 
 /// A booted machine that nobody has logged in to.
@@ -103,7 +103,7 @@ impl Snapshot {
         let blocks = sectors / 8;
         let files = sectors / 32;
         let limits = Limits::default();
-        let vfs = Vfs::new(Plan {
+        let plan = Plan {
             image: Some(image.clone()),
             lazy: None,
             root_dev: makedev(major, minor),
@@ -116,7 +116,7 @@ impl Snapshot {
             booted: seconds(cover.host.booted),
             limit_pages: 65_536,
             limit_inodes: 200_000,
-        });
+        };
         let passwd = turncoat_cover::Image::read(&below, "/etc/passwd").unwrap_or_default();
         let passwd = String::from_utf8_lossy(&passwd);
         let uptime_hours = ((now.seconds() - cover.host.booted).max(0) as u64) / 3600;
@@ -151,8 +151,10 @@ impl Snapshot {
         // The time-stamp counter runs at the processor's clock; the world retires about a billion instructions a second of its time.
         machine.tsc_num = u32::try_from(hw.processor.khz / 1000).unwrap_or(2_000);
         machine.tsc_den = 1_000;
-        let mut world = World::boot(Boot {
-            vfs,
+        let files: Vec<CoverFile> = cover.files(&below).iter().map(file).collect();
+        let world = World::boot(Boot {
+            plan,
+            files,
             facts: facts::facts(cover),
             hostname: cover.host.name.clone().into_bytes(),
             machine,
@@ -163,8 +165,6 @@ impl Snapshot {
             standins,
             net: Net::new(net::facts(cover, outside)),
         });
-        let files: Vec<CoverFile> = cover.files(&below).iter().map(file).collect();
-        world.furnish(&files).map_err(|e| format!("the cover's files: {e:?}"))?;
         Ok(Snapshot { world })
     }
 
