@@ -17,7 +17,7 @@ use serde_json::{Value as Json, json};
 use turncoat_event::kinds::{
     Heartbeat, OperatorAction, SystemDegraded, SystemRecovered, SystemStart, SystemStop,
 };
-use turncoat_event::{Committer, Draft, Item, Mark, SessionId, Watermark};
+use turncoat_event::{Committer, Draft, Item, Mark, SensorId, SessionId, Watermark};
 use turncoat_store::keep::{Quota, usage};
 use turncoat_store::{Durability, InstallKey, Layout, Problem, StoreError, Writer, recording};
 
@@ -202,7 +202,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
         .parse()
         .map_err(|e| fatal(format!("sensor.name: {e}")))?;
     let secrets = InstallKey::derive(&seed, "secret");
-    let mut writer = Writer::open(&layout, &sensor, secrets, durability).map_err(|e| fatal(e.to_string()))?;
+    let mut writer = open(&layout, &sensor, &secrets, durability).map_err(|e| fatal(e.to_string()))?;
     let interrupted = writer
         .close_interrupted(now())
         .map_err(|e| fatal(e.to_string()))?;
@@ -330,6 +330,24 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
         std::thread::sleep(Duration::from_millis(10));
     }
     Ok(())
+}
+
+/// Opens the record. The process of a run that was killed may still hold it for a moment: that is waited for.
+fn open(
+    layout: &Layout,
+    sensor: &SensorId,
+    key: &InstallKey,
+    durability: Durability,
+) -> Result<Writer, StoreError> {
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        match Writer::open(layout, sensor, key.clone(), durability) {
+            Err(StoreError::InUse(_)) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(20))
+            }
+            other => return other,
+        }
+    }
 }
 
 fn degraded(problem: &str, detail: &str) -> Draft {
