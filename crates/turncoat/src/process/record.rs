@@ -424,19 +424,18 @@ struct Scribe {
 impl Scribe {
     fn run(mut self, work: &Receiver<Work>) {
         let mut batch: Vec<Item> = Vec::new();
-        let mut next: Option<Work> = None;
+        let mut looked = Instant::now();
         loop {
+            // Also under load: a busy record is the one that fills a disk.
+            if looked.elapsed() >= Duration::from_millis(500) {
+                self.look_for_room();
+                looked = Instant::now();
+            }
             // Wait for something, then take all that is there.
-            let first = match next.take() {
-                Some(work) => work,
-                None => match work.recv_timeout(Duration::from_millis(500)) {
-                    Ok(work) => work,
-                    Err(RecvTimeoutError::Timeout) => {
-                        self.look_for_room();
-                        continue;
-                    }
-                    Err(RecvTimeoutError::Disconnected) => return,
-                },
+            let first = match work.recv_timeout(Duration::from_millis(500)) {
+                Ok(work) => work,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return,
             };
             let mut other = self.gather(first, &mut batch);
             while other.is_none() && batch.len() < BATCH {
