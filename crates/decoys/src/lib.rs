@@ -4,3 +4,4 @@ pub mod auth;
 pub mod machine;
 pub mod worlds;
 pub use machine::Machine;
+pub mod ssh;

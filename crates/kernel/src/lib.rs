@@ -4,8 +4,8 @@ pub mod abi;
 pub mod errno;
 pub mod image;
 pub mod slab;
-pub mod tty;
 pub mod task;
+pub mod tty;
 pub mod wait;
 
 pub use errno::{Errno, KResult};

@@ -335,7 +335,10 @@ fn show(s: &Seen) -> String {
 fn tell(s: &Step) -> String {
     match s {
         Step::Settings(t) => {
-            format!("  settings i {:o} o {:o} l {:o} cc {:?}", t.iflag, t.oflag, t.lflag, t.cc)
+            format!(
+                "  settings i {:o} o {:o} l {:o} cc {:?}",
+                t.iflag, t.oflag, t.lflag, t.cc
+            )
         }
         Step::Type(b) => format!("  type \"{}\"", b[..b.len().min(400)].escape_ascii()),
         Step::Print(b) => format!("  print \"{}\"", b[..b.len().min(400)].escape_ascii()),
@@ -350,7 +353,12 @@ fn differs(steps: &[Step], settle: Duration) -> Option<String> {
         let (a, b) = (real.step(s), ours.step(s));
         if a != b {
             let told: Vec<String> = steps[..=i].iter().map(tell).collect();
-            return Some(format!("step {i} of\n{}\nreal {}\nours {}", told.join("\n"), show(&a), show(&b)));
+            return Some(format!(
+                "step {i} of\n{}\nreal {}\nours {}",
+                told.join("\n"),
+                show(&a),
+                show(&b)
+            ));
         }
     }
     None

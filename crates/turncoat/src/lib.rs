@@ -10,4 +10,5 @@ pub mod show;
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
 }
+pub mod image;
 pub mod respond;

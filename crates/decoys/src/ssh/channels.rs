@@ -1,7 +1,7 @@
 //! Channels: logins in the world, and what is asked for besides.
 
-use super::connection::{Connection, End};
 use super::Forward;
+use super::connection::{Connection, End};
 use crate::worlds::{Conn, Input, Open, Output, Produced, Program, Terminal};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -37,7 +37,14 @@ impl Connection {
             ChannelEvent::Session => {
                 let number = self.next_channel;
                 self.next_channel = self.next_channel.wrapping_add(1);
-                let c = Channel { number, conn: None, terminal: None, env: vec![], waiting: Arc::default(), queue: VecDeque::new() };
+                let c = Channel {
+                    number,
+                    conn: None,
+                    terminal: None,
+                    env: vec![],
+                    waiting: Arc::default(),
+                    queue: VecDeque::new(),
+                };
                 self.channels.insert(id, c);
             }
             ChannelEvent::Pty(p) => {
@@ -52,7 +59,11 @@ impl Connection {
                 self.server.request_reply(now, id, ok);
             }
             ChannelEvent::Env { name, value } => {
-                self.event(kinds::ClientOption { name: Bytes(name.clone()), value: Bytes(value.clone()), accepted: true });
+                self.event(kinds::ClientOption {
+                    name: Bytes(name.clone()),
+                    value: Bytes(value.clone()),
+                    accepted: true,
+                });
                 if let Some(c) = self.channels.get_mut(&id) {
                     if c.env.len() < MAX_ENV {
                         c.env.push((name, value));
@@ -61,17 +72,29 @@ impl Connection {
             }
             ChannelEvent::Shell => self.start(id, Program::Shell).await,
             ChannelEvent::Exec { command } => {
-                self.event(kinds::CommandExec { command: Bytes(command.clone()) });
+                self.event(kinds::CommandExec {
+                    command: Bytes(command.clone()),
+                });
                 self.start(id, Program::Command(command)).await;
             }
             ChannelEvent::Subsystem { name } => {
-                self.event(kinds::SubsystemRequest { name: Bytes(name.clone()), accepted: true });
+                self.event(kinds::SubsystemRequest {
+                    name: Bytes(name.clone()),
+                    accepted: true,
+                });
                 self.start(id, Program::Subsystem(name)).await;
             }
             ChannelEvent::WindowChange(s) => {
-                self.event(kinds::TerminalResize { columns: s.cols, rows: s.rows });
+                self.event(kinds::TerminalResize {
+                    columns: s.cols,
+                    rows: s.rows,
+                });
                 if let Some((number, conn)) = self.login(id) {
-                    self.frame(number, Direction::Resize, format!("{}x{}", s.cols, s.rows).as_bytes());
+                    self.frame(
+                        number,
+                        Direction::Resize,
+                        format!("{}x{}", s.cols, s.rows).as_bytes(),
+                    );
                     self.input(conn, Input::Resize(s.cols, s.rows, (s.width, s.height)));
                 }
             }
@@ -117,7 +140,7 @@ impl Connection {
                     Forward::Unreachable => "Network is unreachable",
                 };
                 // RFC 4254 section 5.1: SSH_OPEN_CONNECT_FAILED.
-                self.server.open_fail(now, id, 2, text);
+                self.server.open_fail(id, 2, text);
             }
             ChannelEvent::DirectStreamLocal { path } => {
                 self.event(kinds::ForwardRequest {
@@ -128,15 +151,29 @@ impl Connection {
                     origin_port: None,
                     accepted: false,
                 });
-                self.server.open_fail(now, id, 2, "Connection refused");
+                self.server.open_fail(id, 2, "Connection refused");
             }
             ChannelEvent::Agent => {
-                self.event(kinds::ProtocolRequest { name: Bytes::from("auth-agent-req@openssh.com"), accepted: false, content: None });
+                self.event(kinds::ProtocolRequest {
+                    name: Bytes::from("auth-agent-req@openssh.com"),
+                    accepted: false,
+                    content: None,
+                });
                 self.server.request_reply(now, id, false);
             }
             ChannelEvent::X11(x) => {
-                self.event(kinds::ProtocolRequest { name: Bytes::from("x11-req"), accepted: false, content: Some(Bytes(x.protocol)) });
+                self.event(kinds::ProtocolRequest {
+                    name: Bytes::from("x11-req"),
+                    accepted: false,
+                    content: Some(Bytes(x.protocol)),
+                });
                 self.server.request_reply(now, id, false);
+            }
+            // The client closed the channel while the program runs: its terminal hangs up.
+            ChannelEvent::Hangup => {
+                if let Some((_, conn)) = self.login(id) {
+                    self.input(conn, Input::Close);
+                }
             }
             ChannelEvent::Opened | ChannelEvent::OpenFailed { .. } | ChannelEvent::OutputClosed => {}
         }
@@ -180,14 +217,22 @@ impl Connection {
     }
 
     async fn try_start(&mut self, id: ChannelId, program: Program) -> bool {
-        let Some(world) = self.world.clone() else { return false };
-        let Some(c) = self.channels.get(&id) else { return false };
+        let Some(world) = self.world.clone() else {
+            return false;
+        };
+        let Some(c) = self.channels.get(&id) else {
+            return false;
+        };
         if c.conn.is_some() {
             return false;
         }
         let (number, waiting) = (c.number, c.waiting.clone());
         let open = Open {
-            link: self.session.0.iter().fold(0u64, |a, b| a.rotate_left(8) ^ u64::from(*b)),
+            link: self
+                .session
+                .0
+                .iter()
+                .fold(0u64, |a, b| a.rotate_left(8) ^ u64::from(*b)),
             user: self.user.clone(),
             program,
             terminal: c.terminal.clone(),
@@ -198,10 +243,25 @@ impl Connection {
         };
         if let Some(t) = &open.terminal {
             let (term, columns, rows) = (Bytes(t.term.clone()), t.columns, t.rows);
-            self.event(kinds::TerminalOpen { term, columns, rows, tty: None });
+            self.event(kinds::TerminalOpen {
+                term,
+                columns,
+                rows,
+                tty: None,
+            });
             self.frame(number, Direction::Resize, format!("{columns}x{rows}").as_bytes());
         }
-        match world.open(open, self.origin.clone(), number, self.mark, self.outputs.0.clone(), waiting).await {
+        match world
+            .open(
+                open,
+                self.origin.clone(),
+                number,
+                self.mark,
+                self.outputs.0.clone(),
+                waiting,
+            )
+            .await
+        {
             Ok(conn) => {
                 self.by_conn.insert(conn, id);
                 if let Some(c) = self.channels.get_mut(&id) {
@@ -210,7 +270,11 @@ impl Connection {
                 true
             }
             Err(why) => {
-                self.event(kinds::LimitHit { limit: format!("world.open: {why}"), value: 0, scope: "world".into() });
+                self.event(kinds::LimitHit {
+                    limit: format!("world.open: {why}"),
+                    value: 0,
+                    scope: "world".into(),
+                });
                 false
             }
         }
@@ -243,7 +307,6 @@ impl Connection {
 
     /// Moves world output into channels as far as the client's windows allow.
     pub(super) fn pump(&mut self) {
-        let now = self.now();
         for (id, c) in &mut self.channels {
             while let Some((after, out)) = c.queue.front_mut() {
                 self.mark = self.mark.max(*after);
@@ -254,16 +317,20 @@ impl Connection {
                             break;
                         }
                         let rest = bytes.split_off(n);
-                        self.server.channel_data(now, *id, *stderr, bytes);
+                        if *stderr {
+                            self.server.channel_ext_data(*id, bytes);
+                        } else {
+                            self.server.channel_data(*id, bytes);
+                        }
                         c.waiting.fetch_sub(n as u64, Ordering::Relaxed);
                         *bytes = rest;
                         if !bytes.is_empty() {
                             continue;
                         }
                     }
-                    Out::Eof => self.server.channel_eof(now, *id),
-                    Out::Exit(status) => self.server.channel_exit_status(now, *id, *status),
-                    Out::Killed { signal, core } => self.server.channel_exit_signal(now, *id, signal, *core),
+                    Out::Eof => self.server.channel_eof(*id),
+                    Out::Exit(status) => self.server.channel_exit_status(*id, *status),
+                    Out::Killed { signal, core } => self.server.channel_exit_signal(*id, signal, *core),
                 }
                 c.queue.pop_front();
             }

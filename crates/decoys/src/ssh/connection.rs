@@ -109,7 +109,13 @@ impl Connection {
     /// Records a piece of the recording.
     pub fn frame(&mut self, channel: u16, direction: Direction, bytes: &[u8]) {
         let time = (self.ssh.machine.clock)();
-        self.submit(Item::Frame(Frame { session: self.session, time, channel, direction, bytes: bytes.to_vec() }));
+        self.submit(Item::Frame(Frame {
+            session: self.session,
+            time,
+            channel,
+            direction,
+            bytes: bytes.to_vec(),
+        }));
     }
 
     fn submit(&mut self, item: Item) {
@@ -126,10 +132,12 @@ impl Connection {
         while !self.stopped {
             let Some(act) = self.server.poll() else { break };
             match act {
-                Act::Send(bytes) => self.gate.push(Chunk { bytes, after: self.mark }),
+                Act::Send(bytes) => self.gate.push(Chunk {
+                    bytes,
+                    after: self.mark,
+                }),
                 Act::Close(kind) => self.closing = Some(kind),
                 Act::Fact(fact) => self.fact(fact),
-                Act::User(lookup) => self.lookup(&lookup),
                 Act::Auth(request) => self.auth(request),
                 Act::LoggedIn(l) => self.logged_in(&l),
                 Act::Global(g) => self.global(g),
@@ -148,7 +156,11 @@ pub async fn serve(ssh: Arc<Ssh>, stream: TcpStream, peer: Peer, ending: impl Fu
     let session = SessionId::new(time, e);
     let start = Instant::now();
     let mut c = Connection {
-        server: Server::new(ssh.config.clone(), Random(machine.entropy.clone()), Duration::ZERO),
+        server: Server::new(
+            ssh.config.clone(),
+            Random(machine.entropy.clone()),
+            Duration::ZERO,
+        ),
         gate: Gate::new(machine.recorder.watermark().clone()),
         origin: Origin::session(session, peer.source, peer.local, "ssh"),
         peer,
@@ -210,11 +222,19 @@ impl Connection {
                 return if eof { End::Client } else { End::Server };
             }
             if self.bytes_out > self.ssh.bytes_out {
-                self.event(kinds::LimitHit { limit: "bytes_out.session".into(), value: self.ssh.bytes_out, scope: "session".into() });
+                self.event(kinds::LimitHit {
+                    limit: "bytes_out.session".into(),
+                    value: self.ssh.bytes_out,
+                    scope: "session".into(),
+                });
                 return End::Limit;
             }
             let congested = self.gate.waiting_bytes() > WAITING || sending.is_some();
-            let reading = !eof && self.closing.is_none() && !congested && !self.server.is_waiting() && self.later.is_none();
+            let reading = !eof
+                && self.closing.is_none()
+                && !congested
+                && !self.server.is_waiting()
+                && self.later.is_none();
             let tick = self.server.deadline().map(|d| self.start + d);
             let later = self.later.as_ref().map(|l| l.0);
             let at = |t: Option<Instant>| async move {
@@ -286,10 +306,14 @@ impl Connection {
     async fn flush(&mut self, stream: &TcpStream) {
         let until = Instant::now() + Duration::from_secs(1);
         while !self.gate.is_empty() {
-            let Ok(Ok(bytes)) = tokio::time::timeout_at(until, self.gate.released()).await else { return };
+            let Ok(Ok(bytes)) = tokio::time::timeout_at(until, self.gate.released()).await else {
+                return;
+            };
             let mut rest = bytes.as_ref();
             while !rest.is_empty() {
-                let Ok(Ok(())) = tokio::time::timeout_at(until, stream.writable()).await else { return };
+                let Ok(Ok(())) = tokio::time::timeout_at(until, stream.writable()).await else {
+                    return;
+                };
                 match stream.try_write(rest) {
                     Ok(n) => {
                         self.bytes_out += n as u64;

@@ -4,15 +4,25 @@ use super::connection::Connection;
 use crate::auth::Attempt;
 use tokio::time::Instant;
 use turncoat_event::{Bytes, kinds};
-use turncoat_ssh::{AuthMethod, AuthReply, AuthRequest, Fact, LoggedIn, Prompt, PublicKeyOffer, UserLookup};
+use turncoat_ssh::{AuthMethod, AuthReply, AuthRequest, Fact, LoggedIn, Prompt, PublicKeyOffer};
 
 impl Connection {
     pub(super) fn fact(&mut self, fact: Fact) {
         match fact {
-            Fact::ClientVersion(version) => self.event(kinds::ClientVersion { version: Bytes(version) }),
+            Fact::ClientVersion(version) => self.event(kinds::ClientVersion {
+                version: Bytes(version),
+            }),
             Fact::ClientKexInit(k) => {
                 let list = |i: usize| -> Vec<String> {
-                    k.lists.get(i).map(|l| l.split(',').filter(|n| !n.is_empty()).map(str::to_owned).collect()).unwrap_or_default()
+                    k.lists
+                        .get(i)
+                        .map(|l| {
+                            l.split(',')
+                                .filter(|n| !n.is_empty())
+                                .map(str::to_owned)
+                                .collect()
+                        })
+                        .unwrap_or_default()
                 };
                 self.event(kinds::ClientKex {
                     kex: list(0),
@@ -26,17 +36,33 @@ impl Connection {
                 });
             }
             Fact::ClientDisconnect { reason, text } => {
-                self.event(kinds::ClientProtocol { problem: format!("disconnect, reason {reason}"), sample: Some(Bytes(text)) });
+                self.event(kinds::ClientProtocol {
+                    problem: format!("disconnect, reason {reason}"),
+                    sample: Some(Bytes(text)),
+                });
             }
-            Fact::Ended(why) => self.event(kinds::ClientProtocol { problem: why, sample: None }),
+            Fact::Ended(why) => self.event(kinds::ClientProtocol {
+                problem: why,
+                sample: None,
+            }),
             Fact::ChannelRefused { kind } => {
-                self.event(kinds::ProtocolRequest { name: Bytes(kind), accepted: false, content: None });
+                self.event(kinds::ProtocolRequest {
+                    name: Bytes(kind),
+                    accepted: false,
+                    content: None,
+                });
             }
             Fact::RequestRefused { name } => {
-                self.event(kinds::ProtocolRequest { name: Bytes(name), accepted: false, content: None });
+                self.event(kinds::ProtocolRequest {
+                    name: Bytes(name),
+                    accepted: false,
+                    content: None,
+                });
             }
             // An attempt with "none" asks which methods there are; the others are recorded with their verdict.
-            Fact::AuthAttempt { user, method, .. } if method == b"none" => self.attempt("none", &user, None, None, false, "none", None),
+            Fact::AuthAttempt { user, method, .. } if method == b"none" => {
+                self.attempt("none", &user, None, None, false, "none", None)
+            }
             Fact::AuthAttempt { .. } | Fact::Negotiated(_) => {}
         }
     }
@@ -66,15 +92,13 @@ impl Connection {
         });
     }
 
-    /// Does the machine have this account?
-    pub(super) fn lookup(&mut self, l: &UserLookup) {
-        let known = self.exists(&l.user);
-        let now = self.now();
-        self.server.user_reply(now, known);
-    }
-
     fn exists(&self, user: &[u8]) -> bool {
-        self.ssh.machine.accounts.read().unwrap_or_else(std::sync::PoisonError::into_inner).contains(user)
+        self.ssh
+            .machine
+            .accounts
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .contains(user)
     }
 
     /// Decides an attempt, records it, and answers: at once if it is accepted, else when PAM would.
@@ -84,7 +108,8 @@ impl Connection {
             AuthMethod::Password { password } => self.password(&r, password, "password"),
             AuthMethod::Interactive { .. } => {
                 let now = self.now();
-                self.server.auth_reply(now, AuthReply::Prompt(Prompt::pam_password()));
+                self.server
+                    .auth_reply(now, AuthReply::Prompt(Prompt::pam_password()));
                 return;
             }
             AuthMethod::InteractiveAnswer { responses } => {
@@ -92,15 +117,34 @@ impl Connection {
                 self.password(&r, &secret, "keyboard-interactive")
             }
             AuthMethod::PublicKeyQuery(offer) => {
-                self.attempt("publickey", &r.user, None, Some(offer), false, "no-such-key", Some(true));
+                self.attempt(
+                    "publickey",
+                    &r.user,
+                    None,
+                    Some(offer),
+                    false,
+                    "no-such-key",
+                    Some(true),
+                );
                 AuthReply::Reject
             }
             AuthMethod::PublicKey(offer) => {
-                self.attempt("publickey", &r.user, None, Some(offer), false, "no-such-key", Some(false));
+                self.attempt(
+                    "publickey",
+                    &r.user,
+                    None,
+                    Some(offer),
+                    false,
+                    "no-such-key",
+                    Some(false),
+                );
                 AuthReply::Reject
             }
         };
-        let slow = matches!(r.method, AuthMethod::Password { .. } | AuthMethod::InteractiveAnswer { .. });
+        let slow = matches!(
+            r.method,
+            AuthMethod::Password { .. } | AuthMethod::InteractiveAnswer { .. }
+        );
         let delay = self.ssh.machine.delay();
         if slow && reply == AuthReply::Reject && !delay.is_zero() {
             self.later = Some((Instant::now() + delay, reply));
@@ -113,14 +157,38 @@ impl Connection {
     fn password(&mut self, r: &AuthRequest, secret: &[u8], method: &'static str) -> AuthReply {
         let exists = self.exists(&r.user);
         let verdict = {
-            let mut judge = self.ssh.machine.judge.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            judge.judge(&Attempt { source: self.peer.source.ip(), user: &r.user, secret, exists, permitted: !r.forbidden })
+            let mut judge = self
+                .ssh
+                .machine
+                .judge
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            judge.judge(&Attempt {
+                source: self.peer.source.ip(),
+                user: &r.user,
+                secret,
+                exists,
+                permitted: !r.forbidden,
+            })
         };
         let accepted = verdict.accepted && exists && !r.forbidden;
         if let Some(token) = verdict.token {
-            self.event(kinds::TokenUsed { token, kind: "credential".into(), planted: None, taken_by: None });
+            self.event(kinds::TokenUsed {
+                token,
+                kind: "credential".into(),
+                planted: None,
+                taken_by: None,
+            });
         }
-        self.attempt(method, &r.user, Some(secret), None, accepted, verdict.reason, None);
+        self.attempt(
+            method,
+            &r.user,
+            Some(secret),
+            None,
+            accepted,
+            verdict.reason,
+            None,
+        );
         if accepted {
             self.method = method;
             self.accepted_secret = Some(secret.to_vec());
@@ -134,16 +202,27 @@ impl Connection {
         self.user.clone_from(&l.user);
         self.method = l.method;
         let Some((world, fresh)) = self.ssh.machine.worlds.enter(self.peer.source.ip(), self.mark) else {
-            self.event(kinds::LimitHit { limit: "world.logins".into(), value: 0, scope: "source".into() });
+            self.event(kinds::LimitHit {
+                limit: "world.logins".into(),
+                value: 0,
+                scope: "source".into(),
+            });
             return;
         };
         self.origin.world = Some(world.id());
         if fresh {
             let (image, cover) = self.ssh.machine.names.clone();
-            self.event(kinds::WorldStart { image, cover, resumed: false });
+            self.event(kinds::WorldStart {
+                image,
+                cover,
+                resumed: false,
+            });
         }
         if let Some(secret) = self.accepted_secret.take() {
-            world.set_password(&self.user, crate::auth::shadow_hash(&secret, &self.ssh.machine.entropy));
+            world.set_password(
+                &self.user,
+                crate::auth::shadow_hash(&secret, &self.ssh.machine.entropy),
+            );
         }
         self.world = Some(world);
     }

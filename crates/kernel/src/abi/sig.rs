@@ -145,13 +145,7 @@ impl SigInfo {
                 status,
                 utime,
                 stime,
-            } => e
-                .u32(pid)
-                .u32(uid)
-                .i32(status)
-                .i32(0)
-                .u64(utime)
-                .u64(stime),
+            } => e.u32(pid).u32(uid).i32(status).i32(0).u64(utime).u64(stime),
             SigCause::Fault { addr } => e.u64(addr),
             SigCause::Poll { band, fd } => e.u64(band).i32(fd),
             SigCause::Raw(b) => e.bytes(&b),

@@ -30,7 +30,7 @@ impl Ino {
 }
 
 /// What an inode is. The numbers are those of `st_mode & S_IFMT`, inode(7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u32)]
 pub enum Kind {
     /// A named pipe.

@@ -1,8 +1,8 @@
 //! What arrives from the master: mapping, signals, flow control, line editing, echo (`n_tty_receive_*`).
 
-use super::{MASTER_READ_MAX, Tty};
 use super::output::{Echo, is_cntrl, lower};
 use super::queue::SIZE;
+use super::{MASTER_READ_MAX, Tty};
 use crate::abi::tty::*;
 
 impl Tty {

@@ -526,7 +526,11 @@ impl Ttys {
             enough = have > 0;
         }
         if enough {
-            let n = if min > queue::CHUNK { max.min(queue::CHUNK) } else { max };
+            let n = if min > queue::CHUNK {
+                max.min(queue::CHUNK)
+            } else {
+                max
+            };
             let bytes = t.input.read_bytes(n);
             self.refill(id);
             return Ok(bytes);

@@ -254,7 +254,11 @@ impl Tty {
             self.out.drop_echoes();
             return;
         };
-        for n in [&mut self.out.echo_bytes, &mut self.out.echo_committed, &mut self.out.echo_mark] {
+        for n in [
+            &mut self.out.echo_bytes,
+            &mut self.out.echo_committed,
+            &mut self.out.echo_mark,
+        ] {
             *n = n.saturating_sub(e.size());
         }
     }

@@ -1,12 +1,9 @@
 //! `image build|ls|verify|rm` on its own, until the main program has the subcommand.
 
-#[path = "../image/mod.rs"]
-mod image;
-
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use image::{Options, Progress, Shelf, Source};
+use turncoat::image::{self, Options, Progress, Shelf, Source};
 
 fn main() -> ExitCode {
     match run(&std::env::args().skip(1).collect::<Vec<_>>()) {

@@ -16,11 +16,23 @@ use super::{BuildError, Progress, Report};
 const DEFAULT_PACKAGES: &str = include_str!("../../data/packages.txt");
 
 /// The names of the default package set.
-pub(super) fn default_packages() -> Vec<String> {
+fn default_packages() -> Vec<String> {
     let lines = DEFAULT_PACKAGES
         .lines()
         .map(|l| l.split('#').next().unwrap_or("").trim());
     lines.filter(|l| !l.is_empty()).map(str::to_owned).collect()
+}
+
+/// The packages that these names ask for: `+NAME` adds to the default set, plain names replace it.
+pub(super) fn wanted(names: &[String]) -> Vec<String> {
+    let (added, plain): (Vec<&String>, Vec<&String>) = names.iter().partition(|n| n.starts_with('+'));
+    let mut all: Vec<String> = if plain.is_empty() {
+        default_packages()
+    } else {
+        plain.into_iter().cloned().collect()
+    };
+    all.extend(added.into_iter().map(|n| n.trim_start_matches('+').to_owned()));
+    all
 }
 
 struct Apt {

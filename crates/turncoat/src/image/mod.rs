@@ -10,6 +10,7 @@ mod archive;
 mod configure;
 mod deb;
 mod dpkg;
+mod draft;
 mod error;
 mod export;
 mod from_dir;
@@ -21,12 +22,13 @@ mod source;
 use std::fs::File;
 use std::path::PathBuf;
 
+pub(crate) use draft::Draft;
 pub use error::BuildError;
 pub use export::{Exported, export};
 pub use shelf::{Shelf, Shelved};
 pub use source::Source;
 
-use turncoat_kernel::image::{Attr, ImageId, Tree, Writer};
+use turncoat_kernel::image::ImageId;
 
 /// What is being built.
 #[derive(Clone, Debug)]
@@ -64,43 +66,12 @@ pub enum Progress<'a> {
 /// Told how far a build is.
 pub type Report<'r> = &'r mut dyn FnMut(Progress<'_>);
 
-/// A tree on its way, with the writer that holds its data.
-pub(crate) struct Draft {
-    pub tree: Tree,
-    pub writer: Writer,
-    pub info: Vec<(&'static str, String)>,
-    /// The time of everything that the build itself makes: the newest time in any package.
-    pub stamp: i64,
-    /// Diversions as dpkg-divert(1) has them: path, where it goes, whose file stays.
-    pub diversions: Vec<(String, String, String)>,
-    /// Lines of dpkg-statoverride(1).
-    pub stat_overrides: Vec<String>,
-}
-
-impl Draft {
-    /// Where a file of a package goes.
-    fn diverted(&self, package: &str, path: &[u8]) -> Vec<u8> {
-        let hit = self
-            .diversions
-            .iter()
-            .find(|(from, _, by)| from.as_bytes() == path && by != package);
-        hit.map_or_else(|| path.to_vec(), |(_, to, _)| to.clone().into_bytes())
-    }
-}
-
 /// Builds an image and puts it on the shelf.
 pub fn build(options: &Options, report: Report<'_>) -> Result<ImageId, BuildError> {
     let shelf = Shelf::open(&options.shelf)?;
     let draft_file = shelf.draft()?;
     let file = File::options().read(true).write(true).open(draft_file.path())?;
-    let mut draft = Draft {
-        tree: Tree::new(Attr::root(0o755, 0)),
-        writer: Writer::new(file),
-        info: vec![("arch", "amd64".into())],
-        stamp: 0,
-        diversions: Vec::new(),
-        stat_overrides: Vec::new(),
-    };
+    let mut draft = Draft::new(file);
     source::fill(&mut draft, options, report)?;
     neutral::apply(&mut draft)?;
     report(Progress::Stage("writing the image"));
@@ -108,4 +79,16 @@ pub fn build(options: &Options, report: Report<'_>) -> Result<ImageId, BuildErro
     let id = draft.writer.finish(&draft.tree, &info)?;
     draft_file.keep(id)?;
     Ok(id)
+}
+
+/// The default image of a shelf; built from the host's packages if there is none yet.
+pub fn default_or_build(options: &Options, report: Report<'_>) -> Result<Shelved, BuildError> {
+    let shelf = Shelf::open(&options.shelf)?;
+    if let Some(image) = shelf.find(None)? {
+        return Ok(image);
+    }
+    build(options, report)?;
+    shelf
+        .find(None)?
+        .ok_or_else(|| BuildError::format("image", "it was built and is gone again"))
 }

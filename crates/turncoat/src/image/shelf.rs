@@ -104,9 +104,23 @@ impl Shelf {
         fs::remove_file(&image.path).map_err(BuildError::io(image.path.display().to_string()))
     }
 
+    /// Takes away what builds left behind that were killed.
+    fn sweep(&self) {
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let owner = name
+                .to_str()
+                .and_then(|n| n.strip_prefix(".draft-").or(n.strip_prefix(".default-")));
+            if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
     /// A new file for a build to write.
     pub(super) fn draft(&self) -> Result<DraftFile, BuildError> {
         use std::os::unix::fs::OpenOptionsExt;
+        self.sweep();
         let path = self.dir.join(format!(".draft-{}", std::process::id()));
         File::options()
             .write(true)

@@ -283,7 +283,7 @@ mod tests {
         let (again, orders) = e.decide(&happening(Some(Stage::Persistence), "192.0.2.1"), Time(5));
         assert!(again.is_empty() && orders.is_empty());
         assert_eq!(
-            e.tick(Time(86_400_000_000_001)).1,
+            e.tick(Time(86_400_000_000_010)).1,
             vec![Order::Lift("192.0.2.1".parse().unwrap())]
         );
     }

@@ -44,13 +44,6 @@ const FILES: &[(&str, &str, u16, &str)] = &[
     ("login", "/var/log/faillog", 0o644, ""),
     ("tzdata", "/etc/timezone", 0o644, "Etc/UTC\n"),
     ("man-db", "/var/lib/man-db/auto-update", 0o644, ""),
-    ("man-db", "/etc/apparmor.d/local/usr.bin.man", 0o644, ""),
-    (
-        "isc-dhcp-client",
-        "/etc/apparmor.d/local/sbin.dhclient",
-        0o644,
-        "",
-    ),
     (
         "python3.11-minimal",
         "/var/lib/python/python3.11_installed",
@@ -91,6 +84,8 @@ const DIRECTORIES: &[(&str, u16)] = &[
     ("/usr/local/src", 0o755),
     ("/usr/local/etc", 0o755),
     ("/var/lib/systemd", 0o755),
+    ("/var/log", 0o755),
+    ("/root", 0o700),
     ("/var/cache/apt/archives", 0o755),
     ("/var/cache/apt/archives/partial", 0o700),
     ("/var/lib/apt/lists/partial", 0o700),
@@ -123,7 +118,6 @@ const LINKS: &[(&str, &str, &str)] = &[
 
 /// Package, path, owner, group, permissions.
 const OWNERS: &[(&str, &str, &str, &str, u16)] = &[
-    ("sudo", "/etc/sudoers", "root", "root", 0o440),
     ("openssh-client", "/usr/bin/ssh-agent", "root", "_ssh", 0o2755),
     (
         "cron-daemon-common",
@@ -199,6 +193,7 @@ pub(super) fn apply(draft: &mut Draft, packages: &[Package]) -> Result<(), Build
     for (_, path, user, group, perm) in OWNERS.iter().filter(|o| has(o.0)) {
         own(draft, path, user, group, *perm)?;
     }
+    plain_commands(draft, packages)?;
     stat_overrides(draft, packages)?;
     for (_, path, mask) in CAPABILITIES.iter().filter(|c| has(c.0)) {
         if let Ok(id) = draft.tree.find(path.as_bytes(), true) {
@@ -220,7 +215,10 @@ pub(super) fn apply(draft: &mut Draft, packages: &[Package]) -> Result<(), Build
     diversions(draft, packages);
     shells(draft)?;
     ucf(draft)?;
-    sources_list(draft)
+    if let Some(text) = super::super::neutral::default_sources(draft)? {
+        draft.file("/etc/apt/sources.list", 0o644, text)?;
+    }
+    Ok(())
 }
 
 fn parent(draft: &mut Draft, path: &str) -> Result<(), BuildError> {
@@ -247,6 +245,32 @@ fn own(draft: &mut Draft, path: &str, user: &str, group: &str, perm: u16) -> Res
     if let (Ok(id), Some(uid), Some(gid)) = (draft.tree.find(path.as_bytes(), true), uid, gid) {
         let attr = draft.tree.attr_mut(id);
         (attr.uid, attr.gid, attr.perm) = (uid, gid, perm);
+    }
+    Ok(())
+}
+
+/// Commands whose arguments say everything: `chmod MODE PATH` of what is there, `install --mode MODE /dev/null PATH`.
+fn plain_commands(draft: &mut Draft, packages: &[Package]) -> Result<(), BuildError> {
+    for package in packages {
+        for command in script::commands(&package.script("postinst").unwrap_or_default()) {
+            match command.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+                ["chmod", mode, path, ..] if mode.len() >= 3 && path.starts_with('/') => {
+                    let perm = u16::from_str_radix(mode, 8);
+                    if let (Ok(perm), Ok(id)) = (perm, draft.tree.find(path.as_bytes(), true)) {
+                        draft.tree.attr_mut(id).perm = perm & 0o7777;
+                    }
+                }
+                ["install", "--mode", mode, "/dev/null", path, ..] if path.starts_with('/') => {
+                    if let (Ok(perm), false) =
+                        (u16::from_str_radix(mode, 8), draft.tree.exists(path.as_bytes()))
+                    {
+                        parent(draft, path)?;
+                        draft.file(path, perm & 0o7777, "")?;
+                    }
+                }
+                _ => {}
+            }
+        }
     }
     Ok(())
 }
@@ -483,45 +507,5 @@ fn ucf(draft: &mut Draft) -> Result<(), BuildError> {
     )?;
     draft.file("/var/lib/ucf/registry.0", 0o644, "")?;
     draft.file("/var/lib/ucf/cache/:etc:ssh:sshd_config", 0o644, config)?;
-    Ok(())
-}
-
-/// `/etc/apt/sources.list` as an installation writes it: the distribution's own servers as apt's own example names them.
-fn sources_list(draft: &mut Draft) -> Result<(), BuildError> {
-    let Some(example) = draft.text("/usr/share/doc/apt/examples/sources.list")? else {
-        return Ok(());
-    };
-    let release = draft.text("/etc/os-release")?.unwrap_or_default();
-    let codename = release
-        .lines()
-        .find_map(|l| l.strip_prefix("VERSION_CODENAME="))
-        .unwrap_or_default()
-        .to_owned();
-    let mut servers: Vec<(String, String)> = Vec::new();
-    for line in example.lines() {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        if let ["deb", uri, suite, ..] = words.as_slice()
-            && (suite.starts_with(&codename) || codename.is_empty())
-        {
-            servers.push(((*uri).to_owned(), (*suite).to_owned()));
-        }
-    }
-    let Some((main, _)) = servers.first().cloned() else {
-        return Ok(());
-    };
-    let mut text = String::new();
-    let mut put = |uri: &str, suite: &str| {
-        for kind in ["deb", "deb-src"] {
-            text.push_str(&format!("{kind} {uri} {suite} main non-free-firmware\n"));
-        }
-        text.push('\n');
-    };
-    put(&main, &codename);
-    for (uri, suite) in servers.iter().filter(|(_, s)| s.ends_with("-security")) {
-        put(uri, suite);
-    }
-    put(&main, &format!("{codename}-updates"));
-    let text = text.trim_end().to_owned() + "\n";
-    draft.file("/etc/apt/sources.list", 0o644, text)?;
     Ok(())
 }

@@ -38,6 +38,12 @@ pub(super) fn write(draft: &mut Draft, packages: &[Package]) -> Result<(), Build
             };
             let Some(soname) = elf_soname(&head) else { continue };
             let soname = soname.unwrap_or_else(|| name.clone());
+            // A link for the linker, `libx.so`, is listed beside the name that programs ask for.
+            if name.ends_with(".so") && is_link(draft, &format!("{dir}/{name}")) {
+                libraries
+                    .entry(name.clone())
+                    .or_insert_with(|| format!("{dir}/{name}"));
+            }
             if soname == *name || names.contains(&soname) {
                 libraries
                     .entry(soname.clone())
@@ -85,6 +91,13 @@ fn directories(draft: &Draft) -> Result<Vec<String>, BuildError> {
     Ok(dirs)
 }
 
+fn is_link(draft: &Draft, path: &str) -> bool {
+    draft
+        .tree
+        .find(path.as_bytes(), false)
+        .is_ok_and(|id| matches!(draft.tree.kind(id), NodeKind::Symlink(_)))
+}
+
 fn head(draft: &Draft, path: &str) -> Result<Option<Vec<u8>>, BuildError> {
     let Ok(id) = draft.tree.find(path.as_bytes(), true) else {
         return Ok(None);
@@ -107,12 +120,8 @@ fn elf_soname(elf: &[u8]) -> Option<Option<String>> {
     let u16_at = |at: usize| Some(u16::from_le_bytes(elf.get(at..at + 2)?.try_into().ok()?));
     let u32_at = |at: usize| Some(u32::from_le_bytes(elf.get(at..at + 4)?.try_into().ok()?));
     let u64_at = |at: usize| {
-        Some(
-            usize::try_from(u64::from_le_bytes(
-                elf.get(at..at.checked_add(8)?)?.try_into().ok()?,
-            ))
-            .ok()?,
-        )
+        let bytes = elf.get(at..at.checked_add(8)?)?.try_into().ok()?;
+        usize::try_from(u64::from_le_bytes(bytes)).ok()
     };
     if elf.get(..6)? != b"\x7fELF\x02\x01" || u16_at(16)? != 3 || u16_at(18)? != 62 {
         return None;

@@ -14,8 +14,6 @@ mod script;
 mod units;
 mod users;
 
-use turncoat_kernel::image::{Attr, Content, NodeId, NodeKind};
-
 use super::deb::Package;
 use super::{BuildError, Draft, Progress, Report};
 
@@ -35,60 +33,4 @@ pub(super) fn apply(draft: &mut Draft, packages: &[Package], report: Report<'_>)
     }
     ldcache::write(draft, packages)?;
     Ok(())
-}
-
-impl Draft {
-    /// Makes or replaces a file of root's with the time of the build.
-    fn file(&mut self, path: &str, perm: u16, data: impl Into<Vec<u8>>) -> Result<NodeId, BuildError> {
-        let attr = Attr::root(perm, self.stamp);
-        Ok(self
-            .tree
-            .put(path.as_bytes(), attr, NodeKind::File(Content::Bytes(data.into())))?)
-    }
-
-    /// Makes or replaces a symbolic link.
-    fn link(&mut self, path: &str, target: &str) -> Result<(), BuildError> {
-        let attr = Attr::root(0o777, self.stamp);
-        self.tree
-            .put(path.as_bytes(), attr, NodeKind::Symlink(target.into()))?;
-        Ok(())
-    }
-
-    /// Makes a directory of root's, if it is missing, with all its parents.
-    fn dir(&mut self, path: &str, perm: u16) -> Result<NodeId, BuildError> {
-        let existed = self.tree.exists(path.as_bytes());
-        let id = self
-            .tree
-            .mkdir_all(path.as_bytes(), Attr::root(0o755, self.stamp))?;
-        if !existed {
-            self.tree.attr_mut(id).perm = perm;
-        }
-        Ok(id)
-    }
-
-    /// The bytes of a file, links followed; `None` if there is none.
-    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, BuildError> {
-        match self.tree.find(path.as_bytes(), true) {
-            Ok(id) if matches!(self.tree.kind(id), NodeKind::File(_)) => {
-                Ok(Some(self.writer.content(&self.tree, id)?))
-            }
-            _ => Ok(None),
-        }
-    }
-
-    fn text(&self, path: &str) -> Result<Option<String>, BuildError> {
-        Ok(self.read(path)?.map(|b| String::from_utf8_lossy(&b).into_owned()))
-    }
-
-    /// The names in a directory, sorted.
-    fn names(&self, dir: &str) -> Vec<String> {
-        match self.tree.find(dir.as_bytes(), true) {
-            Ok(id) => self
-                .tree
-                .entries(id)
-                .map(|(n, _)| String::from_utf8_lossy(n).into_owned())
-                .collect(),
-            Err(_) => Vec::new(),
-        }
-    }
 }

@@ -1,0 +1,916 @@
+//! Channels and global requests (RFC 4254) as serverloop.c, session.c, channels.c and nchan.c of OpenSSH do them.
+//!
+//! Each channel has OpenSSH's two half states: `istate` for what the program writes, `ostate` for what it reads.
+
+use crate::algo::wildcard;
+use crate::api::*;
+use crate::msg;
+use crate::server::{End, Handled, Server, Waiting};
+use crate::wire::{Put, Reader};
+use std::sync::Arc;
+
+/// Most channels of one connection.
+pub const MAX_CHANNELS: usize = 512;
+/// Window of a channel (64 packets).
+const WINDOW: u32 = 64 * 32 * 1024;
+/// Largest packet of a channel.
+const PACKET: u32 = 32 * 1024;
+/// Environment variables of one session.
+const MAX_ENV: u32 = 128;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Session,
+    Tcp,
+    X11,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// A session before its program.
+    Larval,
+    /// The host is connecting.
+    Connecting,
+    /// We asked the client to open it.
+    Opening,
+    Open,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Half {
+    Open,
+    Drain,
+    Closed,
+}
+
+#[derive(Debug)]
+struct Channel {
+    kind: Kind,
+    state: State,
+    remote_id: u32,
+    remote_window: u32,
+    remote_max: u32,
+    local_window: u32,
+    local_window_max: u32,
+    local_max: u32,
+    consumed: u32,
+    exceeded: u32,
+    istate: Half,
+    ostate: Half,
+    close_sent: bool,
+    close_rcvd: bool,
+    eof_rcvd: bool,
+    /// From the program: to be sent as window allows.
+    input: Vec<u8>,
+    stderr: Vec<u8>,
+    /// Given to the host and not yet consumed.
+    unconsumed: u32,
+    has_pty: bool,
+    has_x11: bool,
+    env: u32,
+    /// A program runs: no CLOSE before it has ended.
+    running: bool,
+    /// Nobody waits for a program any more.
+    detached: bool,
+}
+
+impl Channel {
+    fn new(kind: Kind, state: State, window: u32, max: u32) -> Channel {
+        Channel {
+            kind,
+            state,
+            remote_id: 0,
+            remote_window: 0,
+            remote_max: 0,
+            local_window: window,
+            local_window_max: window,
+            local_max: max,
+            consumed: 0,
+            exceeded: 0,
+            istate: Half::Open,
+            ostate: Half::Open,
+            close_sent: false,
+            close_rcvd: false,
+            eof_rcvd: false,
+            input: Vec::new(),
+            stderr: Vec::new(),
+            unconsumed: 0,
+            has_pty: false,
+            has_x11: false,
+            env: 0,
+            running: false,
+            detached: kind != Kind::Session,
+        }
+    }
+}
+
+/// All channels.
+#[derive(Debug, Default)]
+pub(crate) struct Channels {
+    slots: Vec<Option<Box<Channel>>>,
+    no_more_sessions: bool,
+    agent_asked: bool,
+}
+
+impl Channels {
+    fn get(&mut self, id: u32) -> Option<&mut Channel> {
+        self.slots.get_mut(id as usize)?.as_deref_mut()
+    }
+
+    fn add(&mut self, c: Channel) -> Option<u32> {
+        let at = match self.slots.iter().position(Option::is_none) {
+            Some(at) => at,
+            None if self.slots.len() < MAX_CHANNELS => {
+                self.slots.push(None);
+                self.slots.len() - 1
+            }
+            None => return None,
+        };
+        self.slots[at] = Some(Box::new(c));
+        Some(at as u32)
+    }
+
+    fn sessions(&self) -> usize {
+        self.slots.iter().flatten().filter(|c| c.kind == Kind::Session && !(c.detached && c.close_sent)).count()
+    }
+}
+
+fn channel_message(kind: u8, remote_id: u32) -> Vec<u8> {
+    let mut m = vec![kind];
+    m.put_u32(remote_id);
+    m
+}
+
+fn channel_request(remote_id: u32, name: &str, want_reply: bool) -> Vec<u8> {
+    let mut m = channel_message(msg::CHANNEL_REQUEST, remote_id);
+    m.put_string(name.as_bytes()).put_u8(u8::from(want_reply));
+    m
+}
+
+/// Signals that a client may have delivered (name2sig in session.c).
+const SIGNALS: [&str; 8] = ["HUP", "INT", "KILL", "QUIT", "TERM", "USR1", "USR2", "INFO@openssh.com"];
+
+// ---- what the client says ----
+
+impl Server {
+    /// hostkeys-00@openssh.com: all our keys.
+    pub(crate) fn announce_host_keys(&mut self) {
+        if self.quirks.no_hostkeys {
+            return;
+        }
+        let mut m = vec![msg::GLOBAL_REQUEST];
+        m.put_string(b"hostkeys-00@openssh.com").put_u8(0);
+        for k in &self.config.host_keys {
+            m.put_string(k.blob());
+        }
+        self.send(&m);
+    }
+
+    pub(crate) fn send_keepalive(&mut self) {
+        let open = self.ch.slots.iter().flatten().find(|c| c.state == State::Open).map(|c| c.remote_id);
+        let m = match open {
+            Some(id) => channel_request(id, "keepalive@openssh.com", true),
+            None => {
+                let mut m = vec![msg::GLOBAL_REQUEST];
+                m.put_string(b"keepalive@openssh.com").put_u8(1);
+                m
+            }
+        };
+        self.send(&m);
+    }
+
+    pub(crate) fn on_global(&mut self, r: &mut Reader) -> Handled {
+        let name = r.cstring()?.to_vec();
+        let want_reply = r.u8()? != 0;
+        let fwd = self.config.forwarding.clone();
+        let mut any_port = false;
+        let event = match name.as_slice() {
+            b"tcpip-forward" => {
+                let (address, port) = (r.cstring()?.to_vec(), r.u32()?);
+                any_port = port == 0;
+                if !fwd.tcp_remote || (!want_reply && any_port) {
+                    self.debug_message("Server has disabled port forwarding.");
+                    None
+                } else {
+                    Some(GlobalEvent::Listen { address, port })
+                }
+            }
+            b"cancel-tcpip-forward" => {
+                Some(GlobalEvent::CancelListen { address: r.cstring()?.to_vec(), port: r.u32()? })
+            }
+            b"streamlocal-forward@openssh.com" => {
+                let path = r.cstring()?.to_vec();
+                if fwd.streamlocal_remote {
+                    Some(GlobalEvent::ListenLocal { path })
+                } else {
+                    self.debug_message("Server has disabled streamlocal forwarding.");
+                    None
+                }
+            }
+            b"cancel-streamlocal-forward@openssh.com" => {
+                Some(GlobalEvent::CancelListenLocal { path: r.cstring()?.to_vec() })
+            }
+            b"no-more-sessions@openssh.com" => {
+                self.ch.no_more_sessions = true;
+                self.answer_global(want_reply, Some(&[]));
+                return Ok(());
+            }
+            b"hostkeys-prove-00@openssh.com" => {
+                let proof = self.prove_host_keys(r);
+                self.answer_global(want_reply, proof.as_deref());
+                return Ok(());
+            }
+            _ => None,
+        };
+        match event {
+            Some(e) => {
+                self.acts.push_back(Act::Global(e));
+                self.waiting = Some(Waiting::Global { want_reply, any_port });
+            }
+            None => {
+                self.acts.push_back(Act::Fact(Fact::RequestRefused { name }));
+                self.answer_global(want_reply, None);
+            }
+        }
+        Ok(())
+    }
+
+    fn answer_global(&mut self, want_reply: bool, success: Option<&[u8]>) {
+        if !want_reply {
+            return;
+        }
+        let mut m = vec![if success.is_some() { msg::REQUEST_SUCCESS } else { msg::REQUEST_FAILURE }];
+        m.extend_from_slice(success.unwrap_or_default());
+        self.send(&m);
+        self.flush();
+    }
+
+    pub(crate) fn on_global_reply(&mut self, want_reply: bool, any_port: bool, reply: GlobalReply) {
+        match reply {
+            GlobalReply::Done(port) if any_port => self.answer_global(want_reply, Some(&port.to_be_bytes())),
+            GlobalReply::Done(_) => self.answer_global(want_reply, Some(&[])),
+            GlobalReply::Failed => self.answer_global(want_reply, None),
+        }
+    }
+
+    /// Signatures for the keys asked about; `None` if one of them is not ours.
+    fn prove_host_keys(&mut self, r: &mut Reader) -> Option<Vec<u8>> {
+        let config = Arc::clone(&self.config);
+        let mut out = Vec::new();
+        // Each signature costs; a client has no use for more than it was told of.
+        let mut budget = config.host_keys.len() * 2;
+        while !r.rest().is_empty() {
+            budget = budget.checked_sub(1)?;
+            let blob = r.string().ok()?;
+            let key = config.host_keys.iter().find(|k| k.blob() == blob)?;
+            let mut data = Vec::new();
+            data.put_string(b"hostkeys-prove-00@openssh.com").put_string(&self.kex.session_id).put_string(blob);
+            let algorithms = key.algorithms();
+            let alg = if algorithms.len() > 1 {
+                if algorithms.contains(&self.kex.host_key_alg.as_str()) {
+                    self.kex.host_key_alg.clone()
+                } else if self.kex.rsa512 {
+                    "rsa-sha2-512".to_owned()
+                } else if self.kex.rsa256 {
+                    "rsa-sha2-256".to_owned()
+                } else {
+                    "ssh-rsa".to_owned()
+                }
+            } else {
+                algorithms[0].to_owned()
+            };
+            out.put_string(&key.sign(&alg, &data, &mut *self.rng)?);
+        }
+        Some(out)
+    }
+
+    pub(crate) fn on_open(&mut self, r: &mut Reader) -> Handled {
+        let kind = r.cstring()?.to_vec();
+        let (remote_id, window, max) = (r.u32()?, r.u32()?, r.u32()?);
+        let mut reason = 2;
+        let opened: Option<(Channel, ChannelEvent)> = match kind.as_slice() {
+            b"session" => {
+                r.end()?;
+                if self.ch.no_more_sessions {
+                    return Err(End::Disconnect(
+                        "Possible attack: attempt to open a session after additional sessions disabled".to_owned(),
+                    ));
+                }
+                (self.ch.sessions() < self.config.max_sessions)
+                    .then(|| (Channel::new(Kind::Session, State::Larval, 0, PACKET), ChannelEvent::Session))
+            }
+            b"direct-tcpip" => {
+                let (host, port) = (r.cstring()?.to_vec(), r.u32()?);
+                let (origin_host, origin_port) = (r.cstring()?.to_vec(), r.u32()?);
+                r.end()?;
+                if port > 0xffff {
+                    None
+                } else if self.config.forwarding.tcp_local {
+                    let event = DirectTcp { host, port, origin_host, origin_port };
+                    Some((
+                        Channel::new(Kind::Tcp, State::Connecting, WINDOW, PACKET),
+                        ChannelEvent::DirectTcp(event),
+                    ))
+                } else {
+                    reason = 1;
+                    None
+                }
+            }
+            b"direct-streamlocal@openssh.com" => {
+                let path = r.cstring()?.to_vec();
+                r.cstring()?;
+                r.u32()?;
+                r.end()?;
+                self.config.forwarding.streamlocal_local.then(|| {
+                    (
+                        Channel::new(Kind::Tcp, State::Connecting, WINDOW, PACKET),
+                        ChannelEvent::DirectStreamLocal { path },
+                    )
+                })
+            }
+            b"tun@openssh.com" => {
+                let mode = r.u32()?;
+                let text = if matches!(mode, 1 | 2) {
+                    "Server has rejected tunnel device forwarding"
+                } else {
+                    "Unsupported tunnel device mode."
+                };
+                self.debug_message(text);
+                None
+            }
+            _ => None,
+        };
+        if let Some((mut c, event)) = opened {
+            (c.remote_id, c.remote_window, c.remote_max) = (remote_id, window, max);
+            let confirm = (c.state == State::Larval).then_some((c.local_window, c.local_max));
+            if let Some(id) = self.ch.add(c) {
+                if let Some((window, max)) = confirm {
+                    let mut m = channel_message(msg::CHANNEL_OPEN_CONFIRMATION, remote_id);
+                    m.put_u32(id).put_u32(window).put_u32(max);
+                    self.send(&m);
+                }
+                self.acts.push_back(Act::Channel(ChannelId(id), event));
+                return Ok(());
+            }
+        }
+        self.acts.push_back(Act::Fact(Fact::ChannelRefused { kind }));
+        self.send_open_failure(remote_id, reason, "open failed");
+        Ok(())
+    }
+
+    fn send_open_failure(&mut self, remote_id: u32, reason: u32, text: &str) {
+        let mut m = channel_message(msg::CHANNEL_OPEN_FAILURE, remote_id);
+        m.put_u32(reason).put_string(text.as_bytes()).put_string(b"");
+        self.send(&m);
+    }
+
+    /// The channel that a packet speaks of.
+    fn known(&mut self, r: &mut Reader, what: &str) -> Result<u32, End> {
+        let id = r.u32()?;
+        if self.ch.get(id).is_none() {
+            return Err(End::Disconnect(format!("{what} packet referred to nonexistent channel {id}")));
+        }
+        Ok(id)
+    }
+
+    pub(crate) fn on_open_confirmation(&mut self, r: &mut Reader) -> Handled {
+        let id = self.known(r, "open confirmation")?;
+        let Some(c) = self.ch.get(id).filter(|c| c.state == State::Opening) else {
+            return Err(End::Disconnect(format!(
+                "Received open confirmation for non-opening channel {id}."
+            )));
+        };
+        c.remote_id = r.u32()?;
+        c.remote_window = r.u32()?;
+        c.remote_max = r.u32()?;
+        r.end()?;
+        c.state = State::Open;
+        self.acts.push_back(Act::Channel(ChannelId(id), ChannelEvent::Opened));
+        Ok(())
+    }
+
+    pub(crate) fn on_open_failure(&mut self, r: &mut Reader) -> Handled {
+        let id = self.known(r, "open failure")?;
+        if self.ch.get(id).is_none_or(|c| c.state != State::Opening) {
+            return Err(End::Disconnect(format!("Received open failure for non-opening channel {id}.")));
+        }
+        let reason = r.u32()?;
+        let text = r.cstring()?.to_vec();
+        r.cstring()?;
+        r.end()?;
+        self.ch.slots[id as usize] = None;
+        self.acts.push_back(Act::Channel(ChannelId(id), ChannelEvent::OpenFailed { reason, text }));
+        Ok(())
+    }
+
+    pub(crate) fn on_window_adjust(&mut self, r: &mut Reader) -> Handled {
+        let id = r.u32()?;
+        let Some(c) = self.ch.get(id) else { return Ok(()) };
+        let add = r.u32()?;
+        r.end()?;
+        c.remote_window = c
+            .remote_window
+            .checked_add(add)
+            .ok_or_else(|| End::Silent(format!("channel {id}: adjust {add} overflows remote window")))?;
+        Ok(())
+    }
+
+    pub(crate) fn on_data(&mut self, r: &mut Reader) -> Handled {
+        let id = self.known(r, "data")?;
+        let Some(c) = self.ch.get(id).filter(|c| c.state == State::Open) else { return Ok(()) };
+        let data = r.string()?;
+        r.end()?;
+        let n = data.len() as u32;
+        if c.ostate != Half::Open {
+            c.local_window = c.local_window.wrapping_sub(n);
+            c.consumed = c.consumed.saturating_add(n);
+            return Ok(());
+        }
+        if n > c.local_max {
+            return Ok(());
+        }
+        if n > c.local_window {
+            c.exceeded = c.exceeded.saturating_add(n - c.local_window);
+            c.local_window = 0;
+            if c.exceeded > c.local_window_max / 10 {
+                return Err(End::Disconnect(format!("channel {id}: peer ignored channel window")));
+            }
+        } else {
+            c.local_window -= n;
+            c.exceeded = 0;
+        }
+        if n > 0 {
+            c.unconsumed = c.unconsumed.saturating_add(n);
+            self.acts.push_back(Act::Channel(ChannelId(id), ChannelEvent::Data(data.to_vec())));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn on_extended_data(&mut self, r: &mut Reader) -> Handled {
+        let id = self.known(r, "extended data")?;
+        let quirk = self.quirks.ext_after_eof;
+        let Some(c) = self.ch.get(id).filter(|c| c.state == State::Open) else { return Ok(()) };
+        if c.eof_rcvd && !quirk {
+            return Err(End::Disconnect(format!("Received extended_data after EOF on channel {id}.")));
+        }
+        // Nothing here reads an extended stream.
+        r.u32()?;
+        Ok(())
+    }
+
+    pub(crate) fn on_channel_eof(&mut self, r: &mut Reader) -> Handled {
+        let id = self.known(r, "ieof")?;
+        r.end()?;
+        if let Some(c) = self.ch.get(id) {
+            c.eof_rcvd = true;
+            if c.ostate == Half::Open {
+                c.ostate = if c.unconsumed == 0 { Half::Closed } else { Half::Drain };
+                if c.state == State::Open {
+                    self.acts.push_back(Act::Channel(ChannelId(id), ChannelEvent::Eof));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn on_channel_close(&mut self, r: &mut Reader) -> Handled {
+        let id = self.known(r, "oclose")?;
+        r.end()?;
+        if let Some(c) = self.ch.get(id) {
+            let first = !c.close_rcvd;
+            c.close_rcvd = true;
+            c.istate = Half::Closed;
+            c.input.clear();
+            c.stderr.clear();
+            if c.state == State::Larval || c.unconsumed == 0 || c.running {
+                c.ostate = Half::Closed;
+            } else if c.ostate == Half::Open {
+                c.ostate = Half::Drain;
+            }
+            if first && c.state == State::Open && (c.running || c.kind != Kind::Session) {
+                self.acts.push_back(Act::Channel(ChannelId(id), ChannelEvent::Hangup));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn on_channel_request(&mut self, r: &mut Reader) -> Handled {
+        let id = r.u32()?;
+        let name = r.cstring()?.to_vec();
+        let want_reply = r.u8()? != 0;
+        let Some(c) = self.ch.get(id) else {
+            return Err(End::Disconnect(format!(
+                "server_input_channel_req: unknown channel {}",
+                id as i32
+            )));
+        };
+        let session = c.kind == Kind::Session && matches!(c.state, State::Larval | State::Open) && !c.detached;
+        let outcome = if name == b"eow@openssh.com" {
+            r.end()?;
+            if c.istate == Half::Open {
+                c.istate = Half::Closed;
+                c.input.clear();
+                self.acts.push_back(Act::Channel(ChannelId(id), ChannelEvent::OutputClosed));
+            }
+            Outcome::Failed
+        } else if session {
+            self.session_request(id, &name, r)?
+        } else {
+            Outcome::Failed
+        };
+        match outcome {
+            Outcome::Ask(event, start) => {
+                self.acts.push_back(Act::Channel(ChannelId(id), event));
+                self.waiting = Some(Waiting::Request { id, want_reply, start });
+            }
+            Outcome::Done => self.answer_request(id, want_reply, true),
+            Outcome::Failed => {
+                self.acts.push_back(Act::Fact(Fact::RequestRefused { name }));
+                self.answer_request(id, want_reply, false);
+            }
+        }
+        Ok(())
+    }
+
+    /// session_input_channel_req in session.c.
+    fn session_request(&mut self, id: u32, name: &[u8], r: &mut Reader) -> Result<Outcome, End> {
+        let config = Arc::clone(&self.config);
+        let agent_asked = self.ch.agent_asked;
+        let Some(c) = self.ch.get(id) else { return Ok(Outcome::Failed) };
+        let larval = c.state == State::Larval;
+        Ok(match name {
+            b"shell" if larval => {
+                r.end()?;
+                Outcome::Ask(ChannelEvent::Shell, true)
+            }
+            b"exec" if larval => {
+                let command = r.cstring()?.to_vec();
+                r.end()?;
+                Outcome::Ask(ChannelEvent::Exec { command }, true)
+            }
+            b"subsystem" if larval => {
+                let name = r.cstring()?.to_vec();
+                r.end()?;
+                if config.subsystems.iter().any(|s| s.as_bytes() == name) {
+                    Outcome::Ask(ChannelEvent::Subsystem { name }, true)
+                } else {
+                    Outcome::Failed
+                }
+            }
+            b"pty-req" if larval => {
+                if !config.permit_tty {
+                    return Ok(Outcome::Failed);
+                }
+                if c.has_pty {
+                    return Err(End::Disconnect("Protocol error: you already have a pty.".to_owned()));
+                }
+                let term = r.cstring()?.to_vec();
+                let [cols, rows, width, height] = [r.u32()?, r.u32()?, r.u32()?, r.u32()?];
+                let modes = r.string()?.to_vec();
+                r.end()?;
+                let size = WindowSize { cols, rows, width, height };
+                c.has_pty = true;
+                Outcome::Ask(ChannelEvent::Pty(Pty { term, size, modes }), false)
+            }
+            b"x11-req" if larval => {
+                if c.has_x11 {
+                    return Ok(Outcome::Failed);
+                }
+                let single = r.u8()? != 0;
+                let (protocol, cookie) = (r.cstring()?.to_vec(), r.cstring()?.to_vec());
+                let screen = r.u32()?;
+                r.end()?;
+                c.has_x11 = true;
+                if !config.forwarding.x11 {
+                    return Ok(Outcome::Failed);
+                }
+                Outcome::Ask(ChannelEvent::X11(X11 { single, protocol, cookie, screen }), false)
+            }
+            b"auth-agent-req@openssh.com" if larval => {
+                r.end()?;
+                if agent_asked || !config.forwarding.agent {
+                    return Ok(Outcome::Failed);
+                }
+                self.ch.agent_asked = true;
+                Outcome::Ask(ChannelEvent::Agent, false)
+            }
+            b"env" if larval => {
+                let (name, value) = (r.cstring()?.to_vec(), r.cstring()?.to_vec());
+                r.end()?;
+                let passes = config.accept_env.iter().any(|p| wildcard(&name, p.as_bytes()));
+                if c.env > MAX_ENV || !passes {
+                    return Ok(Outcome::Failed);
+                }
+                c.env += 1;
+                self.acts.push_back(Act::Channel(ChannelId(id), ChannelEvent::Env { name, value }));
+                Outcome::Done
+            }
+            b"window-change" => {
+                let [cols, rows, width, height] = [r.u32()?, r.u32()?, r.u32()?, r.u32()?];
+                r.end()?;
+                let size = WindowSize { cols, rows, width, height };
+                self.acts.push_back(Act::Channel(ChannelId(id), ChannelEvent::WindowChange(size)));
+                Outcome::Done
+            }
+            b"break" => {
+                let ms = r.u32()?;
+                r.end()?;
+                if c.has_pty { Outcome::Ask(ChannelEvent::Break { ms }, false) } else { Outcome::Failed }
+            }
+            b"signal" => {
+                let name = String::from_utf8_lossy(r.cstring()?).into_owned();
+                r.end()?;
+                if c.running && SIGNALS.contains(&name.as_str()) {
+                    Outcome::Ask(ChannelEvent::Signal { name }, false)
+                } else {
+                    Outcome::Failed
+                }
+            }
+            _ => Outcome::Failed,
+        })
+    }
+
+    fn answer_request(&mut self, id: u32, want_reply: bool, ok: bool) {
+        let Some(c) = self.ch.get(id) else { return };
+        if want_reply && !c.close_sent {
+            let m = channel_message(if ok { msg::CHANNEL_SUCCESS } else { msg::CHANNEL_FAILURE }, c.remote_id);
+            self.send(&m);
+        }
+    }
+
+    pub(crate) fn on_request_reply(&mut self, id: u32, want_reply: bool, start: bool, ok: bool) {
+        if start
+            && ok
+            && let Some(c) = self.ch.get(id)
+        {
+            c.state = State::Open;
+            c.running = true;
+            (c.local_window, c.local_window_max) = (WINDOW, WINDOW);
+            let mut m = channel_message(msg::CHANNEL_WINDOW_ADJUST, c.remote_id);
+            m.put_u32(WINDOW);
+            self.send(&m);
+        }
+        self.answer_request(id, want_reply, ok);
+    }
+}
+
+enum Outcome {
+    /// The host decides; true if success starts a program.
+    Ask(ChannelEvent, bool),
+    Done,
+    Failed,
+}
+
+// ---- what the host says ----
+
+impl Server {
+    /// Bytes that a program wrote to its terminal or standard output. They are sent as the client's window allows;
+    /// a host should not give more than [`sendable`](Server::sendable).
+    pub fn channel_data(&mut self, id: ChannelId, bytes: &[u8]) {
+        if let Some(c) = self.ch.get(id.0).filter(|c| c.istate == Half::Open && c.state == State::Open) {
+            c.input.extend_from_slice(bytes);
+        }
+    }
+
+    /// Bytes that a program wrote to standard error (without a terminal).
+    pub fn channel_ext_data(&mut self, id: ChannelId, bytes: &[u8]) {
+        if let Some(c) = self.ch.get(id.0).filter(|c| c.istate == Half::Open && c.state == State::Open) {
+            c.stderr.extend_from_slice(bytes);
+        }
+    }
+
+    /// How many bytes the client's window has room for beyond what is queued; 0 for a channel that takes none.
+    pub fn sendable(&self, id: ChannelId) -> usize {
+        self.ch
+            .slots
+            .get(id.0 as usize)
+            .and_then(|c| c.as_deref())
+            .filter(|c| c.state == State::Open && c.istate == Half::Open)
+            .map_or(0, |c| (c.remote_window as usize).saturating_sub(c.input.len() + c.stderr.len()))
+    }
+
+    /// The program has taken so many bytes of [`ChannelEvent::Data`]; the client may send more in time.
+    pub fn consumed(&mut self, id: ChannelId, bytes: usize) {
+        if let Some(c) = self.ch.get(id.0) {
+            let n = (bytes as u64).min(u64::from(c.unconsumed)) as u32;
+            c.unconsumed -= n;
+            c.consumed = c.consumed.saturating_add(n);
+            if c.unconsumed == 0 && c.ostate == Half::Drain {
+                c.ostate = Half::Closed;
+            }
+        }
+    }
+
+    /// The program's output has ended (after everything given so far).
+    pub fn channel_eof(&mut self, id: ChannelId) {
+        if let Some(c) = self.ch.get(id.0).filter(|c| c.istate == Half::Open) {
+            c.istate = Half::Drain;
+        }
+    }
+
+    /// The program has exited. Output that is still to come may follow; CLOSE is sent after [`channel_eof`](Server::channel_eof).
+    pub fn channel_exit_status(&mut self, id: ChannelId, status: u32) {
+        self.program_ended(id, |remote_id| {
+            let mut m = channel_request(remote_id, "exit-status", false);
+            m.put_u32(status);
+            m
+        });
+    }
+
+    /// The program was killed by a signal (name without `SIG`).
+    pub fn channel_exit_signal(&mut self, id: ChannelId, signal: &str, core_dumped: bool) {
+        self.program_ended(id, |remote_id| {
+            let mut m = channel_request(remote_id, "exit-signal", false);
+            m.put_string(signal.as_bytes()).put_u8(u8::from(core_dumped)).put_string(b"").put_string(b"");
+            m
+        });
+    }
+
+    /// session_exit_message in session.c.
+    fn program_ended(&mut self, id: ChannelId, message: impl FnOnce(u32) -> Vec<u8>) {
+        let openssh = self.quirks.openssh;
+        let Some(c) = self.ch.get(id.0).filter(|c| c.running) else { return };
+        c.running = false;
+        c.detached = true;
+        let remote_id = c.remote_id;
+        let eow = c.ostate != Half::Closed && openssh;
+        c.ostate = Half::Closed;
+        self.send_channel_output(id.0);
+        let m = message(remote_id);
+        self.send(&m);
+        if eow {
+            let m = channel_request(remote_id, "eow@openssh.com", false);
+            self.send(&m);
+        }
+    }
+
+    /// The connection behind a forwarded channel is gone in both directions.
+    pub fn channel_close(&mut self, id: ChannelId) {
+        if let Some(c) = self.ch.get(id.0) {
+            if c.istate == Half::Open {
+                c.istate = Half::Drain;
+            }
+            c.ostate = Half::Closed;
+            c.running = false;
+            c.detached = true;
+        }
+    }
+
+    /// A `direct-...` channel is connected.
+    pub fn open_confirm(&mut self, id: ChannelId) {
+        let Some(c) = self.ch.get(id.0).filter(|c| c.state == State::Connecting) else { return };
+        c.state = State::Open;
+        let mut m = channel_message(msg::CHANNEL_OPEN_CONFIRMATION, c.remote_id);
+        m.put_u32(id.0).put_u32(c.local_window).put_u32(c.local_max);
+        self.send(&m);
+    }
+
+    /// A `direct-...` channel could not be connected: reason 2 and the system's words, e.g. `Connection refused`.
+    pub fn open_fail(&mut self, id: ChannelId, reason: u32, text: &str) {
+        let Some(c) = self.ch.get(id.0).filter(|c| c.state == State::Connecting) else { return };
+        let remote_id = c.remote_id;
+        self.ch.slots[id.0 as usize] = None;
+        self.send_open_failure(remote_id, reason, text);
+    }
+
+    /// A connection came in at a port the client had us listen on. [`ChannelEvent::Opened`] or
+    /// [`ChannelEvent::OpenFailed`] follows. `None` if there are too many channels.
+    pub fn open_forwarded_tcp(&mut self, address: &str, port: u16, origin: &str, origin_port: u16) -> Option<ChannelId> {
+        let mut tail = Vec::new();
+        tail.put_string(address.as_bytes())
+            .put_u32(port.into())
+            .put_string(origin.as_bytes())
+            .put_u32(origin_port.into());
+        self.open_channel("forwarded-tcpip", Kind::Tcp, WINDOW, PACKET, &tail)
+    }
+
+    /// As above for a Unix socket.
+    pub fn open_forwarded_local(&mut self, path: &str) -> Option<ChannelId> {
+        let mut tail = Vec::new();
+        tail.put_string(path.as_bytes()).put_string(b"");
+        self.open_channel("forwarded-streamlocal@openssh.com", Kind::Tcp, WINDOW, PACKET, &tail)
+    }
+
+    /// A program connected to the forwarded agent's socket.
+    pub fn open_agent(&mut self) -> Option<ChannelId> {
+        self.open_channel("auth-agent@openssh.com", Kind::Tcp, 4 * 16 * 1024, PACKET, &[])
+    }
+
+    /// A program connected to the forwarded display.
+    pub fn open_x11(&mut self, origin: &str, origin_port: u16) -> Option<ChannelId> {
+        let mut tail = Vec::new();
+        tail.put_string(origin.as_bytes()).put_u32(origin_port.into());
+        self.open_channel("x11", Kind::X11, 4 * 16 * 1024, 16 * 1024, &tail)
+    }
+
+    fn open_channel(&mut self, name: &str, kind: Kind, window: u32, max: u32, tail: &[u8]) -> Option<ChannelId> {
+        let id = self.ch.add(Channel::new(kind, State::Opening, window, max))?;
+        let mut m = vec![msg::CHANNEL_OPEN];
+        m.put_string(name.as_bytes()).put_u32(id).put_u32(window).put_u32(max);
+        m.extend_from_slice(tail);
+        self.send(&m);
+        Some(ChannelId(id))
+    }
+
+    // ---- what happens between batches ----
+
+    /// Data, EOF, window and CLOSE messages that are due, then one write (the rounds of server_loop2).
+    pub(crate) fn flush_channels(&mut self) {
+        for id in 0..self.ch.slots.len() as u32 {
+            if !self.kex.rekeying {
+                self.send_channel_output(id);
+            }
+            self.adjust_window(id);
+            self.collect(id);
+        }
+        while self.ch.slots.last().is_some_and(Option::is_none) {
+            self.ch.slots.pop();
+        }
+        self.flush();
+    }
+
+    fn send_channel_output(&mut self, id: u32) {
+        loop {
+            let Some(c) = self.ch.get(id).filter(|c| c.state == State::Open) else { return };
+            if !matches!(c.istate, Half::Open | Half::Drain) {
+                return;
+            }
+            let extended = c.input.is_empty() && !c.stderr.is_empty();
+            let source = if extended { &mut c.stderr } else { &mut c.input };
+            if source.is_empty() {
+                if c.istate == Half::Drain {
+                    c.istate = Half::Closed;
+                    let m = channel_message(msg::CHANNEL_EOF, c.remote_id);
+                    self.send(&m);
+                }
+                return;
+            }
+            let n = source.len().min(c.remote_window as usize).min(c.remote_max as usize);
+            if n == 0 {
+                return;
+            }
+            let data: Vec<u8> = source.drain(..n).collect();
+            c.remote_window -= n as u32;
+            let mut m = channel_message(
+                if extended { msg::CHANNEL_EXTENDED_DATA } else { msg::CHANNEL_DATA },
+                c.remote_id,
+            );
+            if extended {
+                m.put_u32(1);
+            }
+            m.put_string(&data);
+            self.send(&m);
+        }
+    }
+
+    /// channel_check_window in channels.c.
+    fn adjust_window(&mut self, id: u32) {
+        let Some(c) = self.ch.get(id).filter(|c| c.state == State::Open && !c.close_sent && !c.close_rcvd) else {
+            return;
+        };
+        let used = c.local_window_max.wrapping_sub(c.local_window);
+        if c.consumed > 0 && (used > c.local_max * 3 || c.local_window < c.local_window_max / 2) {
+            let mut m = channel_message(msg::CHANNEL_WINDOW_ADJUST, c.remote_id);
+            m.put_u32(c.consumed);
+            c.local_window = c.local_window.wrapping_add(c.consumed);
+            c.consumed = 0;
+            self.send(&m);
+        }
+    }
+
+    /// channel_garbage_collect and chan_is_dead.
+    fn collect(&mut self, id: u32) {
+        let Some(c) = self.ch.get(id) else { return };
+        if c.state == State::Opening || c.state == State::Connecting {
+            return;
+        }
+        if c.istate != Half::Closed || c.ostate != Half::Closed || c.running {
+            return;
+        }
+        if !c.detached && !c.close_rcvd {
+            // A session that never ran anything ends only when the client closes it.
+            return;
+        }
+        c.detached = true;
+        let remote_id = c.remote_id;
+        let gone = c.close_rcvd;
+        if !c.close_sent {
+            c.close_sent = true;
+            let m = channel_message(msg::CHANNEL_CLOSE, remote_id);
+            self.send(&m);
+        }
+        if gone {
+            self.ch.slots[id as usize] = None;
+            self.acts.push_back(Act::Channel(ChannelId(id), ChannelEvent::Closed));
+        }
+    }
+
+    /// The connection is over.
+    pub(crate) fn close_all_channels(&mut self) {
+        for (id, slot) in self.ch.slots.iter_mut().enumerate() {
+            if slot.take().is_some() {
+                self.acts.push_back(Act::Channel(ChannelId(id as u32), ChannelEvent::Closed));
+            }
+        }
+    }
+}
