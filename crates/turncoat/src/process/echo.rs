@@ -134,7 +134,7 @@ fn visit(mut stream: TcpStream, recorder: &LinkRecorder, ending: &Ending) -> Res
         bytes_in += read.len() as u64;
         submit(recorder, frame(Direction::Input, read).into())?;
         let mut back = Vec::new();
-        for byte in read.to_vec() {
+        for &byte in read {
             line.push(byte);
             if byte == b'\n' {
                 back.extend_from_slice(&line);

@@ -254,7 +254,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
         lives += 1;
         read_front(stream, lives, &pen, &shared)?;
     }
-    let mut pumps = out::Pumps::default();
+    let mut pumps = out::Pumps;
     if let Some(stream) = outward {
         pumps.start(stream, &shared, &pen);
     }
