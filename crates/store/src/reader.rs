@@ -233,6 +233,9 @@ impl Reader {
             let (seq, event) = event_row(row)?;
             if seen == limit {
                 cursor = seq;
+            } else if !filter.newest_first {
+                // It may have been committed after we looked for the newest.
+                cursor = cursor.max(seq);
             }
             found.extend(event);
         }

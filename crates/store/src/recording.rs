@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn frames_come_back_and_a_torn_end_is_left_out() {
-        let frames = vec![
+        let frames = [
             frame(Direction::Resize, 0, b"80x24"),
             frame(Direction::Input, 5, b"\xff\x00"),
             frame(Direction::Output, 6, b"ok"),

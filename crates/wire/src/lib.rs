@@ -1,1 +1,2 @@
 //! Codecs without I/O, one module a protocol.
+pub mod proxy;

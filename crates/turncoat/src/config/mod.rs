@@ -4,6 +4,7 @@
 //! a change of it. Parsing ([`parse`]), `docs/configuration.md`, the JSON Schema and the output of `turncoat init`
 //! ([`render`]) come from that table.
 
+pub mod limits;
 pub mod parse;
 pub mod render;
 pub mod table;

@@ -133,27 +133,27 @@ fn visit(mut stream: TcpStream, recorder: &LinkRecorder, ending: &Ending) -> Res
         };
         bytes_in += read.len() as u64;
         submit(recorder, frame(Direction::Input, read).into())?;
-        for byte in read.to_vec() {
-            if byte != b'\n' {
-                line.push(byte);
-                if line.len() > 4096 {
-                    break 'talk "limit";
-                }
-                continue;
+        let mut back = Vec::new();
+        for &byte in read {
+            line.push(byte);
+            if byte == b'\n' {
+                back.extend_from_slice(&line);
+                line.pop();
+                let heard = CommandInput {
+                    line: Bytes(std::mem::take(&mut line)),
+                    reader: None,
+                    pid: None,
+                };
+                submit(recorder, event(heard.into()).into())?;
+            } else if line.len() > 4096 {
+                break 'talk "limit";
             }
-            let said = std::mem::take(&mut line);
-            let mut back = said.clone();
-            back.push(b'\n');
-            let heard = CommandInput {
-                line: Bytes(said),
-                reader: None,
-                pid: None,
-            };
-            submit(recorder, event(heard.into()).into())?;
+        }
+        if !back.is_empty() {
             let mark = submit(recorder, frame(Direction::Output, &back).into())?;
             match answer(&mut stream, mark, back) {
                 Ok(n) => bytes_out += n,
-                Err(_) => break 'talk "error",
+                Err(_) => break "error",
             }
         }
     };

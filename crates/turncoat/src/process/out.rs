@@ -80,7 +80,6 @@ impl Line {
 }
 
 /// The pumps of this process.
-#[derive(Default)]
 pub struct Pumps;
 
 impl Pumps {

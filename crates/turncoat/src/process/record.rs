@@ -17,7 +17,7 @@ use serde_json::{Value as Json, json};
 use turncoat_event::kinds::{
     Heartbeat, OperatorAction, SystemDegraded, SystemRecovered, SystemStart, SystemStop,
 };
-use turncoat_event::{Committer, Draft, Item, Mark, SessionId, Watermark};
+use turncoat_event::{Committer, Draft, Item, Mark, SensorId, SessionId, Watermark};
 use turncoat_store::keep::{Quota, usage};
 use turncoat_store::{Durability, InstallKey, Layout, Problem, StoreError, Writer, recording};
 
@@ -203,7 +203,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
         .parse()
         .map_err(|e| fatal(format!("sensor.name: {e}")))?;
     let secrets = InstallKey::derive(&seed, "secret");
-    let mut writer = Writer::open(&layout, &sensor, secrets, durability).map_err(|e| fatal(e.to_string()))?;
+    let mut writer = open(&layout, &sensor, &secrets, durability).map_err(|e| fatal(e.to_string()))?;
     let interrupted = writer
         .close_interrupted(now())
         .map_err(|e| fatal(e.to_string()))?;
@@ -255,7 +255,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
         lives += 1;
         read_front(stream, lives, &pen, &shared)?;
     }
-    let mut pumps = out::Pumps::default();
+    let mut pumps = out::Pumps;
     if let Some(stream) = outward {
         pumps.start(stream, &shared, &pen);
     }
@@ -337,6 +337,24 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
     Ok(())
 }
 
+/// Opens the record. The process of a run that was killed may still hold it for a moment: that is waited for.
+fn open(
+    layout: &Layout,
+    sensor: &SensorId,
+    key: &InstallKey,
+    durability: Durability,
+) -> Result<Writer, StoreError> {
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        match Writer::open(layout, sensor, key.clone(), durability) {
+            Err(StoreError::InUse(_)) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(20))
+            }
+            other => return other,
+        }
+    }
+}
+
 fn degraded(problem: &str, detail: &str) -> Draft {
     Draft::of_system(
         now(),
@@ -411,19 +429,18 @@ struct Scribe {
 impl Scribe {
     fn run(mut self, work: &Receiver<Work>) {
         let mut batch: Vec<Item> = Vec::new();
-        let mut next: Option<Work> = None;
+        let mut looked = Instant::now();
         loop {
+            // Also under load: a busy record is the one that fills a disk.
+            if looked.elapsed() >= Duration::from_millis(500) {
+                self.look_for_room();
+                looked = Instant::now();
+            }
             // Wait for something, then take all that is there.
-            let first = match next.take() {
-                Some(work) => work,
-                None => match work.recv_timeout(Duration::from_millis(500)) {
-                    Ok(work) => work,
-                    Err(RecvTimeoutError::Timeout) => {
-                        self.look_for_room();
-                        continue;
-                    }
-                    Err(RecvTimeoutError::Disconnected) => return,
-                },
+            let first = match work.recv_timeout(Duration::from_millis(500)) {
+                Ok(work) => work,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return,
             };
             let mut other = self.gather(first, &mut batch);
             while other.is_none() && batch.len() < BATCH {

@@ -347,6 +347,7 @@ impl Supervisor {
                     break Err(format!("the {} process ended while it started", role.name()));
                 }
                 Ok(Happened::Signal(signal)) if signal != SIGHUP => {
+                    self.stopping = true;
                     break Err("stopped while starting".into());
                 }
                 Ok(other) => later.push(other),

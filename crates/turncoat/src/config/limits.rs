@@ -1,0 +1,195 @@
+//! The table of bounds: what is bounded, where the number comes from, where it holds, and what the worst case costs.
+//!
+//! `docs/limits.md` is rendered from it. A bound that is a key of the configuration shows the key's default.
+
+use std::fmt::Write;
+
+use super::table::keys;
+
+/// Where a number comes from.
+enum From {
+    /// A key: section and name.
+    Key(&'static str, &'static str),
+    /// A constant of the program.
+    Fixed(&'static str),
+}
+
+/// One bound.
+struct Bound {
+    what: &'static str,
+    from: From,
+    scope: &'static str,
+    worst: &'static str,
+    past: &'static str,
+}
+
+use From::{Fixed, Key};
+
+const BOUNDS: &[Bound] = &[
+    Bound {
+        what: "size of the record",
+        from: Key("record", "max_size"),
+        scope: "all",
+        worst: "that many bytes, and what ten minutes can add",
+        past: "the oldest closed sessions go, whole",
+    },
+    Bound {
+        what: "age of the record",
+        from: Key("record", "max_age"),
+        scope: "session",
+        worst: "-",
+        past: "closed sessions that are older go, whole",
+    },
+    Bound {
+        what: "free space on the disk",
+        from: Fixed("64 MiB"),
+        scope: "all",
+        worst: "-",
+        past: "no new sessions until there is twice as much; what is recorded stays",
+    },
+    Bound {
+        what: "what waits to be committed",
+        from: Fixed("64 MiB"),
+        scope: "all",
+        worst: "64 MiB of memory in front, and about twice as much in record",
+        past: "decoys read nothing more until there is room",
+    },
+    Bound {
+        what: "one batch of a commit",
+        from: Fixed("4,096 items"),
+        scope: "all",
+        worst: "0.3 s of one processor",
+        past: "the rest goes into the next",
+    },
+    Bound {
+        what: "one artifact",
+        from: Key("limits", "artifact"),
+        scope: "file",
+        worst: "32 MiB of memory in front and in record while it is handed over",
+        past: "the beginning is kept, the event says how long it was",
+    },
+    Bound {
+        what: "one piece of a recording",
+        from: Fixed("1 MiB"),
+        scope: "session",
+        worst: "1 MiB of memory",
+        past: "it is cut into several",
+    },
+    Bound {
+        what: "open files of recordings",
+        from: Fixed("256"),
+        scope: "all",
+        worst: "256 descriptors in record",
+        past: "the longest unused are closed, and opened again",
+    },
+    Bound {
+        what: "the database's log",
+        from: Fixed("64 MiB"),
+        scope: "all",
+        worst: "64 MiB on disk between checkpoints; more only while a reader holds an old view",
+        past: "it is folded back",
+    },
+    Bound {
+        what: "memory of the database",
+        from: Fixed("32 MiB"),
+        scope: "all",
+        worst: "32 MiB in record",
+        past: "pages are read again",
+    },
+    Bound {
+        what: "events on their way to an output",
+        from: Fixed("256"),
+        scope: "output",
+        worst: "256 events in out; the queue itself is the record",
+        past: "the output's cursor waits",
+    },
+    Bound {
+        what: "a rotated output",
+        from: Key("output.jsonl", "rotate"),
+        scope: "output",
+        worst: "that many bytes, times keep + 1",
+        past: "the file is moved aside",
+    },
+    Bound {
+        what: "one request of the command line",
+        from: Fixed("64 KiB"),
+        scope: "request",
+        worst: "one thread and 64 KiB for ten seconds",
+        past: "it is refused",
+    },
+    Bound {
+        what: "restarts of a process",
+        from: Key("sensor", "restarts"),
+        scope: "minute",
+        worst: "-",
+        past: "the program ends with a message",
+    },
+    Bound {
+        what: "connections at the echo decoy",
+        from: Fixed("256"),
+        scope: "all",
+        worst: "256 threads with 1 MiB of stack reserved each",
+        past: "closed at once",
+    },
+    Bound {
+        what: "one line at the echo decoy",
+        from: Fixed("4,096 bytes"),
+        scope: "session",
+        worst: "4 KiB",
+        past: "the session is closed",
+    },
+];
+
+/// `docs/limits.md`.
+pub fn markdown() -> String {
+    let mut out = String::from(
+        "# Limits\n\nRendered from the table in `crates/turncoat/src/config/limits.rs`; do not edit.\n\n\
+         Everything is bounded, by default. A key in the second column can be set in the configuration.\n\n\
+         | what | limit | per | worst case | past it |\n| --- | --- | --- | --- | --- |\n",
+    );
+    let table = keys();
+    for b in BOUNDS {
+        let limit = match b.from {
+            Fixed(number) => number.to_owned(),
+            Key(section, key) => {
+                let default = table
+                    .iter()
+                    .find(|k| (k.section, k.key) == (section, key))
+                    .map_or("?", |k| k.default);
+                format!("`{section}.{key}` = `{default}`")
+            }
+        };
+        let _ = writeln!(
+            out,
+            "| {} | {limit} | {} | {} | {} |",
+            b.what, b.scope, b.worst, b.past
+        );
+    }
+    out.push_str(
+        "\nThe keys of `[limits]` about connections, rates and bytes out are declared for the network decoys, which enforce them; a row\n\
+         comes into this table with the test that tries it.\n\n\
+         Bytes of removed sessions may lie in free pages of the database until these are used again or given back; run\n\
+         `sqlite3 record.db VACUUM` while the program is stopped to be rid of them at once.\n",
+    );
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_is_current_and_every_key_exists() {
+        let now = markdown();
+        assert!(!now.contains("`?`"));
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/limits.md");
+        if std::env::var_os("TURNCOAT_BLESS").is_some() {
+            std::fs::write(&path, &now).unwrap();
+        }
+        let kept = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            kept == now,
+            "docs/limits.md is stale: run `TURNCOAT_BLESS=1 cargo test -p turncoat config`"
+        );
+    }
+}
