@@ -52,11 +52,9 @@ enum Asked {
 
 impl Server {
     /// The first keys are in place: services may be asked for.
-    pub(crate) fn begin_auth(&mut self, ext_info: bool) {
+    /// A client's EXT_INFO is not among what is expected: 9.2 answers UNIMPLEMENTED.
+    pub(crate) fn begin_auth(&mut self) {
         self.handle(0..=255, Handler::Unimplemented);
-        if ext_info {
-            self.handlers[usize::from(msg::EXT_INFO)] = Handler::ExtInfo;
-        }
         self.handlers[usize::from(msg::SERVICE_REQUEST)] = Handler::Service;
     }
 

@@ -381,22 +381,8 @@ impl Server {
         self.kex.init_sent = false;
         if self.kex.initial {
             self.kex.initial = false;
-            self.begin_auth(self.kex.ext_info);
+            self.begin_auth();
         }
-        Ok(())
-    }
-
-    pub(crate) fn on_ext_info(&mut self, r: &mut Reader) -> Handled {
-        self.handlers[usize::from(msg::EXT_INFO)] = Handler::KexError;
-        let n = r.u32()?;
-        if n >= 1024 {
-            return Err(Malformed::Format.into());
-        }
-        for _ in 0..n {
-            r.cstring()?;
-            r.string()?;
-        }
-        r.end()?;
         Ok(())
     }
 }

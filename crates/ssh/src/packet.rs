@@ -368,16 +368,18 @@ impl Transport {
 }
 
 fn deflate(z: &mut Compress, data: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(data.len() + 64);
+    let mut out = Vec::with_capacity(data.len() + data.len() / 8 + 256);
     let start = z.total_in();
     loop {
         let done = (z.total_in() - start) as usize;
-        out.reserve(64 + data.len() / 2);
-        match z.compress_vec(data.get(done..).unwrap_or_default(), &mut out, FlushCompress::Partial) {
-            // Room left over: everything is in and flushed.
-            Ok(_) if out.len() < out.capacity() => return out,
-            Ok(_) => {}
-            Err(_) => return out,
+        if out.capacity() - out.len() < 64 {
+            out.reserve(out.len() + 256);
+        }
+        let status = z.compress_vec(data.get(done..).unwrap_or_default(), &mut out, FlushCompress::Partial);
+        let all_in = (z.total_in() - start) as usize == data.len();
+        // Everything is in, and flushed if there was room left over.
+        if status.is_err() || (all_in && out.len() < out.capacity()) {
+            return out;
         }
     }
 }
@@ -393,10 +395,17 @@ fn inflate(z: &mut Decompress, data: &[u8]) -> Option<Vec<u8>> {
             }
             out.reserve(out.len());
         }
-        match z.decompress_vec(data.get(done..)?, &mut out, FlushDecompress::Sync) {
-            Ok(Status::Ok) if out.len() == out.capacity() => {}
-            Ok(Status::Ok | Status::BufError) => return Some(out),
+        let before = (z.total_in(), z.total_out());
+        match z.decompress_vec(data.get(done..)?, &mut out, FlushDecompress::None) {
             Ok(Status::StreamEnd) | Err(_) => return None,
+            Ok(_) => {}
+        }
+        let stuck = before == (z.total_in(), z.total_out());
+        if out.len() < out.capacity() && (stuck || (z.total_in() - start) as usize == data.len()) {
+            return Some(out);
+        }
+        if stuck && out.len() == out.capacity() && out.len() >= INFLATED_MAX {
+            return None;
         }
     }
 }

@@ -44,12 +44,12 @@ struct Program {
 pub struct Host {
     pub policy: Policy,
     programs: HashMap<ChannelId, Program>,
-    interactive: bool,
+    keys_seen: usize,
 }
 
 impl Host {
     pub fn new(policy: Policy) -> Self {
-        Host { policy, programs: HashMap::new(), interactive: false }
+        Host { policy, programs: HashMap::new(), keys_seen: 0 }
     }
 
     /// Deals with an act that is not `Send` or `Close`.
@@ -75,7 +75,17 @@ impl Host {
                     }
                     _ => AuthReply::Reject,
                 };
+                let by_key = matches!(a.method, AuthMethod::PublicKey(_) | AuthMethod::PublicKeyQuery(_));
+                self.keys_seen += usize::from(by_key && reply == AuthReply::Accept);
                 s.auth_reply(now, reply);
+            }
+            Act::LoggedIn(_) => {
+                for _ in 0..self.keys_seen {
+                    s.debug_message(
+                        "/root/.ssh/authorized_keys:1: key options: agent-forwarding port-forwarding pty user-rc \
+                         x11-forwarding",
+                    );
+                }
             }
             Act::Channel(id, e) => self.channel(s, now, id, e),
             Act::Global(GlobalEvent::Listen { port, .. }) => {
