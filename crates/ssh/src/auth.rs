@@ -62,7 +62,7 @@ impl Server {
         let service = r.cstring()?;
         r.end()?;
         if service != b"ssh-userauth" {
-            return Err(End::Disconnect(format!("bad service request {}", String::from_utf8_lossy(service))));
+            return Err(End::disconnect([b"bad service request ", service].concat()));
         }
         self.handlers[usize::from(msg::USERAUTH_REQUEST)] = Handler::Userauth;
         let mut m = vec![msg::SERVICE_ACCEPT];
@@ -98,14 +98,11 @@ impl Server {
                 self.send(&m);
             }
         } else if name != self.auth.user || service != self.auth.service {
-            let s = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
-            return Err(End::Disconnect(format!(
-                "Change of username or service not allowed: ({},{}) -> ({},{})",
-                s(&self.auth.user),
-                s(&self.auth.service),
-                s(name),
-                s(service)
-            )));
+            let mut text = b"Change of username or service not allowed: (".to_vec();
+            for part in [&self.auth.user[..], b",", &self.auth.service, b") -> (", name, b",", service, b")"] {
+                text.extend_from_slice(part);
+            }
+            return Err(End::Disconnect(text));
         }
         self.auth.prompts = None;
         self.handlers[usize::from(msg::USERAUTH_INFO_RESPONSE)] = Handler::Unimplemented;
@@ -384,5 +381,5 @@ impl Server {
 }
 
 fn too_many() -> End {
-    End::Disconnect("Too many authentication failures".to_owned())
+    End::disconnect("Too many authentication failures".to_owned())
 }

@@ -6,7 +6,7 @@ use crate::algo::wildcard;
 use crate::api::*;
 use crate::msg;
 use crate::server::{End, Handled, Server, Waiting};
-use crate::wire::{Put, Reader};
+use crate::wire::{Malformed, Put, Reader};
 use std::sync::Arc;
 
 /// Most channels of one connection.
@@ -292,7 +292,7 @@ impl Server {
             b"session" => {
                 r.end()?;
                 if self.ch.no_more_sessions {
-                    return Err(End::Disconnect(
+                    return Err(End::disconnect(
                         "Possible attack: attempt to open a session after additional sessions disabled".to_owned(),
                     ));
                 }
@@ -304,6 +304,7 @@ impl Server {
                 let (origin_host, origin_port) = (r.cstring()?.to_vec(), r.u32()?);
                 r.end()?;
                 if port > 0xffff {
+                    reason = 1;
                     None
                 } else if self.config.forwarding.tcp_local {
                     let event = DirectTcp { host, port, origin_host, origin_port };
@@ -366,9 +367,9 @@ impl Server {
 
     /// The channel that a packet speaks of.
     fn known(&mut self, r: &mut Reader, what: &str) -> Result<u32, End> {
-        let id = r.u32()?;
+        let id = r.u32().map_err(|_| invalid(what))?;
         if self.ch.get(id).is_none() {
-            return Err(End::Disconnect(format!("{what} packet referred to nonexistent channel {id}")));
+            return Err(End::disconnect(format!("{what} packet referred to nonexistent channel {id}")));
         }
         Ok(id)
     }
@@ -376,14 +377,16 @@ impl Server {
     pub(crate) fn on_open_confirmation(&mut self, r: &mut Reader) -> Handled {
         let id = self.known(r, "open confirmation")?;
         let Some(c) = self.ch.get(id).filter(|c| c.state == State::Opening) else {
-            return Err(End::Disconnect(format!(
+            return Err(End::disconnect(format!(
                 "Received open confirmation for non-opening channel {id}."
             )));
         };
-        c.remote_id = r.u32()?;
-        c.remote_window = r.u32()?;
-        c.remote_max = r.u32()?;
-        r.end()?;
+        let mut numbers = || -> Result<_, Malformed> {
+            let n = (r.u32()?, r.u32()?, r.u32()?);
+            r.end()?;
+            Ok(n)
+        };
+        (c.remote_id, c.remote_window, c.remote_max) = numbers().map_err(|_| invalid("open confirmation"))?;
         c.state = State::Open;
         self.acts.push_back(Act::Channel(ChannelId(id), ChannelEvent::Opened));
         Ok(())
@@ -392,22 +395,25 @@ impl Server {
     pub(crate) fn on_open_failure(&mut self, r: &mut Reader) -> Handled {
         let id = self.known(r, "open failure")?;
         if self.ch.get(id).is_none_or(|c| c.state != State::Opening) {
-            return Err(End::Disconnect(format!("Received open failure for non-opening channel {id}.")));
+            return Err(End::disconnect(format!("Received open failure for non-opening channel {id}.")));
         }
-        let reason = r.u32()?;
-        let text = r.cstring()?.to_vec();
-        r.cstring()?;
-        r.end()?;
+        let mut parts = || -> Result<_, Malformed> {
+            let parts = (r.u32()?, r.cstring()?.to_vec());
+            r.cstring()?;
+            r.end()?;
+            Ok(parts)
+        };
+        let (reason, text) = parts().map_err(|_| invalid("open failure"))?;
         self.ch.slots[id as usize] = None;
         self.acts.push_back(Act::Channel(ChannelId(id), ChannelEvent::OpenFailed { reason, text }));
         Ok(())
     }
 
     pub(crate) fn on_window_adjust(&mut self, r: &mut Reader) -> Handled {
-        let id = r.u32()?;
+        let id = r.u32().map_err(|_| invalid("window adjust"))?;
         let Some(c) = self.ch.get(id) else { return Ok(()) };
-        let add = r.u32()?;
-        r.end()?;
+        let add = r.u32().map_err(|_| invalid("window adjust"))?;
+        r.end().map_err(|_| invalid("window adjust"))?;
         c.remote_window = c
             .remote_window
             .checked_add(add)
@@ -433,7 +439,7 @@ impl Server {
             c.exceeded = c.exceeded.saturating_add(n - c.local_window);
             c.local_window = 0;
             if c.exceeded > c.local_window_max / 10 {
-                return Err(End::Disconnect(format!("channel {id}: peer ignored channel window")));
+                return Err(End::disconnect(format!("channel {id}: peer ignored channel window")));
             }
         } else {
             c.local_window -= n;
@@ -451,16 +457,16 @@ impl Server {
         let quirk = self.quirks.ext_after_eof;
         let Some(c) = self.ch.get(id).filter(|c| c.state == State::Open) else { return Ok(()) };
         if c.eof_rcvd && !quirk {
-            return Err(End::Disconnect(format!("Received extended_data after EOF on channel {id}.")));
+            return Err(End::disconnect(format!("Received extended_data after EOF on channel {id}.")));
         }
         // Nothing here reads an extended stream.
-        r.u32()?;
+        r.u32().map_err(|_| invalid("extended_data"))?;
         Ok(())
     }
 
     pub(crate) fn on_channel_eof(&mut self, r: &mut Reader) -> Handled {
         let id = self.known(r, "ieof")?;
-        r.end()?;
+        r.end().map_err(|_| invalid("ieof"))?;
         if let Some(c) = self.ch.get(id) {
             c.eof_rcvd = true;
             if c.ostate == Half::Open {
@@ -475,7 +481,7 @@ impl Server {
 
     pub(crate) fn on_channel_close(&mut self, r: &mut Reader) -> Handled {
         let id = self.known(r, "oclose")?;
-        r.end()?;
+        r.end().map_err(|_| invalid("oclose"))?;
         if let Some(c) = self.ch.get(id) {
             let first = !c.close_rcvd;
             c.close_rcvd = true;
@@ -499,7 +505,7 @@ impl Server {
         let name = r.cstring()?.to_vec();
         let want_reply = r.u8()? != 0;
         let Some(c) = self.ch.get(id) else {
-            return Err(End::Disconnect(format!(
+            return Err(End::disconnect(format!(
                 "server_input_channel_req: unknown channel {}",
                 id as i32
             )));
@@ -562,7 +568,7 @@ impl Server {
                     return Ok(Outcome::Failed);
                 }
                 if c.has_pty {
-                    return Err(End::Disconnect("Protocol error: you already have a pty.".to_owned()));
+                    return Err(End::disconnect("Protocol error: you already have a pty.".to_owned()));
                 }
                 let term = r.cstring()?.to_vec();
                 let [cols, rows, width, height] = [r.u32()?, r.u32()?, r.u32()?, r.u32()?];
@@ -652,6 +658,10 @@ impl Server {
         }
         self.answer_request(id, want_reply, ok);
     }
+}
+
+fn invalid(what: &str) -> End {
+    End::disconnect(format!("Invalid {what} message"))
 }
 
 enum Outcome {

@@ -160,7 +160,7 @@ impl Server {
     }
 
     pub(crate) fn on_kexinit(&mut self, seq: u32, packet: &[u8]) -> Handled {
-        self.handlers[usize::from(msg::KEXINIT)] = Handler::Missing;
+        self.handlers[usize::from(msg::KEXINIT)] = Handler::KexError;
         let mut r = Reader::new(packet.get(1..).unwrap_or_default());
         r.raw(16)?;
         let mut raw = r.clone();
@@ -202,7 +202,7 @@ impl Server {
             self.kex.strict = has(&client[0], algo::STRICT_CLIENT);
             self.t.strict = self.kex.strict;
             if self.kex.strict && seq != 0 {
-                return Err(End::Disconnect(
+                return Err(End::disconnect(
                     "strict KEX violation: KEXINIT was not the first packet".to_owned(),
                 ));
             }

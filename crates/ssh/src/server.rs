@@ -51,9 +51,16 @@ pub(crate) enum End {
     /// sshd ends without writing what is queued.
     Silent(String),
     /// sshd sends DISCONNECT with this text, waits until everything is written, and ends.
-    Disconnect(String),
+    Disconnect(Vec<u8>),
     /// The client said goodbye.
     Left,
+}
+
+impl End {
+    /// [`End::Disconnect`] with text or bytes.
+    pub fn disconnect(text: impl Into<Vec<u8>>) -> End {
+        End::Disconnect(text.into())
+    }
 }
 
 impl From<Malformed> for End {
@@ -346,7 +353,7 @@ impl Server {
                 Read::More => return Ok(None),
                 Read::Packet(seq, p) => (seq, p),
                 Read::Refuse(text) => return Err(End::Silent(text.to_owned())),
-                Read::RefuseLoud(text) => return Err(End::Disconnect(text)),
+                Read::RefuseLoud(text) => return Err(End::disconnect(text)),
                 Read::Silent(text) => return Err(End::Silent(text.to_owned())),
             };
             self.alive_misses = 0;
@@ -391,7 +398,7 @@ impl Server {
             Handler::Missing => Ok(()),
             Handler::KexError => {
                 if self.kex.initial && self.kex.strict {
-                    return Err(End::Disconnect(format!(
+                    return Err(End::disconnect(format!(
                         "strict KEX violation: unexpected packet type {kind} (seqnr {seq})"
                     )));
                 }
@@ -433,14 +440,14 @@ impl Server {
             Err(End::Left) => self.over("client disconnected", false),
             Err(End::Disconnect(text)) => {
                 self.send_disconnect(&text);
-                self.over(&text, true);
+                self.over(&String::from_utf8_lossy(&text), true);
             }
         }
     }
 
-    fn send_disconnect(&mut self, text: &str) {
+    fn send_disconnect(&mut self, text: &[u8]) {
         let mut m = vec![msg::DISCONNECT];
-        m.put_u32(2).put_string(&text.as_bytes()[..text.len().min(1023)]).put_string(b"");
+        m.put_u32(2).put_string(&text[..text.len().min(1023)]).put_string(b"");
         self.send(&m);
     }
 

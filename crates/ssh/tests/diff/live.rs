@@ -81,7 +81,7 @@ pub fn run_slow(sshd: &Sshd, steps: &[Step], key: &Arc<HostKey>) -> String {
 pub fn run_many(sshd: &Sshd, scripts: &[(String, Vec<Step>)], key: &Arc<HostKey>) -> Vec<String> {
     let next = AtomicUsize::new(0);
     let mut all: Vec<(usize, String)> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..24)
+        let workers: Vec<_> = (0..80)
             .map(|_| {
                 scope.spawn(|| {
                     let mut mine = Vec::new();
