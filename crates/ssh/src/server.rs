@@ -86,16 +86,9 @@ pub(crate) enum Waiting {
     /// [`Server::auth_reply`].
     Auth,
     /// [`Server::request_reply`] for a channel.
-    Request {
-        id: u32,
-        want_reply: bool,
-        start: bool,
-    },
+    Request { id: u32, want_reply: bool, start: bool },
     /// [`Server::global_reply`].
-    Global {
-        want_reply: bool,
-        any_port: bool,
-    },
+    Global { want_reply: bool, any_port: bool },
     /// The shortest time that a refusal takes; then send it.
     Pause(Time),
 }
@@ -197,8 +190,13 @@ impl Server {
             Some(Waiting::Pause(at)) => Some(at),
             _ => None,
         };
-        let rekey = (self.phase == Phase::After).then(|| self.rekey_due_at()).flatten();
-        [self.grace, self.alive_at, pause, rekey].into_iter().flatten().min()
+        let rekey = (self.phase == Phase::After)
+            .then(|| self.rekey_due_at())
+            .flatten();
+        [self.grace, self.alive_at, pause, rekey]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Time has passed.
@@ -252,6 +250,19 @@ impl Server {
     /// Bytes passed in that wait to be processed; a host may stop reading above some bound.
     pub fn backlog(&self) -> usize {
         self.t.unread()
+    }
+
+    /// For tests and fuzz targets: goes on as if identification and key exchange (and, if told, login) had been done,
+    /// without a cipher.
+    #[doc(hidden)]
+    pub fn skip_to(&mut self, logged_in: bool) {
+        self.phase = Phase::Before;
+        self.kex.initial = false;
+        self.begin_auth();
+        if logged_in {
+            self.t.authenticated = true;
+            self.enter_session();
+        }
     }
 
     // ---- the loop ----
@@ -349,7 +360,7 @@ impl Server {
     /// (ssh_packet_read_poll_seqnr in packet.c).
     fn next_packet(&mut self) -> Result<Option<(u32, Vec<u8>)>, End> {
         loop {
-            let (seq, p) = match self.t.next() {
+            let (seq, p) = match self.t.next_packet() {
                 Read::More => return Ok(None),
                 Read::Packet(seq, p) => (seq, p),
                 Read::Refuse(text) => return Err(End::Silent(text.to_owned())),
@@ -362,7 +373,10 @@ impl Server {
             let kind = p.first().copied().unwrap_or(0);
             if kind == msg::DISCONNECT {
                 let (reason, text) = (r.u32()?, r.string()?);
-                self.acts.push_back(Act::Fact(Fact::ClientDisconnect { reason, text: text.to_vec() }));
+                self.acts.push_back(Act::Fact(Fact::ClientDisconnect {
+                    reason,
+                    text: text.to_vec(),
+                }));
                 return Err(End::Left);
             }
             if self.kex.initial && self.kex.strict {
@@ -384,7 +398,9 @@ impl Server {
     }
 
     fn dispatch(&mut self, seq: u32, p: &[u8]) -> Handled {
-        let Some((&kind, body)) = p.split_first() else { return Ok(()) };
+        let Some((&kind, body)) = p.split_first() else {
+            return Ok(());
+        };
         let handler = self.handlers[usize::from(kind)];
         if handler == Handler::Missing {
             return Err(End::Silent(format!("protocol error: rcvd type {kind}")));
@@ -447,7 +463,9 @@ impl Server {
 
     fn send_disconnect(&mut self, text: &[u8]) {
         let mut m = vec![msg::DISCONNECT];
-        m.put_u32(2).put_string(&text[..text.len().min(1023)]).put_string(b"");
+        m.put_u32(2)
+            .put_string(&text[..text.len().min(1023)])
+            .put_string(b"");
         self.send(&m);
     }
 
@@ -469,7 +487,11 @@ impl Server {
         self.waiting = None;
         self.close_all_channels();
         self.acts.push_back(Act::Fact(Fact::Ended(why.to_owned())));
-        let kind = if self.t.unread() > 0 { CloseKind::Rst } else { CloseKind::Fin };
+        let kind = if self.t.unread() > 0 {
+            CloseKind::Rst
+        } else {
+            CloseKind::Fin
+        };
         self.acts.push_back(Act::Close(kind));
     }
 
@@ -540,7 +562,8 @@ impl Server {
 
     fn arm_keepalive(&mut self) {
         let every = self.config.client_alive_interval;
-        self.alive_at = (self.phase == Phase::After && !every.is_zero()).then(|| self.now.saturating_add(every));
+        self.alive_at =
+            (self.phase == Phase::After && !every.is_zero()).then(|| self.now.saturating_add(every));
     }
 
     /// A message that `ssh -v` shows as "Remote: ..." (SSH_MSG_DEBUG), such as the options of an authorised key.
@@ -564,7 +587,11 @@ impl Server {
     /// Answers a [`ChannelEvent`] that waits: whether it was done.
     pub fn request_reply(&mut self, now: Time, id: ChannelId, ok: bool) {
         self.now = now;
-        if let Some(Waiting::Request { id: waiting, want_reply, start }) = self.waiting
+        if let Some(Waiting::Request {
+            id: waiting,
+            want_reply,
+            start,
+        }) = self.waiting
             && waiting == id.0
         {
             self.waiting = None;

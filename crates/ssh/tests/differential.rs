@@ -15,7 +15,6 @@ mod live;
 #[path = "diff/scripts.rs"]
 mod scripts;
 
-
 use diff::{Client, Peer, Step};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,15 +34,23 @@ fn user_key() -> Arc<HostKey> {
 fn config() -> Arc<ServerConfig> {
     let keys = ["host_rsa", "host_ecdsa", "host_ed25519"]
         .map(|k| Arc::new(HostKey::from_openssh(&data(k)).expect(k)));
-    let mut c =
-        ServerConfig::debian12("SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10", keys.to_vec(), Arc::default());
+    let mut c = ServerConfig::debian12(
+        "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10",
+        keys.to_vec(),
+        Arc::default(),
+    );
     c.permit_root_login = PermitRootLogin::Yes;
     Arc::new(c)
 }
 
 fn ours(config: &Arc<ServerConfig>, key: &Arc<HostKey>, steps: &[Step]) -> String {
-    let mut policy = host::Policy { keys: vec![key.fingerprint()], ..Default::default() };
-    policy.passwords.insert(b"root".to_vec(), b"not a password".to_vec());
+    let mut policy = host::Policy {
+        keys: vec![key.fingerprint()],
+        ..Default::default()
+    };
+    policy
+        .passwords
+        .insert(b"root".to_vec(), b"not a password".to_vec());
     let server = Server::new(Arc::clone(config), host::OsEntropy::new(), Duration::ZERO);
     let peer = Peer::Ours(Box::new(server), host::Host::new(policy), Duration::ZERO);
     Client::new(peer, Duration::ZERO, Arc::clone(key)).run(steps)
@@ -80,7 +87,11 @@ fn report(total: usize, different: Vec<String>) {
         let _ = std::fs::write(path, &shown);
     }
     let head: String = different.iter().take(5).cloned().collect();
-    assert!(different.is_empty(), "{} of {total} differ\n{head}", different.len());
+    assert!(
+        different.is_empty(),
+        "{} of {total} differ\n{head}",
+        different.len()
+    );
 }
 
 #[test]
@@ -91,7 +102,9 @@ fn golden_transcripts() {
     let different = all
         .iter()
         .filter_map(|(name, steps)| {
-            let Some(real) = golden.get(name) else { return Some(format!("== {name}: not recorded\n")) };
+            let Some(real) = golden.get(name) else {
+                return Some(format!("== {name}: not recorded\n"));
+            };
             difference(name, real, &ours(&config, &key, steps))
         })
         .collect();
@@ -130,9 +143,9 @@ fn live_sshd() {
     let (config, key) = (config(), user_key());
     let mut scripts: Vec<(String, Vec<Step>)> = scripts::all();
     if wish != "all" {
-        scripts = scripts.into_iter().step_by(29).collect();
+        scripts = scripts.into_iter().step_by(59).collect();
     }
-    let mutated = live::mutated(wish.parse().unwrap_or(200));
+    let mutated = live::mutated(wish.parse().unwrap_or(60));
     let mut different = Vec::new();
     let total = scripts.len() + mutated.len();
     for batch in scripts.chunks(512).chain(mutated.chunks(512)) {

@@ -32,11 +32,17 @@ impl Sshd {
             return None;
         }
         std::fs::create_dir_all("/run/sshd").ok()?;
-        let port = std::net::TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port();
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .ok()?
+            .local_addr()
+            .ok()?
+            .port();
         let dir = PathBuf::from(format!("/tmp/turncoat-ssh-{port}"));
         std::fs::create_dir_all(&dir).ok()?;
         let data = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data");
-        let mut text = format!("Port {port}\nListenAddress 127.0.0.1\nPidFile none\nUsePAM no\nPermitRootLogin yes\nStrictModes no\nKbdInteractiveAuthentication no\nX11Forwarding yes\nAcceptEnv LANG LC_*\nSubsystem sftp /usr/lib/openssh/sftp-server\nMaxStartups 5000\nPrintMotd no\nModuliFile /dev/null\n");
+        let mut text = format!(
+            "Port {port}\nListenAddress 127.0.0.1\nPidFile none\nUsePAM no\nPermitRootLogin yes\nStrictModes no\nKbdInteractiveAuthentication no\nX11Forwarding yes\nAcceptEnv LANG LC_*\nSubsystem sftp /usr/lib/openssh/sftp-server\nMaxStartups 5000\nPrintMotd no\nModuliFile /dev/null\n"
+        );
         for k in ["rsa", "ecdsa", "ed25519"] {
             use std::os::unix::fs::PermissionsExt;
             let to = dir.join(k);
@@ -87,13 +93,18 @@ pub fn run_many(sshd: &Sshd, scripts: &[(String, Vec<Step>)], key: &Arc<HostKey>
                     let mut mine = Vec::new();
                     loop {
                         let i = next.fetch_add(1, Ordering::Relaxed);
-                        let Some((_, steps)) = scripts.get(i) else { return mine };
+                        let Some((_, steps)) = scripts.get(i) else {
+                            return mine;
+                        };
                         mine.push((i, run(sshd, steps, key, Duration::from_millis(400))));
                     }
                 })
             })
             .collect();
-        workers.into_iter().flat_map(|w| w.join().expect("worker")).collect()
+        workers
+            .into_iter()
+            .flat_map(|w| w.join().expect("worker"))
+            .collect()
     });
     all.sort();
     all.into_iter().map(|a| a.1).collect()
@@ -101,8 +112,10 @@ pub fn run_many(sshd: &Sshd, scripts: &[(String, Vec<Step>)], key: &Arc<HostKey>
 
 /// Conversations with random damage, by a fixed generator.
 pub fn mutated(n: usize) -> Vec<(String, Vec<Step>)> {
-    let bases: Vec<(String, Vec<Step>)> =
-        crate::scripts::all().into_iter().filter(|s| s.1.len() > 1 && !s.0.contains("in pieces")).collect();
+    let bases: Vec<(String, Vec<Step>)> = crate::scripts::all()
+        .into_iter()
+        .filter(|s| s.1.len() > 1 && !s.0.contains("in pieces"))
+        .collect();
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     let mut rand = move |n: usize| {
         state ^= state << 13;
@@ -151,7 +164,11 @@ pub fn mutated(n: usize) -> Vec<(String, Vec<Step>)> {
                 }),
                 _ => true,
             });
-            if safe { (format!("m{i} {name}"), steps) } else { (format!("m{i} skipped"), vec![Step::Eof]) }
+            if safe {
+                (format!("m{i} {name}"), steps)
+            } else {
+                (format!("m{i} skipped"), vec![Step::Eof])
+            }
         })
         .collect()
 }

@@ -1,10 +1,13 @@
 //! The client half of the differential test: runs a script against a peer and writes down what it saw.
 
+#![allow(dead_code)]
+
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use turncoat_ssh::testing::{Hash, Keys, Put, Read, Reader, Transport, derive};
 use turncoat_ssh::*;
@@ -17,10 +20,10 @@ pub enum Step {
     /// Packets in one write, under the keys of the moment.
     Packets(Vec<Vec<u8>>),
     /// A whole key exchange (X25519) with these lists.
-    Kex([String; 10]),
-    /// Packets in one write, then this many bits flipped, counted from the front (negative: from the back).
+    Kex(Box<[String; 10]>),
+    /// A packet with one bit flipped in the byte at this place (negative: from the back).
     Flipped(Vec<u8>, isize),
-    /// A packet sealed with a wrong length, as far as that goes: raw cipher bytes follow.
+    /// Login of root by public key.
     SignIn,
     /// Close the sending side.
     Eof,
@@ -30,11 +33,27 @@ pub const IDENT: &[u8] = b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10\r\n";
 
 pub fn lists(kex: &str, host_key: &str, cipher: &str, mac: &str) -> [String; 10] {
     let s = str::to_owned;
-    [s(kex), s(host_key), s(cipher), s(cipher), s(mac), s(mac), s("none"), s("none"), s(""), s("")]
+    [
+        s(kex),
+        s(host_key),
+        s(cipher),
+        s(cipher),
+        s(mac),
+        s(mac),
+        s("none"),
+        s("none"),
+        s(""),
+        s(""),
+    ]
 }
 
 pub fn usual() -> [String; 10] {
-    lists("curve25519-sha256,ext-info-c,kex-strict-c-v00@openssh.com", "ssh-ed25519", "aes128-ctr", "hmac-sha2-256")
+    lists(
+        "curve25519-sha256,ext-info-c,kex-strict-c-v00@openssh.com",
+        "ssh-ed25519",
+        "aes128-ctr",
+        "hmac-sha2-256",
+    )
 }
 
 pub fn kexinit(lists: &[String; 10], follows: u8) -> Vec<u8> {
@@ -60,8 +79,20 @@ pub enum End {
     Rst,
 }
 
+/// Time spent in servers of ours (nanoseconds), for the benchmark.
+pub static SERVER_NS: AtomicU64 = AtomicU64::new(0);
+
+struct Timer(std::time::Instant);
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        SERVER_NS.fetch_add(self.0.elapsed().as_nanos() as u64, Ordering::Relaxed);
+    }
+}
+
 impl Peer {
     fn send(&mut self, bytes: &[u8]) {
+        let _timer = Timer(std::time::Instant::now());
         match self {
             Peer::Live(t) => {
                 let _ = t.write_all(bytes);
@@ -73,6 +104,7 @@ impl Peer {
     /// Everything the peer says until it is quiet, and whether it ended.
     fn hear(&mut self, quiet: Duration) -> (Vec<u8>, End) {
         let mut all = Vec::new();
+        let _timer = Timer(std::time::Instant::now());
         match self {
             Peer::Live(t) => {
                 let _ = t.set_read_timeout(Some(quiet));
@@ -87,23 +119,21 @@ impl Peer {
                     }
                 }
             }
-            Peer::Ours(s, host, now) => {
-                loop {
-                    match s.poll() {
-                        Some(Act::Send(b)) => all.extend_from_slice(&b),
-                        Some(Act::Close(CloseKind::Fin)) => return (all, End::Fin),
-                        Some(Act::Close(CloseKind::Rst)) => return (all, End::Rst),
-                        Some(act) => host.act(s, *now, act),
-                        None => match s.deadline().filter(|d| *d < *now + Duration::from_secs(5)) {
-                            Some(d) => {
-                                *now = d;
-                                s.tick(d);
-                            }
-                            None => return (all, End::Open),
-                        },
-                    }
+            Peer::Ours(s, host, now) => loop {
+                match s.poll() {
+                    Some(Act::Send(b)) => all.extend_from_slice(&b),
+                    Some(Act::Close(CloseKind::Fin)) => return (all, End::Fin),
+                    Some(Act::Close(CloseKind::Rst)) => return (all, End::Rst),
+                    Some(act) => host.act(s, *now, act),
+                    None => match s.deadline().filter(|d| *d < *now + Duration::from_secs(5)) {
+                        Some(d) => {
+                            *now = d;
+                            s.tick(d);
+                        }
+                        None => return (all, End::Open),
+                    },
                 }
-            }
+            },
         }
     }
 }
@@ -159,47 +189,62 @@ impl Client {
 
     /// Runs a script; the transcript.
     pub fn run(mut self, steps: &[Step]) -> String {
-        self.hear();
+        self.begin();
         for (i, step) in steps.iter().enumerate() {
-            if self.end != End::Open {
-                break;
-            }
-            let _ = writeln!(self.log, "> {i}");
-            match step {
-                Step::Raw(b) => {
-                    if i == 0 && b.starts_with(b"SSH-") {
-                        self.our_ident = b.clone();
-                    }
-                    self.peer.send(b);
-                }
-                Step::Packets(ps) => {
-                    for p in ps {
-                        self.t.send(p, &mut self.rng);
-                    }
-                    self.write();
-                }
-                Step::Flipped(p, at) => {
-                    self.t.send(p, &mut self.rng);
-                    let mut b = self.t.take_out();
-                    let n = b.len() as isize;
-                    if let Some(x) = b.get_mut(at.rem_euclid(n) as usize) {
-                        *x ^= 1;
-                    }
-                    self.peer.send(&b);
-                }
-                Step::Kex(lists) => self.kex(lists),
-                Step::SignIn => self.sign_in(),
-                Step::Eof => match &mut self.peer {
-                    Peer::Live(t) => {
-                        let _ = t.shutdown(std::net::Shutdown::Write);
-                    }
-                    Peer::Ours(s, _, now) => s.eof(*now),
-                },
-            }
-            self.hear();
+            self.step(i, step);
         }
+        self.finish()
+    }
+
+    /// Listens to what the server says by itself.
+    pub fn begin(&mut self) {
+        self.hear();
+    }
+
+    /// The transcript.
+    pub fn finish(mut self) -> String {
         let _ = writeln!(self.log, "end {:?}", self.end);
         self.log
+    }
+
+    /// One step, if the connection is still there.
+    pub fn step(&mut self, i: usize, step: &Step) {
+        if self.end != End::Open {
+            return;
+        }
+        let _ = writeln!(self.log, "> {i}");
+        match step {
+            Step::Raw(b) => {
+                if i == 0 && b.starts_with(b"SSH-") {
+                    self.our_ident.clone_from(b);
+                }
+                self.peer.send(b);
+            }
+            Step::Packets(ps) => {
+                for p in ps {
+                    self.t.send(p, &mut self.rng);
+                }
+                self.write();
+            }
+            Step::Flipped(p, at) => {
+                self.t.send(p, &mut self.rng);
+                let mut b = self.t.take_out();
+                let n = b.len() as isize;
+                if let Some(x) = b.get_mut(at.rem_euclid(n) as usize) {
+                    *x ^= 1;
+                }
+                self.peer.send(&b);
+            }
+            Step::Kex(lists) => self.kex(lists),
+            Step::SignIn => self.sign_in(),
+            Step::Eof => match &mut self.peer {
+                Peer::Live(t) => {
+                    let _ = t.shutdown(std::net::Shutdown::Write);
+                }
+                Peer::Ours(s, _, now) => s.eof(*now),
+            },
+        }
+        self.hear();
     }
 
     fn write(&mut self) {
@@ -215,7 +260,9 @@ impl Client {
         self.end = end;
         let mut rest = &bytes[..];
         while !self.ident_done {
-            let Some((b, tail)) = rest.split_first() else { break };
+            let Some((b, tail)) = rest.split_first() else {
+                break;
+            };
             rest = tail;
             self.line.push(*b);
             if *b == b'\n' {
@@ -231,7 +278,7 @@ impl Client {
         self.t.arrive(rest);
         while self.t.read(1 << 20) {}
         loop {
-            match self.t.next() {
+            match self.t.next_packet() {
                 Read::More => break,
                 Read::Packet(_, p) => self.packet(&p),
                 other => {
@@ -254,7 +301,10 @@ impl Client {
                 // The host key is shown, the random rest only by what kind it is.
                 let mut r = Reader::new(&p[1..]);
                 let blob = r.string().unwrap_or_default();
-                self.show(if p.len() > 40 { "reply" } else { "packet" }, &[&p[..1], blob].concat());
+                self.show(
+                    if p.len() > 40 { "reply" } else { "packet" },
+                    &[&p[..1], blob].concat(),
+                );
                 self.reply = Some(p.to_vec());
             }
             21 => {
@@ -284,7 +334,11 @@ impl Client {
                 }
             }
         } else {
-            let h: String = Sha256::digest(p).iter().take(8).map(|b| format!("{b:02x}")).collect();
+            let h: String = Sha256::digest(p)
+                .iter()
+                .take(8)
+                .map(|b| format!("{b:02x}"))
+                .collect();
             let _ = write!(text, "{} bytes {h}", p.len());
         }
         let _ = writeln!(self.log, "  {what} {} {text}", p[0]);
@@ -307,10 +361,14 @@ impl Client {
 
     /// NEWKEYS has come: derive, answer with ours.
     fn take_keys(&mut self) {
-        let (Some((lists, ours, secret)), Some(reply)) = (self.pending.take(), self.reply.take()) else { return };
+        let (Some((lists, ours, secret)), Some(reply)) = (self.pending.take(), self.reply.take()) else {
+            return;
+        };
         let mut r = Reader::new(&reply[1..]);
         let (blob, public) = (r.string().unwrap_or_default(), r.string().unwrap_or_default());
-        let Ok(point) = <[u8; 32]>::try_from(public) else { return };
+        let Ok(point) = <[u8; 32]>::try_from(public) else {
+            return;
+        };
         let mut k = Vec::new();
         k.put_mpint(secret.diffie_hellman(&point.into()).as_bytes());
         let mut h = Vec::new();
@@ -326,7 +384,11 @@ impl Client {
             self.session_id.clone_from(&h);
         }
         let keys = |dir: usize, letters: [u8; 3]| {
-            let names = [lists[2 + dir].clone(), lists[4 + dir].clone(), lists[6 + dir].clone()];
+            let names = [
+                lists[2 + dir].clone(),
+                lists[4 + dir].clone(),
+                lists[6 + dir].clone(),
+            ];
             let [iv, key, mac] = letters.map(|l| derive(Hash::Sha256, &k, &h, l, &self.session_id, 64));
             Keys::new(&names, &key, &iv, &mac).expect("known names")
         };
@@ -342,12 +404,18 @@ impl Client {
         m.put_string(b"ssh-userauth");
         self.t.send(&m, &mut self.rng);
         let mut body = vec![50];
-        body.put_string(b"root").put_string(b"ssh-connection").put_string(b"publickey").put_u8(1);
+        body.put_string(b"root")
+            .put_string(b"ssh-connection")
+            .put_string(b"publickey")
+            .put_u8(1);
         body.put_string(b"ssh-ed25519").put_string(self.key.blob());
         let mut signed = Vec::new();
         signed.put_string(&self.session_id);
         signed.extend_from_slice(&body);
-        let sig = self.key.sign("ssh-ed25519", &signed, &mut self.rng).expect("ed25519");
+        let sig = self
+            .key
+            .sign("ssh-ed25519", &signed, &mut self.rng)
+            .expect("ed25519");
         body.put_string(&sig);
         self.t.send(&body, &mut self.rng);
         self.write();

@@ -49,7 +49,11 @@ pub struct Host {
 
 impl Host {
     pub fn new(policy: Policy) -> Self {
-        Host { policy, programs: HashMap::new(), keys_seen: 0 }
+        Host {
+            policy,
+            programs: HashMap::new(),
+            keys_seen: 0,
+        }
     }
 
     /// Deals with an act that is not `Send` or `Close`.
@@ -132,7 +136,14 @@ impl Host {
                 }
                 for b in bytes {
                     if p.pty {
-                        s.channel_data(id, if b == b'\r' { b"\r\n" } else { std::slice::from_ref(&b) });
+                        s.channel_data(
+                            id,
+                            if b == b'\r' {
+                                b"\r\n"
+                            } else {
+                                std::slice::from_ref(&b)
+                            },
+                        );
                     }
                     if b != b'\r' && b != b'\n' {
                         p.line.push(b);
@@ -186,12 +197,19 @@ pub fn serve(mut tcp: TcpStream, config: Arc<ServerConfig>, policy: Policy) -> s
                 other => host.act(&mut s, start.elapsed(), other),
             }
         }
-        let wait = s.deadline().map(|d| d.saturating_sub(start.elapsed()).max(Duration::from_millis(1)));
+        let wait = s
+            .deadline()
+            .map(|d| d.saturating_sub(start.elapsed()).max(Duration::from_millis(1)));
         tcp.set_read_timeout(wait)?;
         match tcp.read(&mut buf) {
             Ok(0) => s.eof(start.elapsed()),
             Ok(n) => s.input(start.elapsed(), &buf[..n]),
-            Err(e) if matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                ) =>
+            {
                 s.tick(start.elapsed());
             }
             Err(e) => return Err(e),
