@@ -404,6 +404,9 @@ impl Server {
     /// The channel that a packet speaks of.
     fn known(&mut self, r: &mut Reader, what: &str) -> Result<u32, End> {
         let id = r.u32().map_err(|_| invalid(what))?;
+        if id > i32::MAX as u32 {
+            return Err(End::disconnect(format!("Invalid {what} channel id")));
+        }
         if self.ch.get(id).is_none() {
             return Err(End::disconnect(format!(
                 "{what} packet referred to nonexistent channel {id}"
@@ -455,6 +458,9 @@ impl Server {
 
     pub(crate) fn on_window_adjust(&mut self, r: &mut Reader) -> Handled {
         let id = r.u32().map_err(|_| invalid("window adjust"))?;
+        if id > i32::MAX as u32 {
+            return Err(End::disconnect("Invalid window adjust channel id"));
+        }
         let Some(c) = self.ch.get(id) else { return Ok(()) };
         let add = r.u32().map_err(|_| invalid("window adjust"))?;
         r.end().map_err(|_| invalid("window adjust"))?;
@@ -717,8 +723,14 @@ impl Server {
                 }
             }
             b"signal" => {
-                let name = String::from_utf8_lossy(r.cstring()?).into_owned();
-                r.end()?;
+                // Here a malformed request is only refused.
+                let Ok(name) = r.cstring() else {
+                    return Ok(Outcome::Failed);
+                };
+                if r.end().is_err() {
+                    return Ok(Outcome::Failed);
+                }
+                let name = String::from_utf8_lossy(name).into_owned();
                 if c.running && SIGNALS.contains(&name.as_str()) {
                     Outcome::Ask(ChannelEvent::Signal { name }, false)
                 } else {
@@ -968,7 +980,8 @@ impl Server {
     /// Data, EOF, window and CLOSE messages that are due, then one write (the rounds of server_loop2).
     pub(crate) fn flush_channels(&mut self) {
         for id in 0..self.ch.slots.len() as u32 {
-            if !self.kex.rekeying {
+            // Not before the client's NEWKEYS has come (ssh_packet_is_rekeying).
+            if !self.kex.init_sent {
                 self.send_channel_output(id);
             }
             self.adjust_window(id);

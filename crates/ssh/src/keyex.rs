@@ -20,7 +20,7 @@ pub(crate) struct KeyExchange {
     /// Both sides know strict key exchange.
     pub strict: bool,
     /// Our KEXINIT is out and no NEWKEYS has answered it.
-    init_sent: bool,
+    pub init_sent: bool,
     /// Only messages of the exchange may be sent.
     pub rekeying: bool,
     /// Messages that wait for its end.
@@ -150,7 +150,7 @@ impl Server {
 
     /// New keys are wanted by us.
     pub(crate) fn start_rekey(&mut self) {
-        if !self.kex.rekeying {
+        if !self.kex.init_sent {
             self.send_kexinit();
             self.reset_kex_handlers();
         }
@@ -159,7 +159,7 @@ impl Server {
     /// When `RekeyLimit`'s time is up.
     pub(crate) fn rekey_due_at(&self) -> Option<Time> {
         let every = self.config.rekey_interval;
-        (!every.is_zero() && !self.kex.rekeying && self.t.used_since_keys())
+        (!every.is_zero() && !self.kex.init_sent && self.t.used_since_keys())
             .then(|| self.kex.keyed_at.saturating_add(every))
     }
 

@@ -517,7 +517,12 @@ impl Server {
             return;
         }
         let due = self.t.wants_rekey(m.len() + 5) || self.rekey_due_at().is_some_and(|at| self.now >= at);
-        if due && !self.quirks.no_rekey && self.phase == Phase::After && self.t.used_since_keys() {
+        if due
+            && !self.kex.init_sent
+            && !self.quirks.no_rekey
+            && self.phase == Phase::After
+            && self.t.used_since_keys()
+        {
             self.kex.queued.push_back(m.to_vec());
             self.start_rekey();
             return;
