@@ -6,7 +6,7 @@ use crate::wire::{Malformed, Put, Reader, base64, unbase64};
 use rsa::traits::PublicKeyParts;
 use rsa::{BigUint, Pkcs1v15Sign, RsaPrivateKey, RsaPublicKey};
 use sha1::Sha1;
-use sha2::{Digest, Sha256, Sha384, Sha512};
+use sha2::{Digest, Sha256, Sha512};
 use signature::{Signer, Verifier};
 use std::fmt;
 
@@ -409,11 +409,9 @@ impl PublicKey {
             Public::P256(k) => k
                 .verify(data, &p256::ecdsa::Signature::from_slice(&pair(32)?).ok()?)
                 .ok(),
-            Public::P384(k) => {
-                let _ = Sha384::new();
-                k.verify(data, &p384::ecdsa::Signature::from_slice(&pair(48)?).ok()?)
-                    .ok()
-            }
+            Public::P384(k) => k
+                .verify(data, &p384::ecdsa::Signature::from_slice(&pair(48)?).ok()?)
+                .ok(),
             Public::P521(k) => k
                 .verify(data, &p521::ecdsa::Signature::from_slice(&pair(66)?).ok()?)
                 .ok(),

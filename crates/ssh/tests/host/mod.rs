@@ -217,8 +217,7 @@ pub fn serve(mut tcp: TcpStream, config: Arc<ServerConfig>, policy: Policy) -> s
     }
 }
 
-/// FIN, or RST by leaving bytes unread: without `SO_LINGER` (not in std) the state machine's `Rst` is made visible by
-/// an abortive close through `socket2`-free means: the bytes it did not take were read already, so ask for it here.
+/// Always FIN: std cannot set `SO_LINGER`, which a real host does for [`CloseKind::Rst`].
 fn close(tcp: TcpStream, kind: CloseKind) -> std::io::Result<()> {
     let _ = kind;
     tcp.shutdown(std::net::Shutdown::Both)
