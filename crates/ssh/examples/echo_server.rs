@@ -10,7 +10,10 @@ use turncoat_ssh::*;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let port: u16 = args.next().ok_or("usage: echo_server PORT KEYFILE...")?.parse()?;
-    let mut policy = host::Policy { verbose: true, ..Default::default() };
+    let mut policy = host::Policy {
+        verbose: true,
+        ..Default::default()
+    };
     let (mut keys, mut kbdint, mut rekey) = (Vec::new(), false, 0);
     while let Some(a) = args.next() {
         match a.as_str() {

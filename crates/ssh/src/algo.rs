@@ -3,8 +3,7 @@
 /// `KexAlgorithms`.
 pub const DEBIAN12_KEX: &str = "sntrup761x25519-sha512,sntrup761x25519-sha512@openssh.com,curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,ecdh-sha2-nistp521,diffie-hellman-group-exchange-sha256,diffie-hellman-group16-sha512,diffie-hellman-group18-sha512,diffie-hellman-group14-sha256";
 /// `Ciphers`.
-pub const DEBIAN12_CIPHERS: &str =
-    "chacha20-poly1305@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr,aes128-gcm@openssh.com,aes256-gcm@openssh.com";
+pub const DEBIAN12_CIPHERS: &str = "chacha20-poly1305@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr,aes128-gcm@openssh.com,aes256-gcm@openssh.com";
 /// `MACs`.
 pub const DEBIAN12_MACS: &str = "umac-64-etm@openssh.com,umac-128-etm@openssh.com,hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha1-etm@openssh.com,umac-64@openssh.com,umac-128@openssh.com,hmac-sha2-256,hmac-sha2-512,hmac-sha1";
 /// `PubkeyAcceptedAlgorithms`.
@@ -21,7 +20,10 @@ pub const EXT_INFO_CLIENT: &str = "ext-info-c";
 
 /// The first of the client's names that the server has too (RFC 4253 section 7.1). Empty names never match.
 pub fn choose<'a>(client: &'a str, server: &str) -> Option<&'a str> {
-    client.split(',').filter(|n| !n.is_empty()).find(|c| server.split(',').any(|s| s == *c))
+    client
+        .split(',')
+        .filter(|n| !n.is_empty())
+        .find(|c| server.split(',').any(|s| s == *c))
 }
 
 /// Whether a comma-separated list has this name.
@@ -53,7 +55,9 @@ pub fn wildcard(text: &[u8], pattern: &[u8]) -> bool {
             },
         }
     }
-    pattern.get(p..).is_none_or(|rest| rest.iter().all(|c| *c == b'*'))
+    pattern
+        .get(p..)
+        .is_none_or(|rest| rest.iter().all(|c| *c == b'*'))
 }
 
 #[cfg(test)]

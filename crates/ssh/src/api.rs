@@ -115,7 +115,10 @@ pub struct Prompt {
 impl Prompt {
     /// What PAM's `pam_unix` asks: `Password: `, not shown.
     pub fn pam_password() -> Self {
-        Prompt { prompts: vec![("Password: ".to_owned(), false)], ..Prompt::default() }
+        Prompt {
+            prompts: vec![("Password: ".to_owned(), false)],
+            ..Prompt::default()
+        }
     }
 }
 

@@ -52,11 +52,9 @@ enum Asked {
 
 impl Server {
     /// The first keys are in place: services may be asked for.
-    pub(crate) fn begin_auth(&mut self, ext_info: bool) {
+    /// A client's EXT_INFO is not among what is expected: 9.2 answers UNIMPLEMENTED.
+    pub(crate) fn begin_auth(&mut self) {
         self.handle(0..=255, Handler::Unimplemented);
-        if ext_info {
-            self.handlers[usize::from(msg::EXT_INFO)] = Handler::ExtInfo;
-        }
         self.handlers[usize::from(msg::SERVICE_REQUEST)] = Handler::Service;
     }
 
@@ -64,7 +62,7 @@ impl Server {
         let service = r.cstring()?;
         r.end()?;
         if service != b"ssh-userauth" {
-            return Err(End::Disconnect(format!("bad service request {}", String::from_utf8_lossy(service))));
+            return Err(End::disconnect([b"bad service request ", service].concat()));
         }
         self.handlers[usize::from(msg::USERAUTH_REQUEST)] = Handler::Userauth;
         let mut m = vec![msg::SERVICE_ACCEPT];
@@ -100,14 +98,20 @@ impl Server {
                 self.send(&m);
             }
         } else if name != self.auth.user || service != self.auth.service {
-            let s = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
-            return Err(End::Disconnect(format!(
-                "Change of username or service not allowed: ({},{}) -> ({},{})",
-                s(&self.auth.user),
-                s(&self.auth.service),
-                s(name),
-                s(service)
-            )));
+            let mut text = b"Change of username or service not allowed: (".to_vec();
+            for part in [
+                &self.auth.user[..],
+                b",",
+                &self.auth.service,
+                b") -> (",
+                name,
+                b",",
+                service,
+                b")",
+            ] {
+                text.extend_from_slice(part);
+            }
+            return Err(End::Disconnect(text));
         }
         self.auth.prompts = None;
         self.handlers[usize::from(msg::USERAUTH_INFO_RESPONSE)] = Handler::Unimplemented;
@@ -137,7 +141,11 @@ impl Server {
                 if !known {
                     return self.auth_failed();
                 }
-                self.ask(Pending::Interactive, AuthMethod::Interactive { submethods: devices }, false)
+                self.ask(
+                    Pending::Interactive,
+                    AuthMethod::Interactive { submethods: devices },
+                    false,
+                )
             }
             _ => self.auth_failed(),
         }
@@ -154,7 +162,11 @@ impl Server {
             return self.auth_failed();
         }
         let forbidden = password.len() > MAX_PASSWORD;
-        self.ask(Pending::Plain("password"), AuthMethod::Password { password }, forbidden)
+        self.ask(
+            Pending::Plain("password"),
+            AuthMethod::Password { password },
+            forbidden,
+        )
     }
 
     fn on_publickey(&mut self, r: &mut Reader, hostbound: bool) -> Handled {
@@ -164,31 +176,45 @@ impl Server {
         if hostbound {
             let host_key = r.string()?;
             if PublicKey::parse(host_key).is_none() || host_key != self.kex.first_host_key {
-                return Err(End::Silent("hostbound packet contained wrong host key".to_owned()));
+                return Err(End::Silent(
+                    "hostbound packet contained wrong host key".to_owned(),
+                ));
             }
         }
         let name = String::from_utf8_lossy(algorithm).into_owned();
-        let Some(kind) = key_type_of(&name) else { return self.auth_failed() };
-        let Some(key) = PublicKey::parse(blob).filter(|k| k.kind == kind) else { return self.auth_failed() };
+        let Some(kind) = key_type_of(&name) else {
+            return self.auth_failed();
+        };
+        let Some(key) = PublicKey::parse(blob).filter(|k| k.kind == kind) else {
+            return self.auth_failed();
+        };
         let accepted = self.config.pubkey_accepted.contains(&name)
             && key.rsa_bits().is_none_or(|b| b >= self.config.required_rsa_size);
         if !accepted {
             return self.auth_failed();
         }
-        let offer =
-            PublicKeyOffer { algorithm: name.clone(), blob: blob.to_vec(), fingerprint: fingerprint(blob) };
+        let offer = PublicKeyOffer {
+            algorithm: name.clone(),
+            blob: blob.to_vec(),
+            fingerprint: fingerprint(blob),
+        };
         if !has_signature {
             r.end()?;
             if !key.usable() {
                 return self.auth_failed();
             }
-            let pending = Pending::Query { algorithm: algorithm.to_vec(), blob: blob.to_vec() };
+            let pending = Pending::Query {
+                algorithm: algorithm.to_vec(),
+                blob: blob.to_vec(),
+            };
             return self.ask(pending, AuthMethod::PublicKeyQuery(offer), false);
         }
         let signature = r.string()?;
         r.end()?;
         let mut signed = Vec::new();
-        signed.put_string(&self.kex.session_id).put_u8(msg::USERAUTH_REQUEST);
+        signed
+            .put_string(&self.kex.session_id)
+            .put_u8(msg::USERAUTH_REQUEST);
         let mut user = self.auth.user.clone();
         if let Some(style) = &self.auth.style {
             user.push(b':');
@@ -205,7 +231,10 @@ impl Server {
             signed.put_string(&self.kex.first_host_key);
         }
         let verified = if self.quirks.loose_sigtype {
-            let said = Reader::new(signature).cstring().ok().map(|s| String::from_utf8_lossy(s).into_owned());
+            let said = Reader::new(signature)
+                .cstring()
+                .ok()
+                .map(|s| String::from_utf8_lossy(s).into_owned());
             said.is_some_and(|s| key_type_of(&s) == Some(kind) && key.verify(&s, signature, &signed))
         } else {
             key.verify(&name, signature, &signed)
@@ -228,7 +257,11 @@ impl Server {
         let forbidden = forbidden || root || self.auth.service != b"ssh-connection";
         self.auth.pending = Some(pending);
         self.waiting = Some(Waiting::Auth);
-        self.acts.push_back(Act::Auth(AuthRequest { user: self.auth.user.clone(), forbidden, method }));
+        self.acts.push_back(Act::Auth(AuthRequest {
+            user: self.auth.user.clone(),
+            forbidden,
+            method,
+        }));
         // The decision's own time is not part of the shortest refusal's.
         if forbidden {
             self.auth.partial = false;
@@ -247,7 +280,9 @@ impl Server {
     }
 
     pub(crate) fn on_auth_reply(&mut self, reply: AuthReply) -> Handled {
-        let Some(pending) = self.auth.pending.take() else { return Ok(()) };
+        let Some(pending) = self.auth.pending.take() else {
+            return Ok(());
+        };
         let key = matches!(pending, Pending::Query { .. } | Pending::Plain("publickey"));
         let reply = match reply {
             AuthReply::Accept | AuthReply::Partial(_) if self.decision_forbidden(key) => AuthReply::Reject,
@@ -297,7 +332,9 @@ impl Server {
     }
 
     pub(crate) fn on_info_response(&mut self, r: &mut Reader) -> Handled {
-        let Some(asked) = self.auth.prompts else { return Ok(()) };
+        let Some(asked) = self.auth.prompts else {
+            return Ok(());
+        };
         self.auth.started = self.now;
         let n = r.u32()?;
         let want = match asked {
@@ -316,9 +353,11 @@ impl Server {
         self.handlers[usize::from(msg::USERAUTH_INFO_RESPONSE)] = Handler::Unimplemented;
         match asked {
             Asked::Final => self.auth_succeeded("keyboard-interactive"),
-            Asked::Host(_) => {
-                self.ask(Pending::Interactive, AuthMethod::InteractiveAnswer { responses }, false)
-            }
+            Asked::Host(_) => self.ask(
+                Pending::Interactive,
+                AuthMethod::InteractiveAnswer { responses },
+                false,
+            ),
         }
     }
 
@@ -327,7 +366,10 @@ impl Server {
         if self.auth.method != b"none"
             && let Some(secret) = &self.config.fail_delay_secret
         {
-            let h = Sha512::new().chain_update(secret).chain_update(&self.auth.user).finalize();
+            let h = Sha512::new()
+                .chain_update(secret)
+                .chain_update(&self.auth.user)
+                .finalize();
             let spread = u32::from_be_bytes([h[0], h[1], h[2], h[3]]);
             // 5 ms, and up to 4.3 ms by user; doubled until it covers what has passed.
             let mut least = Duration::from_millis(5) + Duration::from_nanos(u64::from(spread) / 1000);
@@ -368,7 +410,8 @@ impl Server {
             |r| r.join(","),
         );
         let mut m = vec![msg::USERAUTH_FAILURE];
-        m.put_string(methods.as_bytes()).put_u8(u8::from(self.auth.partial));
+        m.put_string(methods.as_bytes())
+            .put_u8(u8::from(self.auth.partial));
         self.send(&m);
         self.flush();
         Ok(())
@@ -379,12 +422,15 @@ impl Server {
         self.t.authenticated = true;
         self.t.start_compression();
         self.flush();
-        self.acts.push_back(Act::LoggedIn(LoggedIn { user: self.auth.user.clone(), method }));
+        self.acts.push_back(Act::LoggedIn(LoggedIn {
+            user: self.auth.user.clone(),
+            method,
+        }));
         self.enter_session();
         Ok(())
     }
 }
 
 fn too_many() -> End {
-    End::Disconnect("Too many authentication failures".to_owned())
+    End::disconnect("Too many authentication failures".to_owned())
 }

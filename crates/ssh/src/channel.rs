@@ -6,7 +6,7 @@ use crate::algo::wildcard;
 use crate::api::*;
 use crate::msg;
 use crate::server::{End, Handled, Server, Waiting};
-use crate::wire::{Put, Reader};
+use crate::wire::{Malformed, Put, Reader};
 use std::sync::Arc;
 
 /// Most channels of one connection.
@@ -131,7 +131,11 @@ impl Channels {
     }
 
     fn sessions(&self) -> usize {
-        self.slots.iter().flatten().filter(|c| c.kind == Kind::Session && !(c.detached && c.close_sent)).count()
+        self.slots
+            .iter()
+            .flatten()
+            .filter(|c| c.kind == Kind::Session && !(c.detached && c.close_sent))
+            .count()
     }
 }
 
@@ -148,7 +152,16 @@ fn channel_request(remote_id: u32, name: &str, want_reply: bool) -> Vec<u8> {
 }
 
 /// Signals that a client may have delivered (name2sig in session.c).
-const SIGNALS: [&str; 8] = ["HUP", "INT", "KILL", "QUIT", "TERM", "USR1", "USR2", "INFO@openssh.com"];
+const SIGNALS: [&str; 8] = [
+    "HUP",
+    "INT",
+    "KILL",
+    "QUIT",
+    "TERM",
+    "USR1",
+    "USR2",
+    "INFO@openssh.com",
+];
 
 // ---- what the client says ----
 
@@ -167,7 +180,13 @@ impl Server {
     }
 
     pub(crate) fn send_keepalive(&mut self) {
-        let open = self.ch.slots.iter().flatten().find(|c| c.state == State::Open).map(|c| c.remote_id);
+        let open = self
+            .ch
+            .slots
+            .iter()
+            .flatten()
+            .find(|c| c.state == State::Open)
+            .map(|c| c.remote_id);
         let m = match open {
             Some(id) => channel_request(id, "keepalive@openssh.com", true),
             None => {
@@ -195,9 +214,10 @@ impl Server {
                     Some(GlobalEvent::Listen { address, port })
                 }
             }
-            b"cancel-tcpip-forward" => {
-                Some(GlobalEvent::CancelListen { address: r.cstring()?.to_vec(), port: r.u32()? })
-            }
+            b"cancel-tcpip-forward" => Some(GlobalEvent::CancelListen {
+                address: r.cstring()?.to_vec(),
+                port: r.u32()?,
+            }),
             b"streamlocal-forward@openssh.com" => {
                 let path = r.cstring()?.to_vec();
                 if fwd.streamlocal_remote {
@@ -207,9 +227,9 @@ impl Server {
                     None
                 }
             }
-            b"cancel-streamlocal-forward@openssh.com" => {
-                Some(GlobalEvent::CancelListenLocal { path: r.cstring()?.to_vec() })
-            }
+            b"cancel-streamlocal-forward@openssh.com" => Some(GlobalEvent::CancelListenLocal {
+                path: r.cstring()?.to_vec(),
+            }),
             b"no-more-sessions@openssh.com" => {
                 self.ch.no_more_sessions = true;
                 self.answer_global(want_reply, Some(&[]));
@@ -239,7 +259,11 @@ impl Server {
         if !want_reply {
             return;
         }
-        let mut m = vec![if success.is_some() { msg::REQUEST_SUCCESS } else { msg::REQUEST_FAILURE }];
+        let mut m = vec![if success.is_some() {
+            msg::REQUEST_SUCCESS
+        } else {
+            msg::REQUEST_FAILURE
+        }];
         m.extend_from_slice(success.unwrap_or_default());
         self.send(&m);
         self.flush();
@@ -264,7 +288,9 @@ impl Server {
             let blob = r.string().ok()?;
             let key = config.host_keys.iter().find(|k| k.blob() == blob)?;
             let mut data = Vec::new();
-            data.put_string(b"hostkeys-prove-00@openssh.com").put_string(&self.kex.session_id).put_string(blob);
+            data.put_string(b"hostkeys-prove-00@openssh.com")
+                .put_string(&self.kex.session_id)
+                .put_string(blob);
             let algorithms = key.algorithms();
             let alg = if algorithms.len() > 1 {
                 if algorithms.contains(&self.kex.host_key_alg.as_str()) {
@@ -292,21 +318,32 @@ impl Server {
             b"session" => {
                 r.end()?;
                 if self.ch.no_more_sessions {
-                    return Err(End::Disconnect(
-                        "Possible attack: attempt to open a session after additional sessions disabled".to_owned(),
+                    return Err(End::disconnect(
+                        "Possible attack: attempt to open a session after additional sessions disabled"
+                            .to_owned(),
                     ));
                 }
-                (self.ch.sessions() < self.config.max_sessions)
-                    .then(|| (Channel::new(Kind::Session, State::Larval, 0, PACKET), ChannelEvent::Session))
+                (self.ch.sessions() < self.config.max_sessions).then(|| {
+                    (
+                        Channel::new(Kind::Session, State::Larval, 0, PACKET),
+                        ChannelEvent::Session,
+                    )
+                })
             }
             b"direct-tcpip" => {
                 let (host, port) = (r.cstring()?.to_vec(), r.u32()?);
                 let (origin_host, origin_port) = (r.cstring()?.to_vec(), r.u32()?);
                 r.end()?;
                 if port > 0xffff {
+                    reason = 1;
                     None
                 } else if self.config.forwarding.tcp_local {
-                    let event = DirectTcp { host, port, origin_host, origin_port };
+                    let event = DirectTcp {
+                        host,
+                        port,
+                        origin_host,
+                        origin_port,
+                    };
                     Some((
                         Channel::new(Kind::Tcp, State::Connecting, WINDOW, PACKET),
                         ChannelEvent::DirectTcp(event),
@@ -366,9 +403,14 @@ impl Server {
 
     /// The channel that a packet speaks of.
     fn known(&mut self, r: &mut Reader, what: &str) -> Result<u32, End> {
-        let id = r.u32()?;
+        let id = r.u32().map_err(|_| invalid(what))?;
+        if id > i32::MAX as u32 {
+            return Err(End::disconnect(format!("Invalid {what} channel id")));
+        }
         if self.ch.get(id).is_none() {
-            return Err(End::Disconnect(format!("{what} packet referred to nonexistent channel {id}")));
+            return Err(End::disconnect(format!(
+                "{what} packet referred to nonexistent channel {id}"
+            )));
         }
         Ok(id)
     }
@@ -376,38 +418,52 @@ impl Server {
     pub(crate) fn on_open_confirmation(&mut self, r: &mut Reader) -> Handled {
         let id = self.known(r, "open confirmation")?;
         let Some(c) = self.ch.get(id).filter(|c| c.state == State::Opening) else {
-            return Err(End::Disconnect(format!(
+            return Err(End::disconnect(format!(
                 "Received open confirmation for non-opening channel {id}."
             )));
         };
-        c.remote_id = r.u32()?;
-        c.remote_window = r.u32()?;
-        c.remote_max = r.u32()?;
-        r.end()?;
+        let mut numbers = || -> Result<_, Malformed> {
+            let n = (r.u32()?, r.u32()?, r.u32()?);
+            r.end()?;
+            Ok(n)
+        };
+        (c.remote_id, c.remote_window, c.remote_max) = numbers().map_err(|_| invalid("open confirmation"))?;
         c.state = State::Open;
-        self.acts.push_back(Act::Channel(ChannelId(id), ChannelEvent::Opened));
+        self.acts
+            .push_back(Act::Channel(ChannelId(id), ChannelEvent::Opened));
         Ok(())
     }
 
     pub(crate) fn on_open_failure(&mut self, r: &mut Reader) -> Handled {
         let id = self.known(r, "open failure")?;
         if self.ch.get(id).is_none_or(|c| c.state != State::Opening) {
-            return Err(End::Disconnect(format!("Received open failure for non-opening channel {id}.")));
+            return Err(End::disconnect(format!(
+                "Received open failure for non-opening channel {id}."
+            )));
         }
-        let reason = r.u32()?;
-        let text = r.cstring()?.to_vec();
-        r.cstring()?;
-        r.end()?;
+        let mut parts = || -> Result<_, Malformed> {
+            let parts = (r.u32()?, r.cstring()?.to_vec());
+            r.cstring()?;
+            r.end()?;
+            Ok(parts)
+        };
+        let (reason, text) = parts().map_err(|_| invalid("open failure"))?;
         self.ch.slots[id as usize] = None;
-        self.acts.push_back(Act::Channel(ChannelId(id), ChannelEvent::OpenFailed { reason, text }));
+        self.acts.push_back(Act::Channel(
+            ChannelId(id),
+            ChannelEvent::OpenFailed { reason, text },
+        ));
         Ok(())
     }
 
     pub(crate) fn on_window_adjust(&mut self, r: &mut Reader) -> Handled {
-        let id = r.u32()?;
+        let id = r.u32().map_err(|_| invalid("window adjust"))?;
+        if id > i32::MAX as u32 {
+            return Err(End::disconnect("Invalid window adjust channel id"));
+        }
         let Some(c) = self.ch.get(id) else { return Ok(()) };
-        let add = r.u32()?;
-        r.end()?;
+        let add = r.u32().map_err(|_| invalid("window adjust"))?;
+        r.end().map_err(|_| invalid("window adjust"))?;
         c.remote_window = c
             .remote_window
             .checked_add(add)
@@ -417,7 +473,9 @@ impl Server {
 
     pub(crate) fn on_data(&mut self, r: &mut Reader) -> Handled {
         let id = self.known(r, "data")?;
-        let Some(c) = self.ch.get(id).filter(|c| c.state == State::Open) else { return Ok(()) };
+        let Some(c) = self.ch.get(id).filter(|c| c.state == State::Open) else {
+            return Ok(());
+        };
         let data = r.string()?;
         r.end()?;
         let n = data.len() as u32;
@@ -433,7 +491,9 @@ impl Server {
             c.exceeded = c.exceeded.saturating_add(n - c.local_window);
             c.local_window = 0;
             if c.exceeded > c.local_window_max / 10 {
-                return Err(End::Disconnect(format!("channel {id}: peer ignored channel window")));
+                return Err(End::disconnect(format!(
+                    "channel {id}: peer ignored channel window"
+                )));
             }
         } else {
             c.local_window -= n;
@@ -441,7 +501,8 @@ impl Server {
         }
         if n > 0 {
             c.unconsumed = c.unconsumed.saturating_add(n);
-            self.acts.push_back(Act::Channel(ChannelId(id), ChannelEvent::Data(data.to_vec())));
+            self.acts
+                .push_back(Act::Channel(ChannelId(id), ChannelEvent::Data(data.to_vec())));
         }
         Ok(())
     }
@@ -449,24 +510,33 @@ impl Server {
     pub(crate) fn on_extended_data(&mut self, r: &mut Reader) -> Handled {
         let id = self.known(r, "extended data")?;
         let quirk = self.quirks.ext_after_eof;
-        let Some(c) = self.ch.get(id).filter(|c| c.state == State::Open) else { return Ok(()) };
+        let Some(c) = self.ch.get(id).filter(|c| c.state == State::Open) else {
+            return Ok(());
+        };
         if c.eof_rcvd && !quirk {
-            return Err(End::Disconnect(format!("Received extended_data after EOF on channel {id}.")));
+            return Err(End::disconnect(format!(
+                "Received extended_data after EOF on channel {id}."
+            )));
         }
         // Nothing here reads an extended stream.
-        r.u32()?;
+        r.u32().map_err(|_| invalid("extended_data"))?;
         Ok(())
     }
 
     pub(crate) fn on_channel_eof(&mut self, r: &mut Reader) -> Handled {
         let id = self.known(r, "ieof")?;
-        r.end()?;
+        r.end().map_err(|_| invalid("ieof"))?;
         if let Some(c) = self.ch.get(id) {
             c.eof_rcvd = true;
             if c.ostate == Half::Open {
-                c.ostate = if c.unconsumed == 0 { Half::Closed } else { Half::Drain };
+                c.ostate = if c.unconsumed == 0 {
+                    Half::Closed
+                } else {
+                    Half::Drain
+                };
                 if c.state == State::Open {
-                    self.acts.push_back(Act::Channel(ChannelId(id), ChannelEvent::Eof));
+                    self.acts
+                        .push_back(Act::Channel(ChannelId(id), ChannelEvent::Eof));
                 }
             }
         }
@@ -475,7 +545,7 @@ impl Server {
 
     pub(crate) fn on_channel_close(&mut self, r: &mut Reader) -> Handled {
         let id = self.known(r, "oclose")?;
-        r.end()?;
+        r.end().map_err(|_| invalid("oclose"))?;
         if let Some(c) = self.ch.get(id) {
             let first = !c.close_rcvd;
             c.close_rcvd = true;
@@ -488,7 +558,8 @@ impl Server {
                 c.ostate = Half::Drain;
             }
             if first && c.state == State::Open && (c.running || c.kind != Kind::Session) {
-                self.acts.push_back(Act::Channel(ChannelId(id), ChannelEvent::Hangup));
+                self.acts
+                    .push_back(Act::Channel(ChannelId(id), ChannelEvent::Hangup));
             }
         }
         Ok(())
@@ -499,18 +570,20 @@ impl Server {
         let name = r.cstring()?.to_vec();
         let want_reply = r.u8()? != 0;
         let Some(c) = self.ch.get(id) else {
-            return Err(End::Disconnect(format!(
+            return Err(End::disconnect(format!(
                 "server_input_channel_req: unknown channel {}",
                 id as i32
             )));
         };
-        let session = c.kind == Kind::Session && matches!(c.state, State::Larval | State::Open) && !c.detached;
+        let session =
+            c.kind == Kind::Session && matches!(c.state, State::Larval | State::Open) && !c.detached;
         let outcome = if name == b"eow@openssh.com" {
             r.end()?;
             if c.istate == Half::Open {
                 c.istate = Half::Closed;
                 c.input.clear();
-                self.acts.push_back(Act::Channel(ChannelId(id), ChannelEvent::OutputClosed));
+                self.acts
+                    .push_back(Act::Channel(ChannelId(id), ChannelEvent::OutputClosed));
             }
             Outcome::Failed
         } else if session {
@@ -521,7 +594,11 @@ impl Server {
         match outcome {
             Outcome::Ask(event, start) => {
                 self.acts.push_back(Act::Channel(ChannelId(id), event));
-                self.waiting = Some(Waiting::Request { id, want_reply, start });
+                self.waiting = Some(Waiting::Request {
+                    id,
+                    want_reply,
+                    start,
+                });
             }
             Outcome::Done => self.answer_request(id, want_reply, true),
             Outcome::Failed => {
@@ -536,7 +613,9 @@ impl Server {
     fn session_request(&mut self, id: u32, name: &[u8], r: &mut Reader) -> Result<Outcome, End> {
         let config = Arc::clone(&self.config);
         let agent_asked = self.ch.agent_asked;
-        let Some(c) = self.ch.get(id) else { return Ok(Outcome::Failed) };
+        let Some(c) = self.ch.get(id) else {
+            return Ok(Outcome::Failed);
+        };
         let larval = c.state == State::Larval;
         Ok(match name {
             b"shell" if larval => {
@@ -562,13 +641,20 @@ impl Server {
                     return Ok(Outcome::Failed);
                 }
                 if c.has_pty {
-                    return Err(End::Disconnect("Protocol error: you already have a pty.".to_owned()));
+                    return Err(End::disconnect(
+                        "Protocol error: you already have a pty.".to_owned(),
+                    ));
                 }
                 let term = r.cstring()?.to_vec();
                 let [cols, rows, width, height] = [r.u32()?, r.u32()?, r.u32()?, r.u32()?];
                 let modes = r.string()?.to_vec();
                 r.end()?;
-                let size = WindowSize { cols, rows, width, height };
+                let size = WindowSize {
+                    cols,
+                    rows,
+                    width,
+                    height,
+                };
                 c.has_pty = true;
                 Outcome::Ask(ChannelEvent::Pty(Pty { term, size, modes }), false)
             }
@@ -584,7 +670,15 @@ impl Server {
                 if !config.forwarding.x11 {
                     return Ok(Outcome::Failed);
                 }
-                Outcome::Ask(ChannelEvent::X11(X11 { single, protocol, cookie, screen }), false)
+                Outcome::Ask(
+                    ChannelEvent::X11(X11 {
+                        single,
+                        protocol,
+                        cookie,
+                        screen,
+                    }),
+                    false,
+                )
             }
             b"auth-agent-req@openssh.com" if larval => {
                 r.end()?;
@@ -602,24 +696,41 @@ impl Server {
                     return Ok(Outcome::Failed);
                 }
                 c.env += 1;
-                self.acts.push_back(Act::Channel(ChannelId(id), ChannelEvent::Env { name, value }));
+                self.acts
+                    .push_back(Act::Channel(ChannelId(id), ChannelEvent::Env { name, value }));
                 Outcome::Done
             }
             b"window-change" => {
                 let [cols, rows, width, height] = [r.u32()?, r.u32()?, r.u32()?, r.u32()?];
                 r.end()?;
-                let size = WindowSize { cols, rows, width, height };
-                self.acts.push_back(Act::Channel(ChannelId(id), ChannelEvent::WindowChange(size)));
+                let size = WindowSize {
+                    cols,
+                    rows,
+                    width,
+                    height,
+                };
+                self.acts
+                    .push_back(Act::Channel(ChannelId(id), ChannelEvent::WindowChange(size)));
                 Outcome::Done
             }
             b"break" => {
                 let ms = r.u32()?;
                 r.end()?;
-                if c.has_pty { Outcome::Ask(ChannelEvent::Break { ms }, false) } else { Outcome::Failed }
+                if c.has_pty {
+                    Outcome::Ask(ChannelEvent::Break { ms }, false)
+                } else {
+                    Outcome::Failed
+                }
             }
             b"signal" => {
-                let name = String::from_utf8_lossy(r.cstring()?).into_owned();
-                r.end()?;
+                // Here a malformed request is only refused.
+                let Ok(name) = r.cstring() else {
+                    return Ok(Outcome::Failed);
+                };
+                if r.end().is_err() {
+                    return Ok(Outcome::Failed);
+                }
+                let name = String::from_utf8_lossy(name).into_owned();
                 if c.running && SIGNALS.contains(&name.as_str()) {
                     Outcome::Ask(ChannelEvent::Signal { name }, false)
                 } else {
@@ -633,7 +744,14 @@ impl Server {
     fn answer_request(&mut self, id: u32, want_reply: bool, ok: bool) {
         let Some(c) = self.ch.get(id) else { return };
         if want_reply && !c.close_sent {
-            let m = channel_message(if ok { msg::CHANNEL_SUCCESS } else { msg::CHANNEL_FAILURE }, c.remote_id);
+            let m = channel_message(
+                if ok {
+                    msg::CHANNEL_SUCCESS
+                } else {
+                    msg::CHANNEL_FAILURE
+                },
+                c.remote_id,
+            );
             self.send(&m);
         }
     }
@@ -654,6 +772,10 @@ impl Server {
     }
 }
 
+fn invalid(what: &str) -> End {
+    End::disconnect(format!("Invalid {what} message"))
+}
+
 enum Outcome {
     /// The host decides; true if success starts a program.
     Ask(ChannelEvent, bool),
@@ -667,14 +789,22 @@ impl Server {
     /// Bytes that a program wrote to its terminal or standard output. They are sent as the client's window allows;
     /// a host should not give more than [`sendable`](Server::sendable).
     pub fn channel_data(&mut self, id: ChannelId, bytes: &[u8]) {
-        if let Some(c) = self.ch.get(id.0).filter(|c| c.istate == Half::Open && c.state == State::Open) {
+        if let Some(c) = self
+            .ch
+            .get(id.0)
+            .filter(|c| c.istate == Half::Open && c.state == State::Open)
+        {
             c.input.extend_from_slice(bytes);
         }
     }
 
     /// Bytes that a program wrote to standard error (without a terminal).
     pub fn channel_ext_data(&mut self, id: ChannelId, bytes: &[u8]) {
-        if let Some(c) = self.ch.get(id.0).filter(|c| c.istate == Half::Open && c.state == State::Open) {
+        if let Some(c) = self
+            .ch
+            .get(id.0)
+            .filter(|c| c.istate == Half::Open && c.state == State::Open)
+        {
             c.stderr.extend_from_slice(bytes);
         }
     }
@@ -686,7 +816,9 @@ impl Server {
             .get(id.0 as usize)
             .and_then(|c| c.as_deref())
             .filter(|c| c.state == State::Open && c.istate == Half::Open)
-            .map_or(0, |c| (c.remote_window as usize).saturating_sub(c.input.len() + c.stderr.len()))
+            .map_or(0, |c| {
+                (c.remote_window as usize).saturating_sub(c.input.len() + c.stderr.len())
+            })
     }
 
     /// The program has taken so many bytes of [`ChannelEvent::Data`]; the client may send more in time.
@@ -721,7 +853,10 @@ impl Server {
     pub fn channel_exit_signal(&mut self, id: ChannelId, signal: &str, core_dumped: bool) {
         self.program_ended(id, |remote_id| {
             let mut m = channel_request(remote_id, "exit-signal", false);
-            m.put_string(signal.as_bytes()).put_u8(u8::from(core_dumped)).put_string(b"").put_string(b"");
+            m.put_string(signal.as_bytes())
+                .put_u8(u8::from(core_dumped))
+                .put_string(b"")
+                .put_string(b"");
             m
         });
     }
@@ -729,7 +864,9 @@ impl Server {
     /// session_exit_message in session.c.
     fn program_ended(&mut self, id: ChannelId, message: impl FnOnce(u32) -> Vec<u8>) {
         let openssh = self.quirks.openssh;
-        let Some(c) = self.ch.get(id.0).filter(|c| c.running) else { return };
+        let Some(c) = self.ch.get(id.0).filter(|c| c.running) else {
+            return;
+        };
         c.running = false;
         c.detached = true;
         let remote_id = c.remote_id;
@@ -758,7 +895,9 @@ impl Server {
 
     /// A `direct-...` channel is connected.
     pub fn open_confirm(&mut self, id: ChannelId) {
-        let Some(c) = self.ch.get(id.0).filter(|c| c.state == State::Connecting) else { return };
+        let Some(c) = self.ch.get(id.0).filter(|c| c.state == State::Connecting) else {
+            return;
+        };
         c.state = State::Open;
         let mut m = channel_message(msg::CHANNEL_OPEN_CONFIRMATION, c.remote_id);
         m.put_u32(id.0).put_u32(c.local_window).put_u32(c.local_max);
@@ -767,7 +906,9 @@ impl Server {
 
     /// A `direct-...` channel could not be connected: reason 2 and the system's words, e.g. `Connection refused`.
     pub fn open_fail(&mut self, id: ChannelId, reason: u32, text: &str) {
-        let Some(c) = self.ch.get(id.0).filter(|c| c.state == State::Connecting) else { return };
+        let Some(c) = self.ch.get(id.0).filter(|c| c.state == State::Connecting) else {
+            return;
+        };
         let remote_id = c.remote_id;
         self.ch.slots[id.0 as usize] = None;
         self.send_open_failure(remote_id, reason, text);
@@ -775,7 +916,13 @@ impl Server {
 
     /// A connection came in at a port the client had us listen on. [`ChannelEvent::Opened`] or
     /// [`ChannelEvent::OpenFailed`] follows. `None` if there are too many channels.
-    pub fn open_forwarded_tcp(&mut self, address: &str, port: u16, origin: &str, origin_port: u16) -> Option<ChannelId> {
+    pub fn open_forwarded_tcp(
+        &mut self,
+        address: &str,
+        port: u16,
+        origin: &str,
+        origin_port: u16,
+    ) -> Option<ChannelId> {
         let mut tail = Vec::new();
         tail.put_string(address.as_bytes())
             .put_u32(port.into())
@@ -788,7 +935,13 @@ impl Server {
     pub fn open_forwarded_local(&mut self, path: &str) -> Option<ChannelId> {
         let mut tail = Vec::new();
         tail.put_string(path.as_bytes()).put_string(b"");
-        self.open_channel("forwarded-streamlocal@openssh.com", Kind::Tcp, WINDOW, PACKET, &tail)
+        self.open_channel(
+            "forwarded-streamlocal@openssh.com",
+            Kind::Tcp,
+            WINDOW,
+            PACKET,
+            &tail,
+        )
     }
 
     /// A program connected to the forwarded agent's socket.
@@ -803,10 +956,20 @@ impl Server {
         self.open_channel("x11", Kind::X11, 4 * 16 * 1024, 16 * 1024, &tail)
     }
 
-    fn open_channel(&mut self, name: &str, kind: Kind, window: u32, max: u32, tail: &[u8]) -> Option<ChannelId> {
+    fn open_channel(
+        &mut self,
+        name: &str,
+        kind: Kind,
+        window: u32,
+        max: u32,
+        tail: &[u8],
+    ) -> Option<ChannelId> {
         let id = self.ch.add(Channel::new(kind, State::Opening, window, max))?;
         let mut m = vec![msg::CHANNEL_OPEN];
-        m.put_string(name.as_bytes()).put_u32(id).put_u32(window).put_u32(max);
+        m.put_string(name.as_bytes())
+            .put_u32(id)
+            .put_u32(window)
+            .put_u32(max);
         m.extend_from_slice(tail);
         self.send(&m);
         Some(ChannelId(id))
@@ -817,7 +980,8 @@ impl Server {
     /// Data, EOF, window and CLOSE messages that are due, then one write (the rounds of server_loop2).
     pub(crate) fn flush_channels(&mut self) {
         for id in 0..self.ch.slots.len() as u32 {
-            if !self.kex.rekeying {
+            // Not before the client's NEWKEYS has come (ssh_packet_is_rekeying).
+            if !self.kex.init_sent {
                 self.send_channel_output(id);
             }
             self.adjust_window(id);
@@ -831,7 +995,9 @@ impl Server {
 
     fn send_channel_output(&mut self, id: u32) {
         loop {
-            let Some(c) = self.ch.get(id).filter(|c| c.state == State::Open) else { return };
+            let Some(c) = self.ch.get(id).filter(|c| c.state == State::Open) else {
+                return;
+            };
             if !matches!(c.istate, Half::Open | Half::Drain) {
                 return;
             }
@@ -845,14 +1011,21 @@ impl Server {
                 }
                 return;
             }
-            let n = source.len().min(c.remote_window as usize).min(c.remote_max as usize);
+            let n = source
+                .len()
+                .min(c.remote_window as usize)
+                .min(c.remote_max as usize);
             if n == 0 {
                 return;
             }
             let data: Vec<u8> = source.drain(..n).collect();
             c.remote_window -= n as u32;
             let mut m = channel_message(
-                if extended { msg::CHANNEL_EXTENDED_DATA } else { msg::CHANNEL_DATA },
+                if extended {
+                    msg::CHANNEL_EXTENDED_DATA
+                } else {
+                    msg::CHANNEL_DATA
+                },
                 c.remote_id,
             );
             if extended {
@@ -865,7 +1038,11 @@ impl Server {
 
     /// channel_check_window in channels.c.
     fn adjust_window(&mut self, id: u32) {
-        let Some(c) = self.ch.get(id).filter(|c| c.state == State::Open && !c.close_sent && !c.close_rcvd) else {
+        let Some(c) = self
+            .ch
+            .get(id)
+            .filter(|c| c.state == State::Open && !c.close_sent && !c.close_rcvd)
+        else {
             return;
         };
         let used = c.local_window_max.wrapping_sub(c.local_window);
@@ -901,7 +1078,8 @@ impl Server {
         }
         if gone {
             self.ch.slots[id as usize] = None;
-            self.acts.push_back(Act::Channel(ChannelId(id), ChannelEvent::Closed));
+            self.acts
+                .push_back(Act::Channel(ChannelId(id), ChannelEvent::Closed));
         }
     }
 
@@ -909,7 +1087,8 @@ impl Server {
     pub(crate) fn close_all_channels(&mut self) {
         for (id, slot) in self.ch.slots.iter_mut().enumerate() {
             if slot.take().is_some() {
-                self.acts.push_back(Act::Channel(ChannelId(id as u32), ChannelEvent::Closed));
+                self.acts
+                    .push_back(Act::Channel(ChannelId(id as u32), ChannelEvent::Closed));
             }
         }
     }

@@ -138,7 +138,12 @@ impl ServerConfig {
             server_sig_algs: crate::algo::DEBIAN12_SIG_ALGS.to_owned(),
             moduli,
             compression: Compression::Delayed,
-            auth: AuthMethods { password: true, pubkey: true, keyboard_interactive: false, empty_passwords: false },
+            auth: AuthMethods {
+                password: true,
+                pubkey: true,
+                keyboard_interactive: false,
+                empty_passwords: false,
+            },
             permit_root_login: PermitRootLogin::ProhibitPassword,
             max_auth_tries: 6,
             login_grace_time: Duration::from_secs(120),

@@ -49,7 +49,9 @@ impl Ident {
         if line.len() <= 4 || !line.starts_with(b"SSH-") {
             return Step::Refuse(INVALID);
         }
-        let Some((major, minor, software)) = scan(&line[4..]) else { return Step::Refuse(INVALID) };
+        let Some((major, minor, software)) = scan(&line[4..]) else {
+            return Step::Refuse(INVALID);
+        };
         if !(major == 2 || (major == 1 && minor == 99)) {
             return Step::Refuse("Protocol major versions differ.");
         }
@@ -74,7 +76,10 @@ fn scan(mut s: &[u8]) -> Option<(i32, i32, &[u8])> {
 
 /// `%d`: white space, a sign, digits; too large saturates as strtol does and is cut to an int.
 fn scan_int(s: &mut &[u8]) -> Option<i32> {
-    let blank = s.iter().take_while(|c| matches!(c, b' ' | b'\t' | b'\x0b' | b'\x0c')).count();
+    let blank = s
+        .iter()
+        .take_while(|c| matches!(c, b' ' | b'\t' | b'\x0b' | b'\x0c'))
+        .count();
     *s = &s[blank..];
     let negative = s.first() == Some(&b'-');
     if negative || s.first() == Some(&b'+') {
@@ -84,7 +89,11 @@ fn scan_int(s: &mut &[u8]) -> Option<i32> {
     if digits == 0 {
         return None;
     }
-    let limit = if negative { i128::from(i64::MIN) } else { i128::from(i64::MAX) };
+    let limit = if negative {
+        i128::from(i64::MIN)
+    } else {
+        i128::from(i64::MAX)
+    };
     let n = s[..digits].iter().fold(0i128, |n, c| {
         let n = n * 10 + i128::from(c - b'0');
         n.min(i128::from(i64::MAX) + 1)
@@ -125,13 +134,62 @@ const NONE: Quirks = Quirks {
 
 /// Patterns and what they stand for, first match wins (compat.c of 9.2).
 const TABLE: &[(&[&str], Quirks)] = &[
-    (&["OpenSSH_2.*", "OpenSSH_3.0*", "OpenSSH_3.1*"], Quirks { ext_after_eof: true, loose_sigtype: true, ..NONE }),
-    (&["OpenSSH_3.*"], Quirks { loose_sigtype: true, ..NONE }),
-    (&["Sun_SSH_1.0*"], Quirks { no_rekey: true, ext_after_eof: true, loose_sigtype: true, ..NONE }),
-    (&["OpenSSH_2*", "OpenSSH_3*", "OpenSSH_4*"], Quirks { loose_sigtype: true, ..NONE }),
-    (&["OpenSSH_5*"], Quirks { openssh: true, loose_sigtype: true, ..NONE }),
-    (&["OpenSSH_6.6.1*"], Quirks { openssh: true, loose_sigtype: true, ..NONE }),
-    (&["OpenSSH_6.5*", "OpenSSH_6.6*"], Quirks { openssh: true, bad_curve25519: true, loose_sigtype: true, ..NONE }),
+    (
+        &["OpenSSH_2.*", "OpenSSH_3.0*", "OpenSSH_3.1*"],
+        Quirks {
+            ext_after_eof: true,
+            loose_sigtype: true,
+            ..NONE
+        },
+    ),
+    (
+        &["OpenSSH_3.*"],
+        Quirks {
+            loose_sigtype: true,
+            ..NONE
+        },
+    ),
+    (
+        &["Sun_SSH_1.0*"],
+        Quirks {
+            no_rekey: true,
+            ext_after_eof: true,
+            loose_sigtype: true,
+            ..NONE
+        },
+    ),
+    (
+        &["OpenSSH_2*", "OpenSSH_3*", "OpenSSH_4*"],
+        Quirks {
+            loose_sigtype: true,
+            ..NONE
+        },
+    ),
+    (
+        &["OpenSSH_5*"],
+        Quirks {
+            openssh: true,
+            loose_sigtype: true,
+            ..NONE
+        },
+    ),
+    (
+        &["OpenSSH_6.6.1*"],
+        Quirks {
+            openssh: true,
+            loose_sigtype: true,
+            ..NONE
+        },
+    ),
+    (
+        &["OpenSSH_6.5*", "OpenSSH_6.6*"],
+        Quirks {
+            openssh: true,
+            bad_curve25519: true,
+            loose_sigtype: true,
+            ..NONE
+        },
+    ),
     (
         &[
             "OpenSSH_7.4*",
@@ -143,11 +201,27 @@ const TABLE: &[(&[&str], Quirks)] = &[
             "OpenSSH_7.6*",
             "OpenSSH_7.7*",
         ],
-        Quirks { openssh: true, loose_sigtype: true, ..NONE },
+        Quirks {
+            openssh: true,
+            loose_sigtype: true,
+            ..NONE
+        },
     ),
-    (&["OpenSSH*"], Quirks { openssh: true, ..NONE }),
+    (
+        &["OpenSSH*"],
+        Quirks {
+            openssh: true,
+            ..NONE
+        },
+    ),
     (&["*MindTerm*"], NONE),
-    (&["Cisco-1.*"], Quirks { no_hostkeys: true, ..NONE }),
+    (
+        &["Cisco-1.*"],
+        Quirks {
+            no_hostkeys: true,
+            ..NONE
+        },
+    ),
     (
         &[
             "PuTTY_Local:*",
@@ -160,7 +234,10 @@ const TABLE: &[(&[&str], Quirks)] = &[
             "PuTTY_Release_0.64*",
             "FuTTY*",
         ],
-        Quirks { old_gex: true, ..NONE },
+        Quirks {
+            old_gex: true,
+            ..NONE
+        },
     ),
     (
         &[
@@ -176,7 +253,10 @@ const TABLE: &[(&[&str], Quirks)] = &[
             "TTSSH/2.71*",
             "TTSSH/2.72*",
         ],
-        Quirks { no_hostkeys: true, ..NONE },
+        Quirks {
+            no_hostkeys: true,
+            ..NONE
+        },
     ),
     (
         &[
@@ -194,13 +274,18 @@ const TABLE: &[(&[&str], Quirks)] = &[
             "WinSCP_release_5.7.3",
             "WinSCP_release_5.7.4",
         ],
-        Quirks { old_gex: true, ..NONE },
+        Quirks {
+            old_gex: true,
+            ..NONE
+        },
     ),
 ];
 
 /// The quirks of a client that sent this identification line.
 pub fn quirks(line: &[u8]) -> Quirks {
-    let Some((_, _, software)) = line.get(4..).and_then(scan) else { return NONE };
+    let Some((_, _, software)) = line.get(4..).and_then(scan) else {
+        return NONE;
+    };
     TABLE
         .iter()
         .find(|(patterns, _)| patterns.iter().any(|p| wildcard(software, p.as_bytes())))
@@ -228,10 +313,20 @@ mod tests {
         assert_eq!(read(b"SSH-2.0-x\n"), Step::Done(b"SSH-2.0-x".to_vec()));
         assert_eq!(read(b"SSH-1.99-x\n"), Step::Done(b"SSH-1.99-x".to_vec()));
         assert_eq!(read(b"SSH- +2. 0-x\n"), Step::Done(b"SSH- +2. 0-x".to_vec()));
-        for bad in [&b"SSH-2.0-\n"[..], b"GET / HTTP/1.0\r\n", b"SSH-2.0\r\n", b"\n", b"SSH-2.0-a\rb", b"SSH-2\0"] {
+        for bad in [
+            &b"SSH-2.0-\n"[..],
+            b"GET / HTTP/1.0\r\n",
+            b"SSH-2.0\r\n",
+            b"\n",
+            b"SSH-2.0-a\rb",
+            b"SSH-2\0",
+        ] {
             assert_eq!(read(bad), Step::Refuse(INVALID));
         }
-        assert_eq!(read(b"SSH-1.5-x\n"), Step::Refuse("Protocol major versions differ."));
+        assert_eq!(
+            read(b"SSH-1.5-x\n"),
+            Step::Refuse("Protocol major versions differ.")
+        );
         assert_eq!(read(&[b'a'; 9000]), Step::Refuse(INVALID));
     }
 

@@ -20,7 +20,7 @@ pub(crate) struct KeyExchange {
     /// Both sides know strict key exchange.
     pub strict: bool,
     /// Our KEXINIT is out and no NEWKEYS has answered it.
-    init_sent: bool,
+    pub init_sent: bool,
     /// Only messages of the exchange may be sent.
     pub rekeying: bool,
     /// Messages that wait for its end.
@@ -107,7 +107,11 @@ impl Server {
             kexes.retain(|k| !k.starts_with("diffie-hellman-group-exchange-"));
         }
         kexes.push(algo::STRICT_SERVER);
-        let host_keys: Vec<&str> = c.host_keys.iter().flat_map(|k| k.algorithms().iter().copied()).collect();
+        let host_keys: Vec<&str> = c
+            .host_keys
+            .iter()
+            .flat_map(|k| k.algorithms().iter().copied())
+            .collect();
         let comp = match c.compression {
             Compression::Delayed => "none,zlib@openssh.com",
             Compression::Off => "none",
@@ -146,7 +150,7 @@ impl Server {
 
     /// New keys are wanted by us.
     pub(crate) fn start_rekey(&mut self) {
-        if !self.kex.rekeying {
+        if !self.kex.init_sent {
             self.send_kexinit();
             self.reset_kex_handlers();
         }
@@ -155,12 +159,12 @@ impl Server {
     /// When `RekeyLimit`'s time is up.
     pub(crate) fn rekey_due_at(&self) -> Option<Time> {
         let every = self.config.rekey_interval;
-        (!every.is_zero() && !self.kex.rekeying && self.t.used_since_keys())
+        (!every.is_zero() && !self.kex.init_sent && self.t.used_since_keys())
             .then(|| self.kex.keyed_at.saturating_add(every))
     }
 
     pub(crate) fn on_kexinit(&mut self, seq: u32, packet: &[u8]) -> Handled {
-        self.handlers[usize::from(msg::KEXINIT)] = Handler::Missing;
+        self.handlers[usize::from(msg::KEXINIT)] = Handler::KexError;
         let mut r = Reader::new(packet.get(1..).unwrap_or_default());
         r.raw(16)?;
         let mut raw = r.clone();
@@ -182,9 +186,18 @@ impl Server {
         if !self.kex.seen_kexinit {
             self.kex.seen_kexinit = true;
             let text = [&*lists[0], &lists[2], &lists[4], &lists[6]].join(";");
-            let hassh = Md5::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
-            let fact = ClientKexInit { lists: lists.clone(), first_follows, hassh, hassh_text: text };
-            self.acts.push_back(Act::Fact(Fact::ClientKexInit(Box::new(fact))));
+            let hassh = Md5::digest(text.as_bytes())
+                .iter()
+                .map(|b| format!("{b:02x}"))
+                .collect();
+            let fact = ClientKexInit {
+                lists: lists.clone(),
+                first_follows,
+                hassh,
+                hassh_text: text,
+            };
+            self.acts
+                .push_back(Act::Fact(Fact::ClientKexInit(Box::new(fact))));
         }
         self.choose(seq, &lists, first_follows)?;
         match self.kex.chosen.as_ref().map(|c| c.method) {
@@ -202,12 +215,14 @@ impl Server {
             self.kex.strict = has(&client[0], algo::STRICT_CLIENT);
             self.t.strict = self.kex.strict;
             if self.kex.strict && seq != 0 {
-                return Err(End::Disconnect(
+                return Err(End::disconnect(
                     "strict KEX violation: KEXINIT was not the first packet".to_owned(),
                 ));
             }
-            self.kex.rsa512 = has(&client[1], "rsa-sha2-512") || has(&client[1], "rsa-sha2-512-cert-v01@openssh.com");
-            self.kex.rsa256 = has(&client[1], "rsa-sha2-256") || has(&client[1], "rsa-sha2-256-cert-v01@openssh.com");
+            self.kex.rsa512 =
+                has(&client[1], "rsa-sha2-512") || has(&client[1], "rsa-sha2-512-cert-v01@openssh.com");
+            self.kex.rsa256 =
+                has(&client[1], "rsa-sha2-256") || has(&client[1], "rsa-sha2-256-cert-v01@openssh.com");
         }
         let ours = &self.kex.our_lists;
         let pick = |i: usize, what: &str| -> Result<String, End> {
@@ -278,7 +293,8 @@ impl Server {
         let moduli = Arc::clone(&self.config.moduli);
         let group = moduli.choose(lo, bits, hi, &mut *self.rng);
         let mut m = vec![msg::GEX_GROUP];
-        m.put_mpint(&group.p.to_bytes_be()).put_mpint(&group.g.to_bytes_be());
+        m.put_mpint(&group.p.to_bytes_be())
+            .put_mpint(&group.g.to_bytes_be());
         self.send(&m);
         self.kex.group = Some((group, [min, want, max]));
         self.handlers[usize::from(msg::GEX_INIT)] = Handler::GexInit;
@@ -306,12 +322,20 @@ impl Server {
         if wire.first().is_some_and(|b| b & 0x80 != 0) {
             wire.insert(0, 0);
         }
-        self.conclude(msg::GEX_REPLY, Hash::Sha256, &middle, &wire, Shared { public, secret })
+        self.conclude(
+            msg::GEX_REPLY,
+            Hash::Sha256,
+            &middle,
+            &wire,
+            Shared { public, secret },
+        )
     }
 
     /// Hash, signature, reply, NEWKEYS, EXT_INFO.
     fn conclude(&mut self, reply: u8, hash: Hash, middle: &[u8], public: &[u8], shared: Shared) -> Handled {
-        let Some(chosen) = self.kex.chosen.take() else { return Err(End::Silent("internal error".to_owned())) };
+        let Some(chosen) = self.kex.chosen.take() else {
+            return Err(End::Silent("internal error".to_owned()));
+        };
         let config = Arc::clone(&self.config);
         let alg = chosen.names.host_key.as_str();
         let host_key = config
@@ -334,13 +358,14 @@ impl Server {
             .sign(alg, &h, &mut *self.rng)
             .ok_or_else(|| End::Silent("cannot sign".to_owned()))?;
         let mut m = vec![reply];
-        m.put_string(host_key.blob()).put_string(public).put_string(&signature);
+        m.put_string(host_key.blob())
+            .put_string(public)
+            .put_string(&signature);
         self.send(&m);
 
         let session_id = self.kex.session_id.clone();
         let keys = |names: &[String; 3], letters: [u8; 3]| -> Result<Keys, End> {
-            let [iv, key, mac] =
-                letters.map(|l| kex::derive(hash, &shared.secret, &h, l, &session_id, 64));
+            let [iv, key, mac] = letters.map(|l| kex::derive(hash, &shared.secret, &h, l, &session_id, 64));
             Keys::new(names, &key, &iv, &mac).ok_or_else(|| End::Silent("internal error".to_owned()))
         };
         let recv = keys(&chosen.names.client_to_server, *b"ACE")?;
@@ -366,7 +391,8 @@ impl Server {
             self.send(&m);
         }
         self.handlers[usize::from(msg::NEWKEYS)] = Handler::NewKeys;
-        self.acts.push_back(Act::Fact(Fact::Negotiated(Box::new(chosen.names))));
+        self.acts
+            .push_back(Act::Fact(Fact::Negotiated(Box::new(chosen.names))));
         Ok(())
     }
 
@@ -381,22 +407,8 @@ impl Server {
         self.kex.init_sent = false;
         if self.kex.initial {
             self.kex.initial = false;
-            self.begin_auth(self.kex.ext_info);
+            self.begin_auth();
         }
-        Ok(())
-    }
-
-    pub(crate) fn on_ext_info(&mut self, r: &mut Reader) -> Handled {
-        self.handlers[usize::from(msg::EXT_INFO)] = Handler::KexError;
-        let n = r.u32()?;
-        if n >= 1024 {
-            return Err(Malformed::Format.into());
-        }
-        for _ in 0..n {
-            r.cstring()?;
-            r.string()?;
-        }
-        r.end()?;
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use crate::wire::{Malformed, Put, Reader, base64, unbase64};
 use rsa::traits::PublicKeyParts;
 use rsa::{BigUint, Pkcs1v15Sign, RsaPrivateKey, RsaPublicKey};
 use sha1::Sha1;
-use sha2::{Digest, Sha256, Sha384, Sha512};
+use sha2::{Digest, Sha256, Sha512};
 use signature::{Signer, Verifier};
 use std::fmt;
 
@@ -72,7 +72,9 @@ impl HostKey {
             .ok_or(KeyError::NotOpenSsh)?
             .to_owned();
         let bytes = unbase64(&body).ok_or(KeyError::NotOpenSsh)?;
-        let rest = bytes.strip_prefix(b"openssh-key-v1\0").ok_or(KeyError::NotOpenSsh)?;
+        let rest = bytes
+            .strip_prefix(b"openssh-key-v1\0")
+            .ok_or(KeyError::NotOpenSsh)?;
         let mut r = Reader::new(rest);
         if r.string()? != b"none" {
             return Err(KeyError::Encrypted);
@@ -97,8 +99,14 @@ impl HostKey {
                 Self::p256(k.mpint()?)
             }
             b"ssh-rsa" => {
-                let [n, e, d, _iqmp, p, q] =
-                    [k.mpint()?, k.mpint()?, k.mpint()?, k.mpint()?, k.mpint()?, k.mpint()?];
+                let [n, e, d, _iqmp, p, q] = [
+                    k.mpint()?,
+                    k.mpint()?,
+                    k.mpint()?,
+                    k.mpint()?,
+                    k.mpint()?,
+                    k.mpint()?,
+                ];
                 Self::rsa(n, e, d, p, q)
             }
             _ => Err(KeyError::Unsupported),
@@ -109,8 +117,12 @@ impl HostKey {
     pub fn ed25519(seed: &[u8; 32]) -> HostKey {
         let key = ed25519_dalek::SigningKey::from_bytes(seed);
         let mut blob = Vec::new();
-        blob.put_string(b"ssh-ed25519").put_string(key.verifying_key().as_bytes());
-        HostKey { secret: Secret::Ed25519(Box::new(key)), blob }
+        blob.put_string(b"ssh-ed25519")
+            .put_string(key.verifying_key().as_bytes());
+        HostKey {
+            secret: Secret::Ed25519(Box::new(key)),
+            blob,
+        }
     }
 
     /// A NIST P-256 key from its scalar, big-endian.
@@ -123,7 +135,10 @@ impl HostKey {
         blob.put_string(b"ecdsa-sha2-nistp256")
             .put_string(b"nistp256")
             .put_string(key.verifying_key().to_encoded_point(false).as_bytes());
-        Ok(HostKey { secret: Secret::P256(Box::new(key)), blob })
+        Ok(HostKey {
+            secret: Secret::P256(Box::new(key)),
+            blob,
+        })
     }
 
     /// An RSA key from modulus, exponents and primes, big-endian.
@@ -134,7 +149,10 @@ impl HostKey {
         key.precompute().map_err(|_| KeyError::Malformed)?;
         let mut blob = Vec::new();
         blob.put_string(b"ssh-rsa").put_mpint(e).put_mpint(n);
-        Ok(HostKey { secret: Secret::Rsa(Box::new(key)), blob })
+        Ok(HostKey {
+            secret: Secret::Rsa(Box::new(key)),
+            blob,
+        })
     }
 
     /// The public key as the wire has it.
@@ -181,8 +199,14 @@ impl HostKey {
 fn rsa_digest(algorithm: &str, data: &[u8]) -> Option<(Pkcs1v15Sign, Vec<u8>)> {
     // SEQUENCE { SEQUENCE { OID, NULL }, OCTET STRING }: only the OID and the lengths differ.
     let (oid, hash): (&[u8], Vec<u8>) = match algorithm {
-        "rsa-sha2-512" => (&[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 3], Sha512::digest(data).to_vec()),
-        "rsa-sha2-256" => (&[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1], Sha256::digest(data).to_vec()),
+        "rsa-sha2-512" => (
+            &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 3],
+            Sha512::digest(data).to_vec(),
+        ),
+        "rsa-sha2-256" => (
+            &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1],
+            Sha256::digest(data).to_vec(),
+        ),
         "ssh-rsa" => (&[0x2b, 0x0e, 3, 2, 0x1a], Sha1::digest(data).to_vec()),
         _ => return None,
     };
@@ -190,7 +214,13 @@ fn rsa_digest(algorithm: &str, data: &[u8]) -> Option<(Pkcs1v15Sign, Vec<u8>)> {
     let mut prefix = vec![0x30, n + 8 + hash.len() as u8, 0x30, n + 4, 6, n];
     prefix.extend_from_slice(oid);
     prefix.extend_from_slice(&[5, 0, 4, hash.len() as u8]);
-    Some((Pkcs1v15Sign { hash_len: Some(hash.len()), prefix: prefix.into() }, hash))
+    Some((
+        Pkcs1v15Sign {
+            hash_len: Some(hash.len()),
+            prefix: prefix.into(),
+        },
+        hash,
+    ))
 }
 
 /// `SHA256:` and unpadded base64 of a key blob's hash.
@@ -236,10 +266,18 @@ const CERTIFICATES: [&str; 7] = [
 pub fn key_type_of(algorithm: &str) -> Option<&str> {
     Some(match algorithm {
         "rsa-sha2-256" | "rsa-sha2-512" => "ssh-rsa",
-        "rsa-sha2-256-cert-v01@openssh.com" | "rsa-sha2-512-cert-v01@openssh.com" => "ssh-rsa-cert-v01@openssh.com",
+        "rsa-sha2-256-cert-v01@openssh.com" | "rsa-sha2-512-cert-v01@openssh.com" => {
+            "ssh-rsa-cert-v01@openssh.com"
+        }
         "webauthn-sk-ecdsa-sha2-nistp256@openssh.com" => "sk-ecdsa-sha2-nistp256@openssh.com",
-        "ssh-rsa" | "ssh-dss" | "ssh-ed25519" | "sk-ssh-ed25519@openssh.com" | "ecdsa-sha2-nistp256"
-        | "ecdsa-sha2-nistp384" | "ecdsa-sha2-nistp521" | "sk-ecdsa-sha2-nistp256@openssh.com" => algorithm,
+        "ssh-rsa"
+        | "ssh-dss"
+        | "ssh-ed25519"
+        | "sk-ssh-ed25519@openssh.com"
+        | "ecdsa-sha2-nistp256"
+        | "ecdsa-sha2-nistp384"
+        | "ecdsa-sha2-nistp521"
+        | "sk-ecdsa-sha2-nistp256@openssh.com" => algorithm,
         other => CERTIFICATES.iter().find(|c| **c == other)?,
     })
 }
@@ -275,7 +313,10 @@ impl PublicKey {
                 Public::P521(p521::ecdsa::VerifyingKey::from_sec1_bytes(r.string().ok()?).ok()?)
             }
             "ssh-rsa" => {
-                let (e, n) = (BigUint::from_bytes_be(r.mpint().ok()?), BigUint::from_bytes_be(r.mpint().ok()?));
+                let (e, n) = (
+                    BigUint::from_bytes_be(r.mpint().ok()?),
+                    BigUint::from_bytes_be(r.mpint().ok()?),
+                );
                 let bits = n.bits();
                 if bits < 1024 {
                     return None;
@@ -290,11 +331,19 @@ impl PublicKey {
             }
             other => {
                 CERTIFICATES.contains(&other).then_some(())?;
-                return Some(PublicKey { key: Public::Opaque, application: None, kind });
+                return Some(PublicKey {
+                    key: Public::Opaque,
+                    application: None,
+                    kind,
+                });
             }
         };
         r.end().ok()?;
-        Some(PublicKey { key, application, kind })
+        Some(PublicKey {
+            key,
+            application,
+            kind,
+        })
     }
 
     /// Bits of an RSA modulus.
@@ -354,13 +403,18 @@ impl PublicKey {
             Some(out)
         };
         match &self.key {
-            Public::Ed25519(k) => k.verify(data, &ed25519_dalek::Signature::from_slice(raw).ok()?).ok(),
-            Public::P256(k) => k.verify(data, &p256::ecdsa::Signature::from_slice(&pair(32)?).ok()?).ok(),
-            Public::P384(k) => {
-                let _ = Sha384::new();
-                k.verify(data, &p384::ecdsa::Signature::from_slice(&pair(48)?).ok()?).ok()
-            }
-            Public::P521(k) => k.verify(data, &p521::ecdsa::Signature::from_slice(&pair(66)?).ok()?).ok(),
+            Public::Ed25519(k) => k
+                .verify(data, &ed25519_dalek::Signature::from_slice(raw).ok()?)
+                .ok(),
+            Public::P256(k) => k
+                .verify(data, &p256::ecdsa::Signature::from_slice(&pair(32)?).ok()?)
+                .ok(),
+            Public::P384(k) => k
+                .verify(data, &p384::ecdsa::Signature::from_slice(&pair(48)?).ok()?)
+                .ok(),
+            Public::P521(k) => k
+                .verify(data, &p521::ecdsa::Signature::from_slice(&pair(66)?).ok()?)
+                .ok(),
             Public::Rsa(k) => {
                 let (pad, hash) = rsa_digest(algorithm, data)?;
                 // OpenSSH accepts signatures that lost leading zeros.

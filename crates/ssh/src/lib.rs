@@ -60,6 +60,9 @@ pub use kex::gex::Moduli;
 pub use keys::{HostKey, KeyError, fingerprint};
 pub use server::Server;
 
+#[doc(hidden)]
+pub mod fuzzing;
+
 /// Entry points for tests, fuzz targets and the differential test's client. Not part of the stable interface.
 #[doc(hidden)]
 pub mod testing {

@@ -28,8 +28,16 @@ impl Keys {
     /// From negotiated names and derived material; `None` for names that are not known.
     pub fn new(names: &[String; 3], key: &[u8], iv: &[u8], mac_key: &[u8]) -> Option<Keys> {
         let spec = CipherSpec::by_name(&names[0])?;
-        let mac = if spec.aead() { None } else { Some(Mac::new(MacSpec::by_name(&names[1])?, mac_key)?) };
-        Some(Keys { cipher: Some(Cipher::new(spec, key, iv)?), mac, compress: names[2] == "zlib@openssh.com" })
+        let mac = if spec.aead() {
+            None
+        } else {
+            Some(Mac::new(MacSpec::by_name(&names[1])?, mac_key)?)
+        };
+        Some(Keys {
+            cipher: Some(Cipher::new(spec, key, iv)?),
+            mac,
+            compress: names[2] == "zlib@openssh.com",
+        })
     }
 
     fn block(&self) -> usize {
@@ -46,8 +54,16 @@ impl Keys {
     /// After how many blocks OpenSSH asks for new keys (ssh_set_newkeys in packet.c).
     fn max_blocks(&self, limit_bytes: u64) -> u64 {
         let block = self.block() as u64;
-        let own = if block >= 16 { 1u64 << (block * 2).min(63) } else { (1 << 30) / block };
-        if limit_bytes == 0 { own } else { own.min(limit_bytes / block) }
+        let own = if block >= 16 {
+            1u64 << (block * 2).min(63)
+        } else {
+            (1 << 30) / block
+        };
+        if limit_bytes == 0 {
+            own
+        } else {
+            own.min(limit_bytes / block)
+        }
     }
 }
 
@@ -103,14 +119,23 @@ pub struct Transport {
 
 impl std::fmt::Debug for Transport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Transport(raw {}, input {}, out {})", self.unread(), self.input.len() - self.at, self.out.len())
+        write!(
+            f,
+            "Transport(raw {}, input {}, out {})",
+            self.unread(),
+            self.input.len() - self.at,
+            self.out.len()
+        )
     }
 }
 
 impl Transport {
     /// With `RekeyLimit` in bytes (0: the ciphers' own).
     pub fn new(rekey_bytes: u64) -> Self {
-        Transport { rekey_bytes, ..Transport::default() }
+        Transport {
+            rekey_bytes,
+            ..Transport::default()
+        }
     }
 
     /// Bytes arrived from the network.
@@ -142,7 +167,8 @@ impl Transport {
         }
         self.input.drain(..self.at);
         self.at = 0;
-        self.input.extend_from_slice(&self.raw[self.raw_at..self.raw_at + n]);
+        self.input
+            .extend_from_slice(&self.raw[self.raw_at..self.raw_at + n]);
         self.raw_at += n;
         true
     }
@@ -264,7 +290,7 @@ impl Transport {
     }
 
     /// The next packet of what has been read.
-    pub fn next(&mut self) -> Read {
+    pub fn next_packet(&mut self) -> Read {
         let (block, aad) = (self.recv_keys.block(), self.recv_keys.aad());
         let (seq, tag_len) = (self.recv.seq, self.tag_len());
         let available = self.input.len() - self.at;
@@ -273,8 +299,11 @@ impl Transport {
                 let Some(head) = self.input.get(self.at..).and_then(|b| b.first_chunk::<4>()) else {
                     return Read::More;
                 };
-                self.packlen =
-                    self.recv_keys.cipher.as_ref().map_or(u32::from_be_bytes(*head), |c| c.length(seq, *head));
+                self.packlen = self
+                    .recv_keys
+                    .cipher
+                    .as_ref()
+                    .map_or(u32::from_be_bytes(*head), |c| c.length(seq, *head));
             } else {
                 if available < block {
                     return Read::More;
@@ -283,7 +312,10 @@ impl Transport {
                 if let Some(c) = &mut self.recv_keys.cipher {
                     c.crypt(&mut self.first);
                 }
-                self.packlen = self.first.first_chunk::<4>().map_or(0, |h| u32::from_be_bytes(*h));
+                self.packlen = self
+                    .first
+                    .first_chunk::<4>()
+                    .map_or(0, |h| u32::from_be_bytes(*h));
                 if (5..=PACKET_MAX).contains(&self.packlen) {
                     self.at += block;
                 }
@@ -294,7 +326,11 @@ impl Transport {
         }
         let packlen = self.packlen as usize;
         // With the length in clear `need` follows it; otherwise the first block is already here.
-        let need = if aad != 0 { packlen } else { (4 + packlen).wrapping_sub(block) };
+        let need = if aad != 0 {
+            packlen
+        } else {
+            (4 + packlen).wrapping_sub(block)
+        };
         if need % block != 0 || need > PACKET_MAX as usize + 4 {
             return Read::Refuse("Packet corrupt");
         }
@@ -368,16 +404,22 @@ impl Transport {
 }
 
 fn deflate(z: &mut Compress, data: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(data.len() + 64);
+    let mut out = Vec::with_capacity(data.len() + data.len() / 8 + 256);
     let start = z.total_in();
     loop {
         let done = (z.total_in() - start) as usize;
-        out.reserve(64 + data.len() / 2);
-        match z.compress_vec(data.get(done..).unwrap_or_default(), &mut out, FlushCompress::Partial) {
-            // Room left over: everything is in and flushed.
-            Ok(_) if out.len() < out.capacity() => return out,
-            Ok(_) => {}
-            Err(_) => return out,
+        if out.capacity() - out.len() < 64 {
+            out.reserve(out.len() + 256);
+        }
+        let status = z.compress_vec(
+            data.get(done..).unwrap_or_default(),
+            &mut out,
+            FlushCompress::Partial,
+        );
+        let all_in = (z.total_in() - start) as usize == data.len();
+        // Everything is in, and flushed if there was room left over.
+        if status.is_err() || (all_in && out.len() < out.capacity()) {
+            return out;
         }
     }
 }
@@ -393,10 +435,17 @@ fn inflate(z: &mut Decompress, data: &[u8]) -> Option<Vec<u8>> {
             }
             out.reserve(out.len());
         }
-        match z.decompress_vec(data.get(done..)?, &mut out, FlushDecompress::Sync) {
-            Ok(Status::Ok) if out.len() == out.capacity() => {}
-            Ok(Status::Ok | Status::BufError) => return Some(out),
+        let before = (z.total_in(), z.total_out());
+        match z.decompress_vec(data.get(done..)?, &mut out, FlushDecompress::None) {
             Ok(Status::StreamEnd) | Err(_) => return None,
+            Ok(_) => {}
+        }
+        let stuck = before == (z.total_in(), z.total_out());
+        if out.len() < out.capacity() && (stuck || (z.total_in() - start) as usize == data.len()) {
+            return Some(out);
+        }
+        if stuck && out.len() == out.capacity() && out.len() >= INFLATED_MAX {
+            return None;
         }
     }
 }

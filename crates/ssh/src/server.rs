@@ -29,7 +29,6 @@ pub(crate) enum Handler {
     KexPublic,
     GexRequest,
     GexInit,
-    ExtInfo,
     Service,
     Userauth,
     InfoResponse,
@@ -52,9 +51,16 @@ pub(crate) enum End {
     /// sshd ends without writing what is queued.
     Silent(String),
     /// sshd sends DISCONNECT with this text, waits until everything is written, and ends.
-    Disconnect(String),
+    Disconnect(Vec<u8>),
     /// The client said goodbye.
     Left,
+}
+
+impl End {
+    /// [`End::Disconnect`] with text or bytes.
+    pub fn disconnect(text: impl Into<Vec<u8>>) -> End {
+        End::Disconnect(text.into())
+    }
 }
 
 impl From<Malformed> for End {
@@ -80,16 +86,9 @@ pub(crate) enum Waiting {
     /// [`Server::auth_reply`].
     Auth,
     /// [`Server::request_reply`] for a channel.
-    Request {
-        id: u32,
-        want_reply: bool,
-        start: bool,
-    },
+    Request { id: u32, want_reply: bool, start: bool },
     /// [`Server::global_reply`].
-    Global {
-        want_reply: bool,
-        any_port: bool,
-    },
+    Global { want_reply: bool, any_port: bool },
     /// The shortest time that a refusal takes; then send it.
     Pause(Time),
 }
@@ -191,8 +190,13 @@ impl Server {
             Some(Waiting::Pause(at)) => Some(at),
             _ => None,
         };
-        let rekey = (self.phase == Phase::After).then(|| self.rekey_due_at()).flatten();
-        [self.grace, self.alive_at, pause, rekey].into_iter().flatten().min()
+        let rekey = (self.phase == Phase::After)
+            .then(|| self.rekey_due_at())
+            .flatten();
+        [self.grace, self.alive_at, pause, rekey]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Time has passed.
@@ -246,6 +250,19 @@ impl Server {
     /// Bytes passed in that wait to be processed; a host may stop reading above some bound.
     pub fn backlog(&self) -> usize {
         self.t.unread()
+    }
+
+    /// For tests and fuzz targets: goes on as if identification and key exchange (and, if told, login) had been done,
+    /// without a cipher.
+    #[doc(hidden)]
+    pub fn skip_to(&mut self, logged_in: bool) {
+        self.phase = Phase::Before;
+        self.kex.initial = false;
+        self.begin_auth();
+        if logged_in {
+            self.t.authenticated = true;
+            self.enter_session();
+        }
     }
 
     // ---- the loop ----
@@ -343,11 +360,11 @@ impl Server {
     /// (ssh_packet_read_poll_seqnr in packet.c).
     fn next_packet(&mut self) -> Result<Option<(u32, Vec<u8>)>, End> {
         loop {
-            let (seq, p) = match self.t.next() {
+            let (seq, p) = match self.t.next_packet() {
                 Read::More => return Ok(None),
                 Read::Packet(seq, p) => (seq, p),
                 Read::Refuse(text) => return Err(End::Silent(text.to_owned())),
-                Read::RefuseLoud(text) => return Err(End::Disconnect(text)),
+                Read::RefuseLoud(text) => return Err(End::disconnect(text)),
                 Read::Silent(text) => return Err(End::Silent(text.to_owned())),
             };
             self.alive_misses = 0;
@@ -356,7 +373,10 @@ impl Server {
             let kind = p.first().copied().unwrap_or(0);
             if kind == msg::DISCONNECT {
                 let (reason, text) = (r.u32()?, r.string()?);
-                self.acts.push_back(Act::Fact(Fact::ClientDisconnect { reason, text: text.to_vec() }));
+                self.acts.push_back(Act::Fact(Fact::ClientDisconnect {
+                    reason,
+                    text: text.to_vec(),
+                }));
                 return Err(End::Left);
             }
             if self.kex.initial && self.kex.strict {
@@ -378,7 +398,9 @@ impl Server {
     }
 
     fn dispatch(&mut self, seq: u32, p: &[u8]) -> Handled {
-        let Some((&kind, body)) = p.split_first() else { return Ok(()) };
+        let Some((&kind, body)) = p.split_first() else {
+            return Ok(());
+        };
         let handler = self.handlers[usize::from(kind)];
         if handler == Handler::Missing {
             return Err(End::Silent(format!("protocol error: rcvd type {kind}")));
@@ -392,7 +414,7 @@ impl Server {
             Handler::Missing => Ok(()),
             Handler::KexError => {
                 if self.kex.initial && self.kex.strict {
-                    return Err(End::Disconnect(format!(
+                    return Err(End::disconnect(format!(
                         "strict KEX violation: unexpected packet type {kind} (seqnr {seq})"
                     )));
                 }
@@ -409,7 +431,6 @@ impl Server {
             Handler::KexPublic => self.on_kex_public(&mut r),
             Handler::GexRequest => self.on_gex_request(&mut r),
             Handler::GexInit => self.on_gex_init(&mut r),
-            Handler::ExtInfo => self.on_ext_info(&mut r),
             Handler::Service => self.on_service(&mut r),
             Handler::Userauth => self.on_userauth(&mut r),
             Handler::InfoResponse => self.on_info_response(&mut r),
@@ -435,14 +456,16 @@ impl Server {
             Err(End::Left) => self.over("client disconnected", false),
             Err(End::Disconnect(text)) => {
                 self.send_disconnect(&text);
-                self.over(&text, true);
+                self.over(&String::from_utf8_lossy(&text), true);
             }
         }
     }
 
-    fn send_disconnect(&mut self, text: &str) {
+    fn send_disconnect(&mut self, text: &[u8]) {
         let mut m = vec![msg::DISCONNECT];
-        m.put_u32(2).put_string(&text.as_bytes()[..text.len().min(1023)]).put_string(b"");
+        m.put_u32(2)
+            .put_string(&text[..text.len().min(1023)])
+            .put_string(b"");
         self.send(&m);
     }
 
@@ -464,7 +487,11 @@ impl Server {
         self.waiting = None;
         self.close_all_channels();
         self.acts.push_back(Act::Fact(Fact::Ended(why.to_owned())));
-        let kind = if self.t.unread() > 0 { CloseKind::Rst } else { CloseKind::Fin };
+        let kind = if self.t.unread() > 0 {
+            CloseKind::Rst
+        } else {
+            CloseKind::Fin
+        };
         self.acts.push_back(Act::Close(kind));
     }
 
@@ -490,7 +517,12 @@ impl Server {
             return;
         }
         let due = self.t.wants_rekey(m.len() + 5) || self.rekey_due_at().is_some_and(|at| self.now >= at);
-        if due && !self.quirks.no_rekey && self.phase == Phase::After && self.t.used_since_keys() {
+        if due
+            && !self.kex.init_sent
+            && !self.quirks.no_rekey
+            && self.phase == Phase::After
+            && self.t.used_since_keys()
+        {
             self.kex.queued.push_back(m.to_vec());
             self.start_rekey();
             return;
@@ -535,7 +567,8 @@ impl Server {
 
     fn arm_keepalive(&mut self) {
         let every = self.config.client_alive_interval;
-        self.alive_at = (self.phase == Phase::After && !every.is_zero()).then(|| self.now.saturating_add(every));
+        self.alive_at =
+            (self.phase == Phase::After && !every.is_zero()).then(|| self.now.saturating_add(every));
     }
 
     /// A message that `ssh -v` shows as "Remote: ..." (SSH_MSG_DEBUG), such as the options of an authorised key.
@@ -559,7 +592,11 @@ impl Server {
     /// Answers a [`ChannelEvent`] that waits: whether it was done.
     pub fn request_reply(&mut self, now: Time, id: ChannelId, ok: bool) {
         self.now = now;
-        if let Some(Waiting::Request { id: waiting, want_reply, start }) = self.waiting
+        if let Some(Waiting::Request {
+            id: waiting,
+            want_reply,
+            start,
+        }) = self.waiting
             && waiting == id.0
         {
             self.waiting = None;

@@ -93,7 +93,11 @@ impl<'a> Reader<'a> {
 
     /// Nothing may follow.
     pub fn end(&self) -> Result<(), Malformed> {
-        if self.0.is_empty() { Ok(()) } else { Err(Malformed::Trailing) }
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Malformed::Trailing)
+        }
     }
 }
 
@@ -145,7 +149,11 @@ pub fn base64(bytes: &[u8]) -> String {
     for chunk in bytes.chunks(3) {
         let n = chunk.iter().fold(0u32, |n, b| n << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
         for i in 0..4 {
-            out.push(if i <= chunk.len() { SET[(n >> (18 - 6 * i)) as usize & 63] as char } else { '=' });
+            out.push(if i <= chunk.len() {
+                SET[(n >> (18 - 6 * i)) as usize & 63] as char
+            } else {
+                '='
+            });
         }
     }
     out
@@ -182,7 +190,11 @@ mod tests {
     #[test]
     fn strings_and_numbers() {
         let mut v = Vec::new();
-        v.put_u8(7).put_u32(9).put_string(b"ab\0").put_mpint(&[0, 0x80, 1]).put_string(b"a\0b");
+        v.put_u8(7)
+            .put_u32(9)
+            .put_string(b"ab\0")
+            .put_mpint(&[0, 0x80, 1])
+            .put_string(b"a\0b");
         let mut r = Reader::new(&v);
         assert_eq!(r.u8(), Ok(7));
         assert_eq!(r.u32(), Ok(9));

@@ -46,7 +46,13 @@ impl CipherSpec {
     /// By the name in KEXINIT.
     pub fn by_name(name: &str) -> Option<CipherSpec> {
         let (_, kind, block, key_len, iv_len, tag_len) = CIPHERS.iter().find(|c| c.0 == name)?;
-        Some(CipherSpec { kind: *kind, block: *block, key_len: *key_len, iv_len: *iv_len, tag_len: *tag_len })
+        Some(CipherSpec {
+            kind: *kind,
+            block: *block,
+            key_len: *key_len,
+            iv_len: *iv_len,
+            tag_len: *tag_len,
+        })
     }
 
     /// Whether the cipher authenticates, so that no MAC is negotiated.
@@ -75,22 +81,27 @@ impl Aes {
         // A packet is far shorter than 2^32 blocks, so a 32-bit and a 128-bit counter are the same here.
         use aes::cipher::InnerIvInit;
         match self {
-            Aes::A128(a) => {
-                Ctr128BE::from_core(ctr::CtrCore::inner_iv_init(a.as_ref().clone(), &iv.into())).apply_keystream(data)
-            }
-            Aes::A256(a) => {
-                Ctr128BE::from_core(ctr::CtrCore::inner_iv_init(a.as_ref().clone(), &iv.into())).apply_keystream(data)
-            }
+            Aes::A128(a) => Ctr128BE::from_core(ctr::CtrCore::inner_iv_init(a.as_ref().clone(), &iv.into()))
+                .apply_keystream(data),
+            Aes::A256(a) => Ctr128BE::from_core(ctr::CtrCore::inner_iv_init(a.as_ref().clone(), &iv.into()))
+                .apply_keystream(data),
         }
     }
 }
 
 enum State {
-    ChaCha { main: [u8; 32], header: [u8; 32] },
+    ChaCha {
+        main: [u8; 32],
+        header: [u8; 32],
+    },
     Ctr128(Box<Ctr128BE<Aes128>>),
     Ctr192(Box<Ctr128BE<Aes192>>),
     Ctr256(Box<Ctr128BE<Aes256>>),
-    Gcm { aes: Aes, ghash: Box<GHash>, iv: [u8; 12] },
+    Gcm {
+        aes: Aes,
+        ghash: Box<GHash>,
+        iv: [u8; 12],
+    },
 }
 
 /// A keyed cipher.
@@ -127,7 +138,11 @@ impl Cipher {
                 };
                 let mut h = [0u8; 16];
                 aes.block(&mut h);
-                State::Gcm { aes, ghash: Box::new(GHash::new(&h.into())), iv: iv.try_into().ok()? }
+                State::Gcm {
+                    aes,
+                    ghash: Box::new(GHash::new(&h.into())),
+                    iv: iv.try_into().ok()?,
+                }
             }
         };
         Some(Cipher { state, spec })
@@ -146,7 +161,9 @@ impl Cipher {
     /// Encrypts a packet in place. `data` begins with the length; `aad` leading bytes are authenticated only
     /// (chacha20-poly1305 encrypts them with its other key). Appends the tag, if any.
     pub fn seal(&mut self, seq: u32, data: &mut Vec<u8>, aad: usize) {
-        let Some((head, body)) = data.split_at_mut_checked(aad) else { return };
+        let Some((head, body)) = data.split_at_mut_checked(aad) else {
+            return;
+        };
         match &mut self.state {
             State::ChaCha { main, header } => {
                 let n = nonce(seq);
@@ -178,12 +195,16 @@ impl Cipher {
                 if !bool::from(poly.compute_unpadded(data).as_slice().ct_eq(tag)) {
                     return false;
                 }
-                let Some((head, body)) = data.split_at_mut_checked(aad) else { return false };
+                let Some((head, body)) = data.split_at_mut_checked(aad) else {
+                    return false;
+                };
                 ChaCha20Legacy::new((&*header).into(), &n.into()).apply_keystream(head);
                 stream.apply_keystream(body);
             }
             State::Gcm { aes, ghash, iv } => {
-                let Some((head, body)) = data.split_at_mut_checked(aad) else { return false };
+                let Some((head, body)) = data.split_at_mut_checked(aad) else {
+                    return false;
+                };
                 if !bool::from(gcm_tag(aes, ghash, iv, head, body).as_slice().ct_eq(tag)) {
                     return false;
                 }
@@ -234,6 +255,9 @@ fn gcm_tag(aes: &Aes, ghash: &GHash, iv: &[u8; 12], aad: &[u8], body: &[u8]) -> 
 
 /// The last eight bytes of the nonce count packets (RFC 5647 section 7.1).
 fn next_iv(iv: &mut [u8; 12]) {
-    let n = iv[4..].iter().fold(0u64, |n, b| n << 8 | u64::from(*b)).wrapping_add(1);
+    let n = iv[4..]
+        .iter()
+        .fold(0u64, |n, b| n << 8 | u64::from(*b))
+        .wrapping_add(1);
     iv[4..].copy_from_slice(&n.to_be_bytes());
 }

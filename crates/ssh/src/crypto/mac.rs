@@ -45,7 +45,12 @@ impl MacSpec {
     /// By the name in KEXINIT.
     pub fn by_name(name: &str) -> Option<MacSpec> {
         let (_, kind, etm, key_len, tag_len) = MACS.iter().find(|m| m.0 == name)?;
-        Some(MacSpec { kind: *kind, etm: *etm, key_len: *key_len, tag_len: *tag_len })
+        Some(MacSpec {
+            kind: *kind,
+            etm: *etm,
+            key_len: *key_len,
+            tag_len: *tag_len,
+        })
     }
 }
 

@@ -61,7 +61,10 @@ impl<const N: usize> Umac<N> {
         let l3_2 = kdf(&aes, 4, 4 * N);
         let mut m = Umac {
             pad: Aes128::new(&pad_key.into()),
-            l1: l1.chunks_exact(4).map(|c| u32::from_be_bytes([c[0], c[1], c[2], c[3]])).collect(),
+            l1: l1
+                .chunks_exact(4)
+                .map(|c| u32::from_be_bytes([c[0], c[1], c[2], c[3]]))
+                .collect(),
             l2_64: [0; N],
             l2_128: [0; N],
             l3_1: [[0; 8]; N],
@@ -90,7 +93,9 @@ impl<const N: usize> Umac<N> {
                 *w = u32::from_le_bytes([c[0], c[1], c[2], c[3]]);
             }
             for (i, sum) in y.iter_mut().enumerate() {
-                let Some(k) = self.l1.get(g * 8 + i * 4..g * 8 + i * 4 + 8) else { continue };
+                let Some(k) = self.l1.get(g * 8 + i * 4..g * 8 + i * 4 + 8) else {
+                    continue;
+                };
                 for j in 0..4 {
                     *sum = sum.wrapping_add(
                         u64::from(m[j].wrapping_add(k[j])) * u64::from(m[j + 4].wrapping_add(k[j + 4])),
@@ -134,7 +139,8 @@ impl<const N: usize> Umac<N> {
     fn poly(&self, i: usize, values: impl Iterator<Item = u64>) -> u128 {
         let k = self.l2_64[i];
         let mut y = 1u64;
-        let step = |y: u64, v: u64| ((u128::from(y) * u128::from(k) + u128::from(v)) % u128::from(P64)) as u64;
+        let step =
+            |y: u64, v: u64| ((u128::from(y) * u128::from(k) + u128::from(v)) % u128::from(P64)) as u64;
         let mut wide: Option<u128> = None;
         let mut pending: Option<u64> = None;
         for (n, v) in values.enumerate() {
@@ -168,7 +174,11 @@ impl<const N: usize> Umac<N> {
     fn poly128(&self, i: usize, y: u128, m: u128) -> u128 {
         let k = self.l2_128[i];
         let step = |y: u128, v: u128| add_mod(mul_mod(y, k), v % P128);
-        if m >= u128::MAX << 96 { step(step(y, P128 - 1), m.wrapping_sub(159)) } else { step(y, m) }
+        if m >= u128::MAX << 96 {
+            step(step(y, P128 - 1), m.wrapping_sub(159))
+        } else {
+            step(y, m)
+        }
     }
 
     fn l3(&self, i: usize, m: u128) -> u32 {
@@ -225,7 +235,10 @@ mod tests {
     #[test]
     fn rfc_vectors() {
         let nonce = u64::from_be_bytes(*b"bcdefghi");
-        let (u64s, u128s) = (Umac::<2>::new(b"abcdefghijklmnop"), Umac::<4>::new(b"abcdefghijklmnop"));
+        let (u64s, u128s) = (
+            Umac::<2>::new(b"abcdefghijklmnop"),
+            Umac::<4>::new(b"abcdefghijklmnop"),
+        );
         let hex = |b: &[u8]| b.iter().map(|x| format!("{x:02X}")).collect::<String>();
         for (msg, want) in [
             (vec![], "6E155FAD26900BE1"),
@@ -233,13 +246,16 @@ mod tests {
             (vec![b'a'; 1 << 10], "26BF2F5D60118BD9"),
             (vec![b'a'; 1 << 15], "27F8EF643B0D118D"),
             (vec![b'a'; 1 << 20], "A4477E87E9F55853"),
-            (b"abc".repeat(1), "D4D7B9F6BD4FBFCF"),
+            (b"abc".to_vec(), "D4D7B9F6BD4FBFCF"),
             (b"abc".repeat(500), "D4CF26DDEFD5C01A"),
         ] {
             assert_eq!(hex(&u64s.tag(&[&msg], nonce)[..8]), want);
         }
         assert_eq!(hex(&u128s.tag(&[b""], nonce)[..12]), "32FEDB100C79AD58F07FF764");
-        assert_eq!(hex(&u128s.tag(&[b"aaa"], nonce)[..12]), "185E4FE905CBA7BD85E4C2DC");
+        assert_eq!(
+            hex(&u128s.tag(&[b"aaa"], nonce)[..12]),
+            "185E4FE905CBA7BD85E4C2DC"
+        );
         // In parts as in one piece.
         assert_eq!(u128s.tag(&[b"a", b"", b"aa"], nonce), u128s.tag(&[b"aaa"], nonce));
     }

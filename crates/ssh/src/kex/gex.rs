@@ -34,7 +34,9 @@ impl Moduli {
                 continue;
             }
             let f: Vec<&str> = line.split_ascii_whitespace().collect();
-            let [_, kind, tests, tries, size, generator, prime] = f[..] else { continue };
+            let [_, kind, tests, tries, size, generator, prime] = f[..] else {
+                continue;
+            };
             let (Ok(tests), Ok(tries), Ok(size), Ok(generator)) = (
                 tests.parse::<u32>(),
                 tries.parse::<u32>(),
@@ -61,13 +63,21 @@ impl Moduli {
                 best = size;
             }
         }
-        let fits: Vec<&(u32, u32, String)> =
-            self.lines.iter().filter(|l| l.0 == best && (min..=max).contains(&l.0)).collect();
+        let fits: Vec<&(u32, u32, String)> = self
+            .lines
+            .iter()
+            .filter(|l| l.0 == best && (min..=max).contains(&l.0))
+            .collect();
         let mut word = [0; 8];
         rng.fill(&mut word);
         let picked = (!fits.is_empty())
             .then(|| fits[(u64::from_le_bytes(word) % fits.len() as u64) as usize])
-            .and_then(|l| Some(Group { g: l.1.into(), p: BigUint::parse_bytes(l.2.as_bytes(), 16)? }));
+            .and_then(|l| {
+                Some(Group {
+                    g: l.1.into(),
+                    p: BigUint::parse_bytes(l.2.as_bytes(), 16)?,
+                })
+            });
         picked.unwrap_or_else(|| match max {
             4096.. if max >= 8192 => group18(),
             4096.. => group16(),
@@ -80,7 +90,8 @@ impl Moduli {
 /// 2^bits - 2^(bits-64) - 1 + 2^64 * (floor(2^(bits-130) * pi) + add), the form of every prime in RFC 3526.
 fn modp(bits: usize, add: u32) -> Group {
     let one = BigUint::from(1u32);
-    let p = (&one << bits) - (&one << (bits - 64)) - &one + ((pi_bits(bits - 130) + BigUint::from(add)) << 64);
+    let p =
+        (&one << bits) - (&one << (bits - 64)) - &one + ((pi_bits(bits - 130) + BigUint::from(add)) << 64);
     Group { g: 2u32.into(), p }
 }
 
@@ -99,7 +110,11 @@ fn pi_bits(n: usize) -> BigUint {
                 return plus - minus;
             }
             let term = &power / BigUint::from(2 * k + 1);
-            if k % 2 == 1 { minus += term } else { plus += term }
+            if k % 2 == 1 {
+                minus += term
+            } else {
+                plus += term
+            }
             k += 1;
         }
     };
@@ -139,7 +154,10 @@ pub fn exchange(group: &Group, client: &[u8], rng: &mut dyn Entropy) -> Option<(
     rng.fill(&mut x);
     x[0] |= 0x80;
     let x = BigUint::from_bytes_be(&x);
-    Some((group.g.modpow(&x, &group.p).to_bytes_be(), e.modpow(&x, &group.p).to_bytes_be()))
+    Some((
+        group.g.modpow(&x, &group.p).to_bytes_be(),
+        e.modpow(&x, &group.p).to_bytes_be(),
+    ))
 }
 
 #[cfg(test)]
@@ -155,17 +173,30 @@ mod tests {
 
     #[test]
     fn sizes_are_chosen_as_sshd_does() {
-        let line = |bits: u32| format!("20230101000000 2 6 100 {} 2 {}\n", bits - 1, "F".repeat(bits as usize / 4));
+        let line = |bits: u32| {
+            format!(
+                "20230101000000 2 6 100 {} 2 {}\n",
+                bits - 1,
+                "F".repeat(bits as usize / 4)
+            )
+        };
         let m = Moduli::parse(&format!(
             "# c\n{}{}{}x y\n20230101000000 2 1 100 2047 2 FF\n",
             line(2048),
             line(3072),
             line(4096)
         ));
-        for (min, want, max, bits) in
-            [(2048, 2048, 8192, 2048), (2048, 2500, 8192, 3072), (2048, 8192, 8192, 4096), (1024, 3000, 3000, 2048)]
-        {
-            assert_eq!(m.choose(min, want, max, &mut Zero).p.bits(), bits, "{min} {want} {max}");
+        for (min, want, max, bits) in [
+            (2048, 2048, 8192, 2048),
+            (2048, 2500, 8192, 3072),
+            (2048, 8192, 8192, 4096),
+            (1024, 3000, 3000, 2048),
+        ] {
+            assert_eq!(
+                m.choose(min, want, max, &mut Zero).p.bits(),
+                bits,
+                "{min} {want} {max}"
+            );
         }
         // Nothing fits: a fixed group.
         assert_eq!(m.choose(5000, 6000, 7000, &mut Zero), group16());

@@ -102,9 +102,12 @@ fn x25519(client: &[u8], rng: &mut dyn Entropy) -> Option<([u8; 32], [u8; 32])> 
     rng.fill(&mut secret);
     let secret = x25519_dalek::StaticSecret::from(secret);
     let shared = secret.diffie_hellman(&client.into());
-    shared
-        .was_contributory()
-        .then(|| (x25519_dalek::PublicKey::from(&secret).to_bytes(), shared.to_bytes()))
+    shared.was_contributory().then(|| {
+        (
+            x25519_dalek::PublicKey::from(&secret).to_bytes(),
+            shared.to_bytes(),
+        )
+    })
 }
 
 macro_rules! ecdh {
@@ -116,7 +119,10 @@ macro_rules! ecdh {
         let secret = $curve::ecdh::EphemeralSecret::random(&mut rng);
         let public = secret.public_key().to_encoded_point(false).as_bytes().to_vec();
         let shared = secret.diffie_hellman(&point);
-        Some(Shared { public, secret: mpint(shared.raw_secret_bytes()) })
+        Some(Shared {
+            public,
+            secret: mpint(shared.raw_secret_bytes()),
+        })
     }};
 }
 
@@ -125,7 +131,10 @@ pub fn respond(method: Method, client: &[u8], rng: &mut dyn Entropy) -> Option<S
     match method {
         Method::X25519 => {
             let (public, shared) = x25519(client, rng)?;
-            Some(Shared { public: public.to_vec(), secret: mpint(&shared) })
+            Some(Shared {
+                public: public.to_vec(),
+                secret: mpint(&shared),
+            })
         }
         Method::Sntrup => {
             if client.len() != sntrup::PUBLIC_LEN + 32 {
@@ -157,7 +166,10 @@ pub fn respond(method: Method, client: &[u8], rng: &mut dyn Entropy) -> Option<S
 /// [`respond`] for a group of any kind.
 pub fn dh(group: &gex::Group, client: &[u8], rng: &mut dyn Entropy) -> Option<Shared> {
     let (public, secret) = gex::exchange(group, client, rng)?;
-    Some(Shared { public, secret: mpint(&secret) })
+    Some(Shared {
+        public,
+        secret: mpint(&secret),
+    })
 }
 
 /// Key material of RFC 4253 section 7.2: `len` bytes for `letter`.

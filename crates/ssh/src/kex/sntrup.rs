@@ -19,8 +19,10 @@ pub const CIPHERTEXT_LEN: usize = 1039;
 /// Makes a shared key for whoever holds the secret of `public`: ciphertext and key.
 pub fn encapsulate(public: &[u8; PUBLIC_LEN], rng: &mut dyn Entropy) -> (Vec<u8>, [u8; 32]) {
     let r = short_random(rng);
-    let h: Vec<i16> =
-        decode(public, &[Q as u16; P]).iter().map(|v| (i32::from(*v) - HALF_Q) as i16).collect();
+    let h: Vec<i16> = decode(public, &[Q as u16; P])
+        .iter()
+        .map(|v| (i32::from(*v) - HALF_Q) as i16)
+        .collect();
     let product = multiply(&h, &r);
     let rounded: Vec<u16> = product
         .iter()
@@ -90,7 +92,13 @@ fn multiply(f: &[i16], g: &[i8]) -> Vec<i32> {
 }
 
 fn encode_small(r: &[i8]) -> Vec<u8> {
-    r.chunks(4).map(|c| c.iter().enumerate().fold(0, |b, (i, v)| b | (((v + 1) as u8) << (2 * i)))).collect()
+    r.chunks(4)
+        .map(|c| {
+            c.iter()
+                .enumerate()
+                .fold(0, |b, (i, v)| b | (((v + 1) as u8) << (2 * i)))
+        })
+        .collect()
 }
 
 /// Packs numbers `r[i] < m[i]` by joining them in pairs and giving out low bytes.

@@ -44,12 +44,16 @@ struct Program {
 pub struct Host {
     pub policy: Policy,
     programs: HashMap<ChannelId, Program>,
-    interactive: bool,
+    keys_seen: usize,
 }
 
 impl Host {
     pub fn new(policy: Policy) -> Self {
-        Host { policy, programs: HashMap::new(), interactive: false }
+        Host {
+            policy,
+            programs: HashMap::new(),
+            keys_seen: 0,
+        }
     }
 
     /// Deals with an act that is not `Send` or `Close`.
@@ -75,7 +79,17 @@ impl Host {
                     }
                     _ => AuthReply::Reject,
                 };
+                let by_key = matches!(a.method, AuthMethod::PublicKey(_) | AuthMethod::PublicKeyQuery(_));
+                self.keys_seen += usize::from(by_key && reply == AuthReply::Accept);
                 s.auth_reply(now, reply);
+            }
+            Act::LoggedIn(_) => {
+                for _ in 0..self.keys_seen {
+                    s.debug_message(
+                        "/root/.ssh/authorized_keys:1: key options: agent-forwarding port-forwarding pty user-rc \
+                         x11-forwarding",
+                    );
+                }
             }
             Act::Channel(id, e) => self.channel(s, now, id, e),
             Act::Global(GlobalEvent::Listen { port, .. }) => {
@@ -122,7 +136,14 @@ impl Host {
                 }
                 for b in bytes {
                     if p.pty {
-                        s.channel_data(id, if b == b'\r' { b"\r\n" } else { std::slice::from_ref(&b) });
+                        s.channel_data(
+                            id,
+                            if b == b'\r' {
+                                b"\r\n"
+                            } else {
+                                std::slice::from_ref(&b)
+                            },
+                        );
                     }
                     if b != b'\r' && b != b'\n' {
                         p.line.push(b);
@@ -176,12 +197,19 @@ pub fn serve(mut tcp: TcpStream, config: Arc<ServerConfig>, policy: Policy) -> s
                 other => host.act(&mut s, start.elapsed(), other),
             }
         }
-        let wait = s.deadline().map(|d| d.saturating_sub(start.elapsed()).max(Duration::from_millis(1)));
+        let wait = s
+            .deadline()
+            .map(|d| d.saturating_sub(start.elapsed()).max(Duration::from_millis(1)));
         tcp.set_read_timeout(wait)?;
         match tcp.read(&mut buf) {
             Ok(0) => s.eof(start.elapsed()),
             Ok(n) => s.input(start.elapsed(), &buf[..n]),
-            Err(e) if matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                ) =>
+            {
                 s.tick(start.elapsed());
             }
             Err(e) => return Err(e),
@@ -189,8 +217,7 @@ pub fn serve(mut tcp: TcpStream, config: Arc<ServerConfig>, policy: Policy) -> s
     }
 }
 
-/// FIN, or RST by leaving bytes unread: without `SO_LINGER` (not in std) the state machine's `Rst` is made visible by
-/// an abortive close through `socket2`-free means: the bytes it did not take were read already, so ask for it here.
+/// Always FIN: std cannot set `SO_LINGER`, which a real host does for [`CloseKind::Rst`].
 fn close(tcp: TcpStream, kind: CloseKind) -> std::io::Result<()> {
     let _ = kind;
     tcp.shutdown(std::net::Shutdown::Both)
