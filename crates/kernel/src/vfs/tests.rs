@@ -343,23 +343,26 @@ fn ours<T>(r: KResult<T>) -> i32 {
 }
 
 fn run_against_host(seed: u64, calls: u32) -> u32 {
-    let host = std::env::temp_dir().join(format!("turncoat-vfs-{}-{seed}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&host);
-    std::fs::create_dir(&host).unwrap();
+    // Links to `..` end in `base`, which is ours as well.
+    let base = std::env::temp_dir().join(format!("turncoat-vfs-{}-{seed}", std::process::id()));
+    let host = base.join("t");
+    let _ = std::fs::remove_dir_all(&base);
+    std::fs::create_dir_all(&host).unwrap();
     let is_root = std::fs::metadata(&host).unwrap().uid() == 0;
     let mut w = World::new();
     if !is_root {
         w.user(1000);
         w.creds.gid = 1000;
     }
-    w.dir("/t", 0o755, w.creds.uid);
+    w.dir("/h", 0o755, w.creds.uid);
+    w.dir("/h/t", 0o755, w.creds.uid);
     let mut rng = Rng(seed);
     let long = "n".repeat(256);
     let names = ["a", "b", "c", "a/b", "a/c", "b/a", "a/b/c", "l", "l/b", "a/l", "a/", "b/", "l/", "a/.", "a/..", "b/../a", ".", "..x", "none/x", &long];
     for step in 0..calls {
         let (p, q) = (rng.pick(&names), rng.pick(&names));
         let (hp, hq) = (host.join("x").parent().unwrap().to_str().unwrap().to_owned() + "/" + p, format!("{}/{q}", host.display()));
-        let (vp, vq) = (format!("/t/{p}"), format!("/t/{q}"));
+        let (vp, vq) = (format!("/h/t/{p}"), format!("/h/t/{q}"));
         let (vpb, vqb) = (vp.as_bytes(), vq.as_bytes());
         let which = rng.below(13);
         let (theirs, mine, what) = match which {
@@ -436,8 +439,8 @@ fn run_against_host(seed: u64, calls: u32) -> u32 {
         }
         assert_eq!(mine, theirs, "seed {seed} step {step}: {what} {p} {q}");
     }
-    compare(&mut w, &host, "/t", seed);
-    std::fs::remove_dir_all(&host).unwrap();
+    compare(&mut w, &base, "/h", seed);
+    std::fs::remove_dir_all(&base).unwrap();
     calls
 }
 
