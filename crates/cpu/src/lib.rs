@@ -10,6 +10,7 @@ mod fault;
 mod flags;
 mod machine;
 mod memory;
+pub mod vec;
 #[path = "fpu_stub.rs"]
 pub mod x87;
 

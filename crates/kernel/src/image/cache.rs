@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sha2::{Digest, Sha256};
 
 use super::format::{CHUNK_PAGES, Chunk, HOLE};
-use super::{ImageError, PAGE, PageRef, page};
+use super::{ImageError, PAGE, PageRef};
 
 const SHARDS: usize = 16;
 /// Unpacked chunks that are kept: 4 MiB.
@@ -126,7 +126,7 @@ impl Pages {
             shards: Default::default(),
             recent: Mutex::default(),
             shard_limit: (bytes / PAGE / SHARDS).max(1),
-            zero: page::from_slice(&[]),
+            zero: PageRef::zeroed(),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             chunk_reads: AtomicU64::new(0),
@@ -153,7 +153,7 @@ impl Pages {
         let raw = self.chunk(number / CHUNK_PAGES)?;
         let at = (number % CHUNK_PAGES) as usize * PAGE;
         let bytes = raw.get(at..at + PAGE).ok_or(ImageError::Corrupt("page number"))?;
-        let page = page::from_slice(bytes);
+        let page = PageRef::from_slice(bytes);
         Ok(lock(shard).keep(number, page, self.shard_limit))
     }
 

@@ -167,7 +167,7 @@ fn same_page_is_the_same_for_everybody_and_the_cache_is_bounded() {
     let sh = image.resolve(b"/bin/sh").expect("resolve").expect("sh");
     let a = image.page(sh, 3).expect("page").expect("page");
     let b = image.page(sh, 3).expect("page").expect("page");
-    assert!(std::sync::Arc::ptr_eq(&a, &b));
+    assert!(a.ptr_eq(&b));
     std::thread::scope(|s| {
         for t in 0..4u64 {
             let (image, big) = (&image, &big);

@@ -36,7 +36,10 @@ impl BuildError {
     }
 
     pub(crate) fn format(name: impl Into<String>, what: impl Into<String>) -> BuildError {
-        BuildError::Format { name: name.into(), what: what.into() }
+        BuildError::Format {
+            name: name.into(),
+            what: what.into(),
+        }
     }
 }
 
@@ -71,6 +74,9 @@ impl From<TreeError> for BuildError {
 
 impl From<std::io::Error> for BuildError {
     fn from(error: std::io::Error) -> Self {
-        BuildError::Io { what: "image".into(), error }
+        BuildError::Io {
+            what: "image".into(),
+            error,
+        }
     }
 }

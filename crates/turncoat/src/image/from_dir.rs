@@ -30,7 +30,14 @@ pub(super) fn fill(draft: &mut Draft, root: &Path, report: Report<'_>) -> Result
     }
     let top = draft.tree.root();
     *draft.tree.attr_mut(top) = attr(&meta);
-    let mut walk = Walk { draft, device: meta.dev(), links: HashMap::new(), done: 0, bytes: 0, report };
+    let mut walk = Walk {
+        draft,
+        device: meta.dev(),
+        links: HashMap::new(),
+        done: 0,
+        bytes: 0,
+        report,
+    };
     walk.dir(root, &mut Vec::new())?;
     draft.info.push(("source", "directory".into()));
     Ok(())
@@ -63,7 +70,10 @@ impl Walk<'_, '_> {
             path.push(b'/');
             path.extend(entry.file_name().as_bytes());
             self.node(&at, path).map_err(|e| match e {
-                BuildError::Io { what, error } if what == "image" => BuildError::Io { what: at.display().to_string(), error },
+                BuildError::Io { what, error } if what == "image" => BuildError::Io {
+                    what: at.display().to_string(),
+                    error,
+                },
                 other => other,
             })?;
             path.truncate(here);
@@ -103,7 +113,13 @@ impl Walk<'_, '_> {
         self.done += 1;
         if self.done.is_multiple_of(256) {
             let item = String::from_utf8_lossy(path);
-            (self.report)(Progress::Step { done: self.done, total: 0, bytes: self.bytes, total_bytes: 0, item: &item });
+            (self.report)(Progress::Step {
+                done: self.done,
+                total: 0,
+                bytes: self.bytes,
+                total_bytes: 0,
+                item: &item,
+            });
         }
         if kind.is_dir() && meta.dev() == self.device {
             self.dir(host, path)?;
@@ -122,7 +138,10 @@ impl Walk<'_, '_> {
         names.truncate(n);
         for name in names.split(|&c| c == 0).filter(|n| !n.is_empty()) {
             // What a security module of the host wrote tells of the host.
-            if matches!(name, b"security.selinux" | b"security.apparmor" | b"security.ima" | b"security.evm") {
+            if matches!(
+                name,
+                b"security.selinux" | b"security.apparmor" | b"security.ima" | b"security.evm"
+            ) {
                 continue;
             }
             let mut value = vec![0u8; 64 << 10];

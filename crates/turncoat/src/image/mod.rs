@@ -5,8 +5,16 @@
 //! builder (`neutral`), and writes one file. No program of an image is ever run on the host. Images lie in one directory and
 //! are named by their identity; a build writes beside and renames, so that there is never half an image under such a name.
 
+mod apt;
+mod archive;
+mod configure;
+mod deb;
+mod dpkg;
+mod draft;
 mod error;
+mod export;
 mod from_dir;
+mod from_tar;
 mod neutral;
 mod shelf;
 mod source;
@@ -14,11 +22,13 @@ mod source;
 use std::fs::File;
 use std::path::PathBuf;
 
+pub(crate) use draft::Draft;
 pub use error::BuildError;
+pub use export::{Exported, export};
 pub use shelf::{Shelf, Shelved};
 pub use source::Source;
 
-use turncoat_kernel::image::{Attr, ImageId, Tree, Writer};
+use turncoat_kernel::image::ImageId;
 
 /// What is being built.
 #[derive(Clone, Debug)]
@@ -56,20 +66,12 @@ pub enum Progress<'a> {
 /// Told how far a build is.
 pub type Report<'r> = &'r mut dyn FnMut(Progress<'_>);
 
-/// A tree on its way, with the writer that holds its data.
-pub(crate) struct Draft {
-    pub tree: Tree,
-    pub writer: Writer,
-    pub info: Vec<(&'static str, String)>,
-}
-
 /// Builds an image and puts it on the shelf.
 pub fn build(options: &Options, report: Report<'_>) -> Result<ImageId, BuildError> {
     let shelf = Shelf::open(&options.shelf)?;
     let draft_file = shelf.draft()?;
     let file = File::options().read(true).write(true).open(draft_file.path())?;
-    let mut draft =
-        Draft { tree: Tree::new(Attr::root(0o755, 0)), writer: Writer::new(file), info: vec![("arch", "amd64".into())] };
+    let mut draft = Draft::new(file);
     source::fill(&mut draft, options, report)?;
     neutral::apply(&mut draft)?;
     report(Progress::Stage("writing the image"));
@@ -77,4 +79,16 @@ pub fn build(options: &Options, report: Report<'_>) -> Result<ImageId, BuildErro
     let id = draft.writer.finish(&draft.tree, &info)?;
     draft_file.keep(id)?;
     Ok(id)
+}
+
+/// The default image of a shelf; built from the host's packages if there is none yet.
+pub fn default_or_build(options: &Options, report: Report<'_>) -> Result<Shelved, BuildError> {
+    let shelf = Shelf::open(&options.shelf)?;
+    if let Some(image) = shelf.find(None)? {
+        return Ok(image);
+    }
+    build(options, report)?;
+    shelf
+        .find(None)?
+        .ok_or_else(|| BuildError::format("image", "it was built and is gone again"))
 }

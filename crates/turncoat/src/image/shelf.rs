@@ -48,9 +48,20 @@ impl Shelf {
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
             let name = entry.file_name();
-            let Some(id) = name.to_str().and_then(|n| n.strip_suffix(SUFFIX)).filter(|id| is_id(id)) else { continue };
+            let Some(id) = name
+                .to_str()
+                .and_then(|n| n.strip_suffix(SUFFIX))
+                .filter(|id| is_id(id))
+            else {
+                continue;
+            };
             let default = default.as_deref() == Some(Path::new(&name));
-            all.push(Shelved { id: id.to_owned(), size: entry.metadata()?.len(), default, path: entry.path() });
+            all.push(Shelved {
+                id: id.to_owned(),
+                size: entry.metadata()?.len(),
+                default,
+                path: entry.path(),
+            });
         }
         all.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(all)
@@ -64,16 +75,23 @@ impl Shelf {
             None => s.default,
         });
         match (fits.next(), fits.next()) {
-            (Some(_), Some(_)) => Err(BuildError::format(prefix.unwrap_or_default(), "more than one image begins so")),
+            (Some(_), Some(_)) => Err(BuildError::format(
+                prefix.unwrap_or_default(),
+                "more than one image begins so",
+            )),
             (one, _) => Ok(one),
         }
     }
 
     /// Reads and checks every byte of an image, its name included.
     pub fn verify(&self, image: &Shelved, progress: impl FnMut(u64, u64)) -> Result<(), BuildError> {
-        let opened = Image::open(File::open(&image.path).map_err(BuildError::io(image.path.display().to_string()))?)?;
+        let opened =
+            Image::open(File::open(&image.path).map_err(BuildError::io(image.path.display().to_string()))?)?;
         if opened.id().to_string() != image.id {
-            return Err(BuildError::format(&image.id, "the file's name is not its identity"));
+            return Err(BuildError::format(
+                &image.id,
+                "the file's name is not its identity",
+            ));
         }
         Ok(opened.verify(progress)?)
     }
@@ -86,9 +104,23 @@ impl Shelf {
         fs::remove_file(&image.path).map_err(BuildError::io(image.path.display().to_string()))
     }
 
+    /// Takes away what builds left behind that were killed.
+    fn sweep(&self) {
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let owner = name
+                .to_str()
+                .and_then(|n| n.strip_prefix(".draft-").or(n.strip_prefix(".default-")));
+            if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
     /// A new file for a build to write.
     pub(super) fn draft(&self) -> Result<DraftFile, BuildError> {
         use std::os::unix::fs::OpenOptionsExt;
+        self.sweep();
         let path = self.dir.join(format!(".draft-{}", std::process::id()));
         File::options()
             .write(true)
@@ -97,7 +129,11 @@ impl Shelf {
             .mode(0o600)
             .open(&path)
             .map_err(BuildError::io(path.display().to_string()))?;
-        Ok(DraftFile { dir: self.dir.clone(), path, kept: false })
+        Ok(DraftFile {
+            dir: self.dir.clone(),
+            path,
+            kept: false,
+        })
     }
 }
 

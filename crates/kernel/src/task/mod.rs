@@ -1,0 +1,5 @@
+//! Processes and threads.
+
+pub mod creds;
+
+pub use creds::{Caps, Creds, cap};
