@@ -11,7 +11,6 @@ mod flags;
 mod machine;
 mod memory;
 pub mod vec;
-#[path = "fpu_stub.rs"]
 pub mod x87;
 
 pub use cpu::{Cpu, R8, R9, R10, R11, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP};

@@ -99,6 +99,21 @@ impl Machine {
         self.leaf(7, 0)[1] & 1 != 0
     }
 
+    /// Whether CPUID leaf 7 shows BMI1 (TZCNT).
+    pub(crate) fn has_bmi1(&self) -> bool {
+        self.leaf(7, 0)[1] & 8 != 0
+    }
+
+    /// Whether CPUID shows LZCNT.
+    pub(crate) fn has_lzcnt(&self) -> bool {
+        self.leaf(0x8000_0001, 0)[2] & 32 != 0
+    }
+
+    /// Whether CPUID shows MOVBE.
+    pub(crate) fn has_movbe(&self) -> bool {
+        self.leaf(1, 0)[2] & (1 << 22) != 0
+    }
+
     /// Whether CPUID leaf 1 shows OSXSAVE.
     pub(crate) fn has_osxsave(&self) -> bool {
         self.leaf(1, 0)[2] & (1 << 27) != 0

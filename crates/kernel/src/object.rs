@@ -203,7 +203,7 @@ impl Objects {
 
     fn image_page(&self, n: u32, idx: u64) -> Option<PageRef> {
         let page = self.image.as_ref()?.page(image::Ino::new(n), idx).ok()??;
-        Some(PageRef::from_slice(&page[..]))
+        Some(page)
     }
 
     fn base_page(&self, o: &Object, idx: u64) -> PageRef {

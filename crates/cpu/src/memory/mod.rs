@@ -22,7 +22,6 @@ pub use page::{PAGE_SIZE, PageRef};
 pub use space::{Prot, Share, Space, Stats};
 
 pub(crate) use page::invalidations;
-pub(crate) use space::{Entry, WriteTarget};
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 #![allow(missing_docs)]
 
+pub mod net;
 pub mod sig;
 pub mod tty;
 
