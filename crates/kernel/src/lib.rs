@@ -25,8 +25,6 @@ mod time;
 pub mod tty;
 mod vdso;
 pub mod vfs;
-pub mod task;
-pub mod tty;
 mod view;
 pub mod wait;
 mod world;

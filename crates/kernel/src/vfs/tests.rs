@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::attr::SetTime;
 use super::boot::{Content, CoverFile, Plan};
 use super::*;
+use crate::image::{self, Image, NodeKind, Tree, Writer};
 use crate::proc::view::{FdTarget, FdView, MachineMem, SystemView, TaskView};
 use crate::sysfs::facts::Facts;
 
@@ -61,8 +62,12 @@ pub(crate) struct World {
 
 impl World {
     pub fn new() -> World {
+        World::over(None)
+    }
+
+    pub fn over(image: Option<Arc<Image>>) -> World {
         let vfs = Vfs::new(Plan {
-            image: None,
+            image,
             lazy: None,
             root_dev: makedev(8, 1),
             root_source: "/dev/sda1".to_owned(),
@@ -318,9 +323,61 @@ fn a_clone_is_cheap() {
 fn random_calls_agree_with_this_machine() {
     let mut total = 0;
     for seed in 1..=40u64 {
-        total += run_against_host(seed, 250);
+        total += run_against_host(seed, 250, false);
     }
     println!("{total} calls compared");
+}
+
+/// The same over an image that holds part of the tree already: what the image has and what was changed must look like one.
+#[test]
+fn random_calls_over_an_image_agree_with_this_machine() {
+    let mut total = 0;
+    for seed in 101..=140u64 {
+        total += run_against_host(seed, 250, true);
+    }
+    println!("{total} calls compared");
+}
+
+/// What both sides begin with: path below /h/t, content (`None`: a directory).
+fn seeded() -> Vec<(&'static str, Option<Vec<u8>>)> {
+    let bytes = |n: usize| Some((0..n).map(|i| (i / 7 % 251) as u8).collect::<Vec<u8>>());
+    vec![
+        ("a", None),
+        ("a/b", None),
+        ("a/b/c", bytes(9000)),
+        ("a/c", bytes(4096)),
+        ("b", None),
+        ("b/a", bytes(1)),
+        ("c", bytes(12_345)),
+        ("keep", None),
+        ("keep/x", bytes(100)),
+    ]
+}
+
+fn image_of_seeded() -> Arc<Image> {
+    let path = std::env::temp_dir().join(format!("turncoat-vfs-image-{}", std::process::id()));
+    let file = std::fs::File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+    let _ = std::fs::remove_file(&path);
+    let w = Writer::new(file.try_clone().unwrap());
+    let attr = |perm| image::Attr::root(perm, 1_680_000_000);
+    let mut t = Tree::new(attr(0o755));
+    let dir = || NodeKind::Dir(BTreeMap::new());
+    t.put(b"/h", attr(0o755), dir()).unwrap();
+    t.put(b"/h/t", attr(0o755), dir()).unwrap();
+    for (p, content) in seeded() {
+        let kind = match content {
+            None => dir(),
+            Some(b) => NodeKind::File(image::Content::Bytes(b)),
+        };
+        let perm = if matches!(kind, NodeKind::Dir(_)) { 0o755 } else { 0o644 };
+        let id = t.put(format!("/h/t/{p}").as_bytes(), attr(perm), kind).unwrap();
+        if p == "c" {
+            t.link(id, b"/h/t/hard").unwrap();
+        }
+    }
+    t.put(b"/h/t/l", attr(0o777), NodeKind::Symlink(b"a".to_vec())).unwrap();
+    w.finish(&t, &[]).unwrap();
+    Image::open(file).unwrap()
 }
 
 struct Rng(u64);
@@ -342,14 +399,29 @@ fn ours<T>(r: KResult<T>) -> i32 {
     r.map_or_else(|e| e.0 as i32, |_| 0)
 }
 
-fn run_against_host(seed: u64, calls: u32) -> u32 {
+fn run_against_host(seed: u64, calls: u32, over_image: bool) -> u32 {
     // Links to `..` end in `base`, which is ours as well.
     let base = std::env::temp_dir().join(format!("turncoat-vfs-{}-{seed}", std::process::id()));
     let host = base.join("t");
     let _ = std::fs::remove_dir_all(&base);
     std::fs::create_dir_all(&host).unwrap();
     let is_root = std::fs::metadata(&host).unwrap().uid() == 0;
-    let mut w = World::new();
+    if over_image && !is_root {
+        // The image's files are root's, those here would not be.
+        std::fs::remove_dir_all(&base).unwrap();
+        return 0;
+    }
+    let mut w = World::over(over_image.then(image_of_seeded));
+    if over_image {
+        for (p, content) in seeded() {
+            match content {
+                None => std::fs::create_dir(host.join(p)).unwrap(),
+                Some(b) => std::fs::write(host.join(p), b).unwrap(),
+            }
+        }
+        std::fs::hard_link(host.join("c"), host.join("hard")).unwrap();
+        std::os::unix::fs::symlink("a", host.join("l")).unwrap();
+    }
     if !is_root {
         w.user(1000);
         w.creds.gid = 1000;
