@@ -328,7 +328,7 @@ impl Vfs {
     pub fn mount_standard(&mut self, ctx: &Ctx) -> KResult<()> {
         let facts = ctx.view.facts().clone();
         let dev_kib = (facts.memory / 2048).saturating_sub(20 * 1024).max(1024);
-        let run_kib = facts.memory / 10240 & !3;
+        let run_kib = (facts.memory / 10240) & !3;
         let mut shared = 2;
         for s in STANDARD {
             let &Standard(fstype, place, source, flags, options, minor, magic, perm) = s;
@@ -441,7 +441,7 @@ impl Vfs {
         }
         self.ensure_dir(ctx, path.as_bytes());
         let at = self.walk(ctx, ctx.root, path.as_bytes(), 0)?;
-        let kib = ctx.view.facts().memory / 10240 & !3;
+        let kib = (ctx.view.facts().memory / 10240) & !3;
         let id = self.make_tmpfs("tmpfs", 0o700, uid, gid, kib / 4, kib / 4, ctx.now);
         let ids = if uid == 0 {
             String::new()

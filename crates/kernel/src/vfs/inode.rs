@@ -114,12 +114,6 @@ pub(super) struct Inode {
     pub node: Node,
 }
 
-impl Inode {
-    pub fn is_dir(&self) -> bool {
-        self.mode & mode::IFMT == mode::IFDIR
-    }
-}
-
 /// One file system instance.
 #[derive(Clone)]
 pub struct Fs {
@@ -249,6 +243,7 @@ impl Fs {
         (h >> 2).max(4)
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn new_dir(
         &self,
         _num: u64,
