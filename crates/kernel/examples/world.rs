@@ -48,6 +48,7 @@ fn boot(image: Option<Arc<Image>>, files: Vec<CoverFile>) -> World {
         limits: Limits::default(),
         standins,
         net: net::Net::new(net::facts::Facts::default()),
+        kmsg: vec![(6, 0, "Linux version 6.1.0-18-amd64".into()), (6, 1_200, "BIOS-provided physical RAM map:".into())],
     })
 }
 
@@ -156,7 +157,7 @@ fn main() {
     let mut status = 0;
     let mut eof = false;
     'all: loop {
-        let slice = w.run(5_000_000, now());
+        let slice = w.run(300_000, now());
         for l in w.take_trace() {
             eprintln!("{l}");
         }

@@ -4,7 +4,7 @@ use crate::abi::*;
 use crate::fd::What;
 use crate::object::ObjectId;
 use crate::proc::view::Effect;
-use crate::task::{Caps, cap};
+use crate::task::Caps;
 use crate::vfs::{self, ChangeKind, Ctx, Kind, LockKind, LockRange, Path, Stat, Timespec, Vfs, may, wflag};
 use crate::wait::WaitKey;
 use crate::world::{Fact, World};
@@ -311,10 +311,5 @@ impl World {
             };
             v.write(c, &o.path, at, data).map(|_| ())
         })?
-    }
-
-    /// True if the caller may do what CAP_SYS_ADMIN allows.
-    pub(crate) fn is_admin(&self, tid: u32) -> bool {
-        self.t(tid).is_ok_and(|t| t.creds.capable(cap::SYS_ADMIN))
     }
 }

@@ -181,12 +181,15 @@ impl World {
         let mut helpers = Vec::new();
         let parent = if a.uid == 0 {
             let p = self.spawn_standin(server(&format!("sshd: {name}@{on}"), Creds::root(), listener, None))?;
+            self.find_exe(p);
             helpers.push(p);
             p
         } else {
             let p = self.spawn_standin(server(&format!("sshd: {name} [priv]"), Creds::root(), listener, None))?;
             let creds = Creds::user(a.uid, a.gid, a.groups.clone());
             let c = self.spawn_standin(server(&format!("sshd: {name}@{on}"), creds, p, Some(p)))?;
+            self.find_exe(p);
+            self.find_exe(c);
             helpers.extend([p, c]);
             c
         };
@@ -226,7 +229,6 @@ impl World {
             sent_eof: false,
             paused: false,
             unread: 0,
-            uid: a.uid,
             last: 0,
         };
         match tty {

@@ -64,9 +64,16 @@ impl World {
         }
     }
 
-    /// The kernel log.
+    /// The kernel log as syslog(2) and /proc/kmsg give it.
     pub(crate) fn kernel_log(&self) -> Vec<u8> {
-        Vec::new()
+        let line = |(p, us, t): &(u8, u64, String)| format!("<{p}>[{:5}.{:06}] {t}\n", us / 1_000_000, us % 1_000_000);
+        self.kmsg.iter().map(line).collect::<String>().into_bytes()
+    }
+
+    /// Record `n` of /dev/kmsg.
+    pub(crate) fn kmsg_record(&self, n: u64) -> Option<Vec<u8>> {
+        let (p, us, t) = self.kmsg.get(usize::try_from(n).ok()?)?;
+        Some(format!("{p},{n},{us},-;{t}\n").into_bytes())
     }
 
     fn task_state(&self, tid: u32) -> u8 {
@@ -142,7 +149,7 @@ impl KernelView for World {
         let fs = self.fss.get(&t.fs);
         let mm = t.mm.and_then(|m| self.mms.get(&m));
         let mut mem = MemView::default();
-        let mut exe = None;
+        let mut exe = p.exe.clone();
         if let Some(m) = mm {
             exe = m.exe.clone();
             mem.vsize = m.total();

@@ -5,7 +5,7 @@
 
 use crate::fd::event::Event;
 use crate::fd::pipe::Pipe;
-use crate::fd::{FdTable, File, What};
+use crate::fd::{FdTable, File};
 use crate::mm::Mm;
 use crate::rng::Rng;
 use crate::signal::SigHand;
@@ -17,7 +17,7 @@ use crate::time::{Clock, TimerRef};
 use crate::tty::Ttys;
 use crate::vfs::Vfs;
 use crate::wait::WaitKey;
-use crate::{Creds, Errno, KResult};
+use crate::{Creds, KResult};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use turncoat_cpu::{Exit, FaultKind, Machine, PageRef};
@@ -77,6 +77,8 @@ pub struct Boot {
     pub standins: Vec<StandInSpec>,
     /// Interfaces, routes and what the world outside looks like.
     pub net: crate::net::Net,
+    /// The kernel log: priority (0-7, plus 8 times the facility), microseconds after boot, text.
+    pub kmsg: Vec<(u8, u64, String)>,
 }
 
 /// A process without memory: it shows in /proc and can be signalled.
@@ -284,7 +286,6 @@ pub(crate) struct ConnState {
     pub paused: bool,
     /// Output bytes since the last drain.
     pub unread: usize,
-    pub uid: u32,
     /// The last byte that a program read from the terminal.
     pub last: u8,
 }
@@ -336,6 +337,7 @@ pub struct World {
     pub(crate) load: [u64; 3],
     pub(crate) load_at: u64,
     pub(crate) net_at: u64,
+    pub(crate) kmsg: Arc<Vec<(u8, u64, String)>>,
     pub(crate) inbound: Vec<crate::net::outside::Inbound>,
     pub(crate) readline_cache: BTreeMap<u64, Option<u64>>,
 }
@@ -393,6 +395,7 @@ impl World {
             load: [0; 3],
             load_at: 0,
             net_at: 0,
+            kmsg: Arc::new(b.kmsg),
             inbound: Vec::new(),
             readline_cache: BTreeMap::new(),
         };
@@ -416,6 +419,10 @@ impl World {
             v.mount_standard(c)
         });
         w.write_boot_records();
+        let ids: Vec<u32> = w.procs.keys().copied().collect();
+        for p in ids {
+            w.find_exe(p);
+        }
         w.after_task();
         w.facts.clear();
         w
@@ -440,6 +447,7 @@ impl World {
             return Slice::Dead;
         }
         self.clock.stamp(now);
+        self.update_load();
         let mut left = budget;
         loop {
             self.fire_timers();
@@ -464,6 +472,8 @@ impl World {
             }
         }
         self.pump();
+        self.out_of_memory();
+        self.clock.slice_ends(!self.runq.is_empty());
         if self.halted {
             return Slice::Dead;
         }
@@ -472,6 +482,50 @@ impl World {
         }
         Slice::Idle {
             wake_at: self.next_deadline().map(|d| d.saturating_add(self.clock.offset())),
+        }
+    }
+
+    /// Load averages, every five seconds as Linux: exponential means of the number of runnable threads (16.16 fixed point).
+    fn update_load(&mut self) {
+        const STEP: u64 = 5_000_000_000;
+        const DECAY: [u64; 3] = [60_295, 64_455, 65_173];
+        let now = self.clock.mono();
+        if self.load_at == 0 {
+            self.load_at = now;
+        }
+        let n = (self.runq.len() as u64) << 16;
+        let mut steps = (now.saturating_sub(self.load_at) / STEP).min(2000);
+        self.load_at += now.saturating_sub(self.load_at) / STEP * STEP;
+        // What ran since counts once; the rest of a long pause was idle.
+        let mut active = n;
+        while steps > 0 {
+            for (l, d) in self.load.iter_mut().zip(DECAY) {
+                *l = (*l * d + active * (65_536 - d)) >> 16;
+            }
+            active = 0;
+            steps -= 1;
+        }
+    }
+
+    /// Past the world's memory the process that holds most is killed, as the kernel's OOM killer does.
+    fn out_of_memory(&mut self) {
+        for _ in 0..8 {
+            let own: u64 = self.mms.values_mut().map(|m| m.space.stats().owned as u64 * 4096).sum();
+            if own <= self.limits.memory {
+                return;
+            }
+            let victim = self
+                .tasks
+                .values()
+                .filter(|t| t.tid == t.tgid && t.state != State::Zombie)
+                .filter_map(|t| Some((t.mm?, t.tgid)))
+                .collect::<Vec<_>>()
+                .into_iter()
+                .map(|(m, tgid)| (self.mms.get_mut(&m).map_or(0, |m| m.space.stats().owned), tgid))
+                .max();
+            let Some((_, tgid)) = victim else { return };
+            self.group_exit(tgid, crate::abi::sig::SIGKILL as i32);
+            self.after_task();
         }
     }
 
@@ -732,13 +786,5 @@ impl World {
         let cwd = self.cwd_text(tgid);
         let argv = argv.iter().take(256).map(|a| a[..a.len().min(4096)].to_vec()).collect();
         self.fact(tgid, Fact::Exec { path: path.to_vec(), argv, cwd, ancestry });
-    }
-
-    pub(crate) fn file_of_what(&mut self, what: What, flags: u32) -> KResult<u32> {
-        self.new_file(what, flags, None)
-    }
-
-    pub(crate) fn err(e: Errno) -> i64 {
-        -(e.0 as i64)
     }
 }

@@ -69,6 +69,10 @@ impl World {
                 Some(Event::Pid(p)) => Ok(*p),
                 _ => Err(Errno::EBADF),
             },
+            // A directory of /proc names its process too.
+            What::File(l, crate::vfs::Kind::Dir) if l.parent != l.ino && self.vfs.statfs(&l).is_ok_and(|s| s.magic == 0x9fa0) => {
+                std::str::from_utf8(&l.name).ok().and_then(|s| s.parse().ok()).ok_or(Errno::EBADF)
+            }
             _ => Err(Errno::EBADF),
         }
     }

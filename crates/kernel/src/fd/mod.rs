@@ -22,8 +22,6 @@ pub(crate) enum Char {
     Full,
     Random,
     Kmsg,
-    /// Exists, but there is no device.
-    Absent,
 }
 
 /// What a description refers to.

@@ -68,22 +68,6 @@ impl World {
         Ok(u64::from_le_bytes(b))
     }
 
-    /// Compares and exchanges a futex word.
-    pub(crate) fn cmpxchg_u32(&mut self, tid: u32, va: u64, old: u32, new: u32) -> KResult<u32> {
-        let mm = self.mm_id(tid)?;
-        for _ in 0..4 {
-            let m = self.mms.get_mut(&mm).ok_or(Errno::EFAULT)?;
-            match m.space.cmpxchg_u32(va, old, new) {
-                Ok(v) => return Ok(v),
-                Err(f) => {
-                    self.fault_in(tid, f.addr, PROT_WRITE as u8)
-                        .map_err(|_| Errno::EFAULT)?;
-                }
-            }
-        }
-        Err(Errno::EFAULT)
-    }
-
     /// Reads a string that ends with a zero byte; `None` if it is longer than `max`.
     pub(crate) fn read_str(&mut self, tid: u32, va: u64, max: usize) -> KResult<Option<Vec<u8>>> {
         let mut out = Vec::new();

@@ -2,7 +2,7 @@
 
 use super::{Call, SysRes, Trap};
 use crate::abi::*;
-use crate::fd::{Char, File, What};
+use crate::fd::{Char, What};
 use crate::task::cap;
 use crate::vfs::{Kind, Opened, Path, inmask, wflag};
 use crate::vfs::attr::SetTime;
@@ -564,9 +564,4 @@ pub(crate) fn open_by_handle_at(w: &mut World, c: &mut Call) -> SysRes {
     })??;
     let id = w.describe(c, o, c.a[2] as u32)?;
     Ok(w.install(c.tid, id, c.a[2] as u32 & O_CLOEXEC != 0)?)
-}
-
-/// Gives the file a chance to be described without its class, for tests of `File`.
-pub(crate) fn is_dir(f: &File) -> bool {
-    matches!(f.what, What::File(_, Kind::Dir))
 }

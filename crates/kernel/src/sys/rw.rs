@@ -80,17 +80,15 @@ impl World {
                 Got::Bytes(b)
             }
             What::Char(Char::Kmsg) => {
-                let log = self.kernel_log();
-                let at = f.pos as usize;
-                let rest = log.get(at..).unwrap_or(&[]);
-                let line = rest.split_inclusive(|b| *b == b'\n').next().unwrap_or(&[]).to_vec();
-                if line.is_empty() {
-                    return Err(Errno::EAGAIN);
+                let Some(line) = self.kmsg_record(f.pos) else {
+                    return if f.nonblock() { Err(Errno::EAGAIN) } else { Ok(Got::Wait(Vec::new(), None)) };
+                };
+                if line.len() > max {
+                    return Err(Errno::EINVAL);
                 }
-                self.file_mut(id)?.pos += line.len() as u64;
+                self.file_mut(id)?.pos += 1;
                 Got::Bytes(line)
             }
-            What::Char(Char::Absent) => return Err(Errno::ENXIO),
         })
     }
 
@@ -138,7 +136,6 @@ impl World {
                 None => Err(self.event_keys(c.tid, *e)),
             },
             What::Char(Char::Full) => return Err(Errno::ENOSPC),
-            What::Char(Char::Absent) => return Err(Errno::ENXIO),
             What::Char(_) => Ok(b.len()),
         })
     }
@@ -222,7 +219,7 @@ fn do_read(w: &mut World, c: &mut Call, fd: i32, iov: Vec<(u64, usize)>, pos: Op
         };
         w.scatter(c.tid, &iov, done, &b)?;
         c.progress += b.len() as u64;
-        c.work(b.len() as u64 / 16);
+        c.work(b.len() as u64 / 2);
         if b.len() < max || c.progress as usize >= total || is_stream(&f) {
             break;
         }
@@ -261,7 +258,7 @@ fn do_write(w: &mut World, c: &mut Call, fd: i32, iov: Vec<(u64, usize)>, pos: O
         match w.write_step(c, id, &f, &b, at, total)? {
             Ok(n) => {
                 c.progress += n as u64;
-                c.work(n as u64 / 16);
+                c.work(n as u64 / 2);
                 let regular = matches!(f.what, What::File(..));
                 if c.progress as usize >= total || (regular && n < b.len()) || n == 0 {
                     break;

@@ -112,6 +112,9 @@ impl World {
         p.timers.clear();
         p.pending = Default::default();
         let start = p.start;
+        if let Some(l) = p.exe.take() {
+            self.vfs_release(&l);
+        }
         self.timers.remove(&(it.at, crate::time::TimerRef::Real(tgid)));
         for (id, at) in timers {
             self.timers.remove(&(at, crate::time::TimerRef::Posix(tgid, id)));

@@ -146,6 +146,7 @@ fn clone_with(w: &mut World, c: &Call, a: Args) -> SysRes {
         (p.dead_time, p.child_time, p.dead_flt, p.child_flt) = ((0, 0), (0, 0), (0, 0), (0, 0));
         (p.maxrss, p.child_maxrss) = (0, 0);
         p.zombie = None;
+        p.exe = None;
         p.group_exit = None;
         p.stopped = None;
         (p.report_cont, p.report_stop) = (false, false);

@@ -83,7 +83,6 @@ pub(crate) struct Task {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StandIn {
     pub cmdline: Vec<u8>,
-    pub environ: Vec<u8>,
     pub exe: Vec<u8>,
     pub rss: u64,
     pub vsz: u64,
@@ -152,6 +151,8 @@ pub(crate) struct Proc {
     pub did_exec: bool,
     pub oom_score_adj: i32,
     pub standin: Option<Arc<StandIn>>,
+    /// A stand-in's program; held.
+    pub exe: Option<crate::vfs::Path>,
     pub conn: Option<Conn>,
     pub personality: u64,
     /// exe's `rl_line_buffer` (readline inside the program), relocated.
@@ -290,18 +291,6 @@ impl World {
         self.epoll_notify(key);
     }
 
-    /// Wakes up to `n` threads that wait for `key`, lowest waiter first; returns how many.
-    pub(crate) fn wake_n(&mut self, key: WaitKey, n: usize) -> usize {
-        let tids: Vec<u32> = match self.waiters.get(&key) {
-            Some(s) => s.iter().take(n).copied().collect(),
-            None => return 0,
-        };
-        for t in &tids {
-            self.unblock(*t);
-        }
-        tids.len()
-    }
-
     /// Sets the name that `ps -o comm` shows.
     pub(crate) fn set_comm(&mut self, tid: u32, name: &[u8]) {
         if let Ok(t) = self.tm(tid) {
@@ -365,7 +354,6 @@ impl World {
         }
         p.standin = Some(Arc::new(StandIn {
             cmdline: s.cmdline,
-            environ: Vec::new(),
             exe: s.exe,
             rss: s.rss,
             vsz: s.vsz,
@@ -376,6 +364,21 @@ impl World {
         self.tasks.insert(pid, Arc::new(t));
         self.procs.insert(pid, Arc::new(p));
         Ok(pid)
+    }
+
+    /// Finds the program of a stand-in, for /proc/PID/exe.
+    pub(crate) fn find_exe(&mut self, pid: u32) {
+        let Some(s) = self.p(pid).ok().and_then(|p| p.standin.clone()) else { return };
+        if s.exe.is_empty() {
+            return;
+        }
+        let root = self.vfs.root_path();
+        if let Ok(Ok(l)) = self.fs(0, |v, c| v.walk(c, &root, &s.exe, 0)) {
+            self.vfs_hold(&l);
+            if let Ok(p) = self.pm(pid) {
+                p.exe = Some(l);
+            }
+        }
     }
 
     /// A stand-in is told of a signal: it dies of what it does not ignore.
@@ -526,6 +529,7 @@ impl Proc {
             did_exec: false,
             oom_score_adj: 0,
             standin: None,
+            exe: None,
             conn: None,
             personality: 0,
             readline: None,
