@@ -77,8 +77,8 @@ impl World {
 
     /// Marks the robust mutexes of a dying thread.
     pub(crate) fn robust_exit(&mut self, tid: u32, head: u64) {
-        let Ok(off) = self.read_u64(tid, head + 8) else { return };
-        let pending = self.read_u64(tid, head + 16).unwrap_or(0);
+        let Ok(off) = self.read_u64(tid, head.wrapping_add(8)) else { return };
+        let pending = self.read_u64(tid, head.wrapping_add(16)).unwrap_or(0);
         let mut at = self.read_u64(tid, head).unwrap_or(head);
         let mut n = 0;
         while at != head && at != 0 && n < 2048 {

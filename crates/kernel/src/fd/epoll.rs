@@ -265,7 +265,7 @@ pub(crate) fn epoll_wait(w: &mut World, c: &mut Call) -> SysRes {
                 c.deadline = Some(now.saturating_add(t));
             }
         } else if c.a[3] as i32 >= 0 {
-            c.deadline = Some(now + c.a[3] * 1_000_000);
+            c.deadline = Some(now + (c.a[3] as u32 as u64) * 1_000_000);
         }
     }
     if c.deadline.is_some_and(|d| w.clock.mono() >= d) {

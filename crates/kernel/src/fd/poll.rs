@@ -135,7 +135,7 @@ pub(crate) fn select(w: &mut World, c: &mut Call) -> SysRes {
             });
         }
         if ps && c.a[5] != 0 {
-            let (set, size) = (w.read_u64(c.tid, c.a[5])?, w.read_u64(c.tid, c.a[5] + 8)?);
+            let (set, size) = (w.read_u64(c.tid, c.a[5])?, w.read_u64(c.tid, c.a[5].wrapping_add(8))?);
             if set != 0 {
                 if size != 8 {
                     return Err(Errno::EINVAL.into());

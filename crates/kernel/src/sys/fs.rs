@@ -556,7 +556,7 @@ pub(crate) fn open_by_handle_at(w: &mut World, c: &mut Call) -> SysRes {
         return Err(Errno::EINVAL.into());
     }
     let mut b = vec![0; n as usize];
-    w.copy_in(c.tid, c.a[1] + 8, &mut b)?;
+    w.copy_in(c.tid, c.a[1].wrapping_add(8), &mut b)?;
     let on = w.base(c.tid, c.a[0] as i32, b"")?;
     let o = w.fs(c.tid, |v, x| {
         let p = v.by_handle(x, &on, &b)?;

@@ -32,7 +32,7 @@ impl World {
                 let n = self.fs(c.tid, |v, x| v.read(x, l, at, &mut b))??;
                 b.truncate(n);
                 if pos.is_none() {
-                    self.file_mut(id)?.pos = at + n as u64;
+                    self.file_mut(id)?.pos = at.saturating_add(n as u64);
                 }
                 Got::Bytes(b)
             }
@@ -43,7 +43,7 @@ impl World {
                 let n = self.fs(c.tid, |v, x| v.synthetic_read(x, l.ino, at, &mut b))??;
                 b.truncate(n);
                 if pos.is_none() {
-                    self.file_mut(id)?.pos = at + n as u64;
+                    self.file_mut(id)?.pos = at.saturating_add(n as u64);
                 }
                 c.work(20_000);
                 Got::Bytes(b)
@@ -109,7 +109,7 @@ impl World {
                 }
                 let n = self.fs(c.tid, |v, x| v.write(x, l, at, b))??;
                 if pos.is_none() {
-                    self.file_mut(id)?.pos = at + n as u64;
+                    self.file_mut(id)?.pos = at.saturating_add(n as u64);
                 }
                 Ok(n)
             }
@@ -148,7 +148,7 @@ impl World {
                 continue;
             }
             let n = (len - skip).min(b.len() - at);
-            self.copy_out(tid, va + skip as u64, &b[at..at + n])?;
+            self.copy_out(tid, va.wrapping_add(skip as u64), &b[at..at + n])?;
             at += n;
             skip = 0;
             if at == b.len() {
@@ -169,7 +169,7 @@ impl World {
             let n = (len - skip).min(max - out.len());
             let from = out.len();
             out.resize(from + n, 0);
-            let got = self.copy_in_some(tid, va + skip as u64, &mut out[from..])?;
+            let got = self.copy_in_some(tid, va.wrapping_add(skip as u64), &mut out[from..])?;
             if got < n {
                 out.truncate(from + got);
                 return if out.is_empty() { Err(Errno::EFAULT) } else { Ok(out) };
@@ -207,7 +207,7 @@ fn do_read(w: &mut World, c: &mut Call, fd: i32, iov: Vec<(u64, usize)>, pos: Op
     loop {
         let done = c.progress as usize;
         let max = (total - done).min(CHUNK);
-        let at = pos.map(|p| p as u64 + done as u64);
+        let at = pos.map(|p| (p as u64).wrapping_add(done as u64));
         let b = match w.read_step(c, id, &f, max, at)? {
             Got::Bytes(b) => b,
             Got::Wait(keys, until) => {
@@ -254,7 +254,7 @@ fn do_write(w: &mut World, c: &mut Call, fd: i32, iov: Vec<(u64, usize)>, pos: O
         let done = c.progress as usize;
         let max = if whole { total.min(4 << 20) } else { (total - done).min(CHUNK) };
         let b = w.gather(c.tid, &iov, done, max)?;
-        let at = pos.map(|p| p as u64 + done as u64);
+        let at = pos.map(|p| (p as u64).wrapping_add(done as u64));
         match w.write_step(c, id, &f, &b, at, total)? {
             Ok(n) => {
                 c.progress += n as u64;
@@ -353,7 +353,7 @@ pub(crate) fn lseek(w: &mut World, c: &mut Call) -> SysRes {
         (What::File(_, Kind::Dir), 2) => i64::MAX,
         (What::File(l, _), 2) => {
             let size = w.stat_loc(&l.clone())?.size as i64;
-            size + off
+            size.checked_add(off).ok_or(Errno::EOVERFLOW)?
         }
         (What::Char(_), 2..=4) => 0,
         _ => return Err(Errno::EINVAL.into()),
@@ -741,6 +741,12 @@ fn tty_ioctl(w: &mut World, c: &mut Call, t: crate::tty::TtyFile, f: &File) -> S
     }
 }
 
+/// A file position that a program keeps in its memory.
+fn offset(w: &mut World, c: &Call, va: u64) -> KResult<u64> {
+    let v = w.read_u64(c.tid, va)?;
+    if (v as i64) < 0 { Err(Errno::EINVAL) } else { Ok(v) }
+}
+
 /// Moves bytes between two descriptions inside the kernel; used by sendfile, splice and copy_file_range.
 fn pump(w: &mut World, c: &mut Call, from: (u32, Option<u64>), to: (u32, Option<u64>), len: usize) -> SysRes {
     let mut total = 0usize;
@@ -762,7 +768,7 @@ fn pump(w: &mut World, c: &mut Call, from: (u32, Option<u64>), to: (u32, Option<
             _ => 65536,
         };
         let max = (len - total).min(room.clamp(1, 65536));
-        let at = from.1.map(|p| p + total as u64);
+        let at = from.1.map(|p| p.wrapping_add(total as u64));
         let b = match w.read_step(c, from.0, &fi, max, at)? {
             Got::Bytes(b) => b,
             Got::Wait(keys, until) => {
@@ -781,7 +787,7 @@ fn pump(w: &mut World, c: &mut Call, from: (u32, Option<u64>), to: (u32, Option<
         let mut off = 0;
         while off < b.len() {
             let fo = w.file(to.0)?.clone();
-            let at = to.1.map(|p| p + (total + off) as u64);
+            let at = to.1.map(|p| p.wrapping_add((total + off) as u64));
             match w.write_step(c, to.0, &fo, &b[off..], at, b.len() - off)? {
                 Ok(n) if n > 0 => off += n,
                 _ => break,
@@ -805,10 +811,10 @@ pub(crate) fn sendfile(w: &mut World, c: &mut Call) -> SysRes {
     if !matches!(fi.what, What::File(_, Kind::Regular) | What::Char(Char::Zero)) || fo.flags & O_APPEND != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let pos = if c.a[2] != 0 { Some(w.read_u64(c.tid, c.a[2])?) } else { None };
+    let pos = if c.a[2] != 0 { Some(offset(w, c, c.a[2])?) } else { None };
     let n = pump(w, c, (from, pos), (to, None), c.a[3] as usize)?;
     if let Some(p) = pos {
-        w.copy_out(c.tid, c.a[2], &(p + n as u64).to_le_bytes())?;
+        w.copy_out(c.tid, c.a[2], &(p.wrapping_add(n as u64)).to_le_bytes())?;
     }
     Ok(n)
 }
@@ -828,14 +834,14 @@ pub(crate) fn copy_file_range(w: &mut World, c: &mut Call) -> SysRes {
         }
         _ => return Err(Errno::EINVAL.into()),
     }
-    let pi = if c.a[1] != 0 { Some(w.read_u64(c.tid, c.a[1])?) } else { None };
-    let po = if c.a[3] != 0 { Some(w.read_u64(c.tid, c.a[3])?) } else { None };
+    let pi = if c.a[1] != 0 { Some(offset(w, c, c.a[1])?) } else { None };
+    let po = if c.a[3] != 0 { Some(offset(w, c, c.a[3])?) } else { None };
     let n = pump(w, c, (from, pi), (to, po), c.a[4] as usize)?;
     if let Some(p) = pi {
-        w.copy_out(c.tid, c.a[1], &(p + n as u64).to_le_bytes())?;
+        w.copy_out(c.tid, c.a[1], &(p.wrapping_add(n as u64)).to_le_bytes())?;
     }
     if let Some(p) = po {
-        w.copy_out(c.tid, c.a[3], &(p + n as u64).to_le_bytes())?;
+        w.copy_out(c.tid, c.a[3], &(p.wrapping_add(n as u64)).to_le_bytes())?;
     }
     Ok(n)
 }
@@ -861,14 +867,14 @@ pub(crate) fn splice(w: &mut World, c: &mut Call) -> SysRes {
             return Err(Errno::EAGAIN.into());
         }
     }
-    let oi = if c.a[1] != 0 { Some(w.read_u64(c.tid, c.a[1])?) } else { None };
-    let oo = if c.a[3] != 0 { Some(w.read_u64(c.tid, c.a[3])?) } else { None };
+    let oi = if c.a[1] != 0 { Some(offset(w, c, c.a[1])?) } else { None };
+    let oo = if c.a[3] != 0 { Some(offset(w, c, c.a[3])?) } else { None };
     let n = pump(w, c, (from, oi), (to, oo), (c.a[4] as usize).min(65536))?;
     if let Some(p) = oi {
-        w.copy_out(c.tid, c.a[1], &(p + n as u64).to_le_bytes())?;
+        w.copy_out(c.tid, c.a[1], &(p.wrapping_add(n as u64)).to_le_bytes())?;
     }
     if let Some(p) = oo {
-        w.copy_out(c.tid, c.a[3], &(p + n as u64).to_le_bytes())?;
+        w.copy_out(c.tid, c.a[3], &(p.wrapping_add(n as u64)).to_le_bytes())?;
     }
     Ok(n)
 }

@@ -192,7 +192,7 @@ impl World {
             }
             Argument::IfConf => {
                 let len = self.read_u32(c.tid, arg)? as usize;
-                let to = self.read_u64(c.tid, arg + 8)?;
+                let to = self.read_u64(c.tid, arg.wrapping_add(8))?;
                 let all = self.net.interface_list();
                 if to == 0 {
                     self.copy_out(c.tid, arg, &(all.len() as u32).to_le_bytes())?;
@@ -519,13 +519,13 @@ pub(crate) fn sendmmsg(w: &mut World, c: &mut Call) -> SysRes {
     let n = c.a[2].min(1024);
     let mut done = 0;
     for i in 0..n {
-        let va = c.a[1] + i * 64;
+        let va = c.a[1].wrapping_add(i * 64);
         let h = header(w, c.tid, va)?;
         c.progress = 0;
         let flags = c.a[3] as u32 | if done > 0 { MSG_DONTWAIT } else { 0 };
         match send_one(w, c, c.a[0], &h, flags) {
             Ok(k) => {
-                w.copy_out(c.tid, va + 56, &(k as u32).to_le_bytes())?;
+                w.copy_out(c.tid, va.wrapping_add(56), &(k as u32).to_le_bytes())?;
                 done += 1;
             }
             Err(_) if done > 0 => break,
@@ -559,9 +559,9 @@ pub(crate) fn recvfrom(w: &mut World, c: &mut Call) -> SysRes {
     let all = flags & MSG_WAITALL != 0 && flags & MSG_PEEK == 0 && is_stream(w, s);
     loop {
         let done = if all { c.progress as usize } else { 0 };
-        let r = recv_one(w, c, c.a[0], max - done, flags)?;
+        let r = recv_one(w, c, c.a[0], max.saturating_sub(done), flags)?;
         w.drop_control(&r);
-        w.copy_out(c.tid, c.a[1] + done as u64, &r.data)?;
+        w.copy_out(c.tid, c.a[1].wrapping_add(done as u64), &r.data)?;
         if all {
             c.progress += r.data.len() as u64;
             if (c.progress as usize) < max && !r.data.is_empty() {
@@ -627,13 +627,13 @@ fn recv_msg(w: &mut World, c: &mut Call, fd: u64, va: u64, flags: u32) -> SysRes
         out_flags |= MSG_CTRUNC;
     }
     w.copy_out(c.tid, h.control, &bytes)?;
-    w.copy_out(c.tid, va + 40, &(bytes.len() as u64).to_le_bytes())?;
-    w.copy_out(c.tid, va + 48, &(out_flags | flags & MSG_CMSG_CLOEXEC).to_le_bytes())?;
+    w.copy_out(c.tid, va.wrapping_add(40), &(bytes.len() as u64).to_le_bytes())?;
+    w.copy_out(c.tid, va.wrapping_add(48), &(out_flags | flags & MSG_CMSG_CLOEXEC).to_le_bytes())?;
     if h.name != 0 {
         let b = r.from.map(|a| a.to_bytes()).unwrap_or_default();
         let n = b.len().min(h.name_len as usize);
         w.copy_out(c.tid, h.name, &b[..n])?;
-        w.copy_out(c.tid, va + 8, &(b.len() as u32).to_le_bytes())?;
+        w.copy_out(c.tid, va.wrapping_add(8), &(b.len() as u32).to_le_bytes())?;
     }
     let _ = s;
     Ok(if flags & MSG_TRUNC != 0 { r.len.max(at) } else { at } as i64)
@@ -646,11 +646,11 @@ pub(crate) fn recvmsg(w: &mut World, c: &mut Call) -> SysRes {
 pub(crate) fn recvmmsg(w: &mut World, c: &mut Call) -> SysRes {
     let mut done = 0;
     for i in 0..c.a[2].min(1024) {
-        let va = c.a[1] + i * 64;
+        let va = c.a[1].wrapping_add(i * 64);
         let flags = c.a[3] as u32 & !0x10000 | if done > 0 { MSG_DONTWAIT } else { 0 };
         match recv_msg(w, c, c.a[0], va, flags) {
             Ok(k) => {
-                w.copy_out(c.tid, va + 56, &(k as u32).to_le_bytes())?;
+                w.copy_out(c.tid, va.wrapping_add(56), &(k as u32).to_le_bytes())?;
                 done += 1;
             }
             Err(_) if done > 0 => break,

@@ -57,7 +57,7 @@ impl World {
             b'v' => {
                 let mut out = Vec::new();
                 for k in 0..16 {
-                    let Ok(p) = self.read_u64(c.tid, v + k * 8) else { break };
+                    let Ok(p) = self.read_u64(c.tid, v.wrapping_add(k * 8)) else { break };
                     if p == 0 {
                         break;
                     }

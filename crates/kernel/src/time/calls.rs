@@ -159,7 +159,7 @@ fn sleep_until(w: &mut World, c: &mut Call, at: u64, rem: u64) -> SysRes {
 pub(crate) fn nanosleep(w: &mut World, c: &mut Call) -> SysRes {
     let at = match c.deadline {
         Some(d) => d,
-        None => w.clock.mono() + read_timespec(w, c.tid, c.a[0])?,
+        None => w.clock.mono().saturating_add(read_timespec(w, c.tid, c.a[0])?),
     };
     sleep_until(w, c, at, c.a[1])
 }
@@ -247,7 +247,7 @@ pub(crate) fn setitimer(w: &mut World, c: &mut Call) -> SysRes {
         Interval::default()
     } else {
         let every = read_timeval(w, c.tid, c.a[1])?;
-        let first = read_timeval(w, c.tid, c.a[1] + 16)?;
+        let first = read_timeval(w, c.tid, c.a[1].wrapping_add(16))?;
         Interval {
             at: if first == 0 { 0 } else { now.saturating_add(first) },
             every,
@@ -328,7 +328,7 @@ pub(crate) fn read_itimerspec(
     realtime: bool,
 ) -> Result<Interval, Errno> {
     let every = read_timespec(w, tid, va)?;
-    let first = read_timespec(w, tid, va + 16)?;
+    let first = read_timespec(w, tid, va.wrapping_add(16))?;
     let now = w.clock.mono();
     let at = if first == 0 {
         0
