@@ -112,7 +112,13 @@ impl Objects {
     fn make(&mut self, base: Base, len: u64) -> ObjectId {
         let id = self.next;
         self.next += 1;
-        let o = Object { len, base_len: len, base, pages: PMap::new(), refs: 1 };
+        let o = Object {
+            len,
+            base_len: len,
+            base,
+            pages: PMap::new(),
+            refs: 1,
+        };
         self.own.insert(id, Arc::new(o));
         ObjectId(id)
     }
@@ -134,7 +140,11 @@ impl Objects {
     }
 
     fn get(&self, id: ObjectId) -> Option<&Object> {
-        let map = if id.0 & LOWER != 0 { &self.changed } else { &self.own };
+        let map = if id.0 & LOWER != 0 {
+            &self.changed
+        } else {
+            &self.own
+        };
         map.get(id.0 & !LOWER).map(|o| &**o)
     }
 
@@ -145,14 +155,24 @@ impl Objects {
         }
         if !self.changed.contains(n) {
             let len = self.lower_len(n as u32)?;
-            let o = Object { len, base: Base::Image(n as u32), base_len: len, pages: PMap::new(), refs: 1 };
+            let o = Object {
+                len,
+                base: Base::Image(n as u32),
+                base_len: len,
+                pages: PMap::new(),
+                refs: 1,
+            };
             self.changed.insert(n, Arc::new(o));
         }
         self.changed.get_mut(n).map(Arc::make_mut)
     }
 
     fn lower_len(&self, n: u32) -> Option<u64> {
-        self.image.as_ref()?.inode(image::Ino::new(n)).ok().map(|m| m.size)
+        self.image
+            .as_ref()?
+            .inode(image::Ino::new(n))
+            .ok()
+            .map(|m| m.size)
     }
 
     /// One more holder (an inode, a mapping).
@@ -229,7 +249,10 @@ impl Objects {
                 None => self.zero.clone(),
             },
             Base::Bytes(b) => slice(b),
-            Base::Lazy(i) => self.lazy.as_ref().map_or_else(|| self.zero.clone(), |l| slice(&l.content(*i))),
+            Base::Lazy(i) => self
+                .lazy
+                .as_ref()
+                .map_or_else(|| self.zero.clone(), |l| slice(&l.content(*i))),
         }
     }
 
@@ -240,13 +263,23 @@ impl Objects {
         }
         let lower = id.0 & LOWER != 0;
         let Some(o) = self.get(id) else {
-            return if lower { self.image_page(id.0 as u32, idx).or_else(|| Some(self.zero.clone())) } else { None };
+            return if lower {
+                self.image_page(id.0 as u32, idx)
+                    .or_else(|| Some(self.zero.clone()))
+            } else {
+                None
+            };
         };
         if let Some((p, _)) = o.pages.get(idx) {
             return Some(p.clone());
         }
         if let Base::Lazy(i) = o.base {
-            let bytes: Arc<[u8]> = self.lazy.as_ref().map(|l| l.content(i)).unwrap_or_default().into();
+            let bytes: Arc<[u8]> = self
+                .lazy
+                .as_ref()
+                .map(|l| l.content(i))
+                .unwrap_or_default()
+                .into();
             if let Some(o) = self.get_mut(id) {
                 o.base = Base::Bytes(bytes);
             }
@@ -295,7 +328,9 @@ impl Objects {
             let at = off + done as u64;
             let in_page = (at % PAGE) as usize;
             let take = (PAGE as usize - in_page).min(n - done);
-            let Some(part) = buf.get_mut(done..done + take) else { break };
+            let Some(part) = buf.get_mut(done..done + take) else {
+                break;
+            };
             match self.page(id, at / PAGE) {
                 Some(p) => {
                     p.read(in_page, part);
@@ -434,7 +469,9 @@ impl Objects {
     }
 
     fn image_hole(&self, n: u32, idx: u64) -> bool {
-        self.image.as_ref().is_none_or(|i| i.is_hole(image::Ino::new(n), idx).unwrap_or(true))
+        self.image
+            .as_ref()
+            .is_none_or(|i| i.is_hole(image::Ino::new(n), idx).unwrap_or(true))
     }
 
     /// Next page with data at or behind `idx`, below `end`.

@@ -111,6 +111,9 @@ impl InodeMeta {
     }
 }
 
+/// Extended attributes: names and values.
+pub type Xattrs<'a> = Vec<(&'a [u8], &'a [u8])>;
+
 /// One entry of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DirEntry<'a> {
@@ -311,7 +314,7 @@ impl Meta {
         Ok(self.target(node).unwrap_or_default())
     }
 
-    pub fn xattrs(&self, ino: Ino) -> Result<Vec<(&[u8], &[u8])>, ImageError> {
+    pub fn xattrs(&self, ino: Ino) -> Result<Xattrs<'_>, ImageError> {
         let node = self.inode(ino)?;
         if node.xattr == u32::MAX {
             return Ok(Vec::new());
@@ -491,7 +494,9 @@ fn parse_inodes(section: &[u8]) -> Result<Box<[InodeMeta]>, ImageError> {
 }
 
 /// Entries and, in one piece, their names.
-fn parse_dents(section: &[u8], inodes: usize) -> Result<(Box<[Dent]>, Box<[u8]>), ImageError> {
+type Dents = (Box<[Dent]>, Box<[u8]>);
+
+fn parse_dents(section: &[u8], inodes: usize) -> Result<Dents, ImageError> {
     let mut b = Bytes(section);
     let (mut dents, mut names) = (Vec::new(), Vec::new());
     while !b.is_empty() {

@@ -26,7 +26,7 @@ use std::sync::Arc;
 pub use cache::CacheStats;
 pub use error::ImageError;
 pub use format::VERSION;
-pub use meta::{DirEntry, Ino, InodeMeta, Kind};
+pub use meta::{DirEntry, Ino, InodeMeta, Kind, Xattrs};
 pub use page::{PAGE, PageRef};
 pub use tree::{Attr, Content, NodeId, NodeKind, Tree, TreeError};
 pub use writer::{Blob, Writer};
@@ -130,7 +130,7 @@ impl Image {
     }
 
     /// The extended attributes of an inode, sorted by name.
-    pub fn xattrs(&self, ino: Ino) -> Result<Vec<(&[u8], &[u8])>, ImageError> {
+    pub fn xattrs(&self, ino: Ino) -> Result<Xattrs<'_>, ImageError> {
         self.meta.xattrs(ino)
     }
 

@@ -14,13 +14,25 @@ pub(super) struct Global {
 }
 
 const fn f(name: &'static str, perm: u32) -> Global {
-    Global { name, mode: mode::IFREG | perm, size: 0 }
+    Global {
+        name,
+        mode: mode::IFREG | perm,
+        size: 0,
+    }
 }
 const fn d(name: &'static str) -> Global {
-    Global { name, mode: mode::IFDIR | 0o555, size: 0 }
+    Global {
+        name,
+        mode: mode::IFDIR | 0o555,
+        size: 0,
+    }
 }
 const fn l(name: &'static str) -> Global {
-    Global { name, mode: mode::IFLNK | 0o777, size: 0 }
+    Global {
+        name,
+        mode: mode::IFLNK | 0o777,
+        size: 0,
+    }
 }
 
 pub(super) const FILES: &[Global] = &[
@@ -52,7 +64,11 @@ pub(super) const FILES: &[Global] = &[
     f("mtrr", 0o644),
     f("stat", 0o444),
     f("iomem", 0o444),
-    Global { name: "kcore", mode: mode::IFREG | 0o400, size: 0x7fff_8000_1000 },
+    Global {
+        name: "kcore",
+        mode: mode::IFREG | 0o400,
+        size: 0x7fff_8000_1000,
+    },
     f("locks", 0o444),
     f("swaps", 0o444),
     f("crypto", 0o444),
@@ -106,7 +122,11 @@ pub(super) const FILES: &[Global] = &[
 
 pub(super) fn find(dir: &str, name: &[u8]) -> Option<u32> {
     let name = std::str::from_utf8(name).ok().filter(|n| !n.contains('/'))?;
-    let full = if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") };
+    let full = if dir.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{dir}/{name}")
+    };
     FILES.iter().position(|f| f.name == full).map(|i| i as u32)
 }
 
@@ -259,8 +279,33 @@ pub(super) fn content(vfs: &Vfs, ctx: &Ctx, name: &str) -> KResult<Vec<u8>> {
 }
 
 const FILESYSTEMS: &[&str] = &[
-    "sysfs", "tmpfs", "bdev", "proc", "cgroup", "cgroup2", "cpuset", "devtmpfs", "configfs", "debugfs", "tracefs", "securityfs", "sockfs",
-    "bpf", "pipefs", "ramfs", "hugetlbfs", "devpts", "mqueue", "pstore", "autofs", "ext3", "ext2", "ext4", "efivarfs", "fuseblk", "fuse",
+    "sysfs",
+    "tmpfs",
+    "bdev",
+    "proc",
+    "cgroup",
+    "cgroup2",
+    "cpuset",
+    "devtmpfs",
+    "configfs",
+    "debugfs",
+    "tracefs",
+    "securityfs",
+    "sockfs",
+    "bpf",
+    "pipefs",
+    "ramfs",
+    "hugetlbfs",
+    "devpts",
+    "mqueue",
+    "pstore",
+    "autofs",
+    "ext3",
+    "ext2",
+    "ext4",
+    "efivarfs",
+    "fuseblk",
+    "fuse",
     "fusectl",
 ];
 
@@ -346,8 +391,15 @@ fn meminfo(ctx: &Ctx) -> String {
 fn stat(ctx: &Ctx) -> String {
     let sys = ctx.view.system();
     let line = |name: String, c: [u64; 8]| format!("{name} {} 0 0\n", c.map(|v| v.to_string()).join(" "));
-    let all: Vec<[u64; 8]> =
-        sys.cpus.iter().map(|c| [c.user, c.nice, c.system, c.idle, c.iowait, c.irq, c.softirq, c.steal]).collect();
+    let all: Vec<[u64; 8]> = sys
+        .cpus
+        .iter()
+        .map(|c| {
+            [
+                c.user, c.nice, c.system, c.idle, c.iowait, c.irq, c.softirq, c.steal,
+            ]
+        })
+        .collect();
     let mut sum = [0u64; 8];
     for c in &all {
         for (a, b) in sum.iter_mut().zip(c) {
@@ -424,7 +476,11 @@ fn devices(f: &Facts) -> String {
          29 fb\n128 ptm\n136 pts\n180 usb\n189 usb_device\n202 cpu/msr\n203 cpu/cpuid\n226 drm\n247 aux\n248 hidraw\n249 rtc\n250 bsg\n251 watchdog\n252 ptp\n253 pps\n254 gpiochip\n\n\
          Block devices:\n  7 loop\n",
     );
-    let name = if f.disk.name.starts_with("vd") { "virtblk" } else { "sd" };
+    let name = if f.disk.name.starts_with("vd") {
+        "virtblk"
+    } else {
+        "sd"
+    };
     s += &format!("{:3} {name}\n259 blkext\n", f.disk.major);
     s
 }
@@ -455,7 +511,12 @@ fn diskstats(ctx: &Ctx) -> String {
         if p.number == f.disk.root {
             s += &line(p.number, &f.disk.part_name(p.number));
         } else {
-            s += &format!("{:4} {:7} {} 62 0 4760 38 0 0 0 0 0 60 38 0 0 0 0 0 0\n", f.disk.major, p.number, f.disk.part_name(p.number));
+            s += &format!(
+                "{:4} {:7} {} 62 0 4760 38 0 0 0 0 0 60 38 0 0 0 0 0 0\n",
+                f.disk.major,
+                p.number,
+                f.disk.part_name(p.number)
+            );
         }
     }
     s
@@ -471,7 +532,11 @@ fn swaps(ctx: &Ctx) -> String {
         let name = format!("/dev/{}", f.disk.part_name(p.number));
         let (size, used) = (m.swap_total / 1024, (m.swap_total - m.swap_free) / 1024);
         let tab = |n: u64| if n < 10_000_000 { "\t" } else { "" };
-        s += &format!("{name:<40}partition\t{size}\t{}{used}\t{}-2\n", tab(size), tab(used));
+        s += &format!(
+            "{name:<40}partition\t{size}\t{}{used}\t{}-2\n",
+            tab(size),
+            tab(used)
+        );
     }
     s
 }
@@ -488,7 +553,15 @@ fn irqs(ctx: &Ctx) -> Vec<(String, Vec<u64>, String)> {
             let all = secs * rate / 1000;
             let local = label.chars().any(|c| c.is_ascii_alphabetic());
             let counts = (0..n)
-                .map(|c| if local { all / n + (c * 7919 + i as u64 * 104_729) % 97 * all / 9700 } else if i as u64 % n == c { all } else { 0 })
+                .map(|c| {
+                    if local {
+                        all / n + (c * 7919 + i as u64 * 104_729) % 97 * all / 9700
+                    } else if i as u64 % n == c {
+                        all
+                    } else {
+                        0
+                    }
+                })
                 .collect();
             (label.clone(), counts, text.clone())
         })
@@ -516,9 +589,29 @@ fn soft_counts(ctx: &Ctx) -> Vec<(&'static str, Vec<u64>)> {
     let sys = ctx.view.system();
     let n = ctx.view.facts().cpu.count() as u64;
     let secs = sys.uptime / 1_000_000_000;
-    let rates =
-        [("HI", 0), ("TIMER", 19_000), ("NET_TX", 3), ("NET_RX", 2_100), ("BLOCK", 700), ("IRQ_POLL", 0), ("TASKLET", 90), ("SCHED", 30_000), ("HRTIMER", 0), ("RCU", 21_000)];
-    rates.iter().map(|(name, r)| (*name, (0..n).map(|c| secs * r / 1000 / n + (c * 31 + r) % 17 * u64::from(*r > 0)).collect())).collect()
+    let rates = [
+        ("HI", 0),
+        ("TIMER", 19_000),
+        ("NET_TX", 3),
+        ("NET_RX", 2_100),
+        ("BLOCK", 700),
+        ("IRQ_POLL", 0),
+        ("TASKLET", 90),
+        ("SCHED", 30_000),
+        ("HRTIMER", 0),
+        ("RCU", 21_000),
+    ];
+    rates
+        .iter()
+        .map(|(name, r)| {
+            (
+                *name,
+                (0..n)
+                    .map(|c| secs * r / 1000 / n + (c * 31 + r) % 17 * u64::from(*r > 0))
+                    .collect(),
+            )
+        })
+        .collect()
 }
 
 fn softirqs(ctx: &Ctx) -> String {
@@ -607,9 +700,16 @@ fn zoneinfo(ctx: &Ctx) -> String {
     let m = ctx.view.memory();
     let pages = m.total / PAGE;
     let mut s = String::new();
-    for (zone, span, present, managed, free) in
-        [("DMA", 4095, 3998, 3840, 3840), ("DMA32", pages + 16_000, pages + 12_000, pages.saturating_sub(3840), (m.free / PAGE).saturating_sub(3840))]
-    {
+    for (zone, span, present, managed, free) in [
+        ("DMA", 4095, 3998, 3840, 3840),
+        (
+            "DMA32",
+            pages + 16_000,
+            pages + 12_000,
+            pages.saturating_sub(3840),
+            (m.free / PAGE).saturating_sub(3840),
+        ),
+    ] {
         s += &format!(
             "Node 0, zone {zone:>8}\n  pages free     {free}\n        boost    0\n        min      {}\n        low      {}\n        high     {}\n        spanned  {span}\n        present  {present}\n        managed  {managed}\n        cma      0\n        protection: (0, 0, 0, 0, 0)\n  start_pfn:           {}\n",
             managed / 90,
@@ -637,7 +737,10 @@ fn slabinfo() -> String {
         ("kmalloc-64", 15_488, 64, 64, 1),
     ] {
         let slabs = objs / per;
-        s += &format!("{name:<17} {objs:6} {objs:6} {size:6} {per:4} {pages:4} : tunables {:4} {:4} {:4} : slabdata {slabs:6} {slabs:6} {:6}\n", 0, 0, 0, 0);
+        s += &format!(
+            "{name:<17} {objs:6} {objs:6} {size:6} {per:4} {pages:4} : tunables {:4} {:4} {:4} : slabdata {slabs:6} {slabs:6} {:6}\n",
+            0, 0, 0, 0
+        );
     }
     s
 }
@@ -660,7 +763,16 @@ fn iomem(ctx: &Ctx) -> String {
         (0xfeff_c000, 0xfeff_ffff, "Reserved"),
         (0xfffc_0000, 0xffff_ffff, "Reserved"),
     ];
-    ranges.iter().map(|(a, b, n)| if seen { format!("{a:08x}-{b:08x} : {n}\n") } else { format!("00000000-00000000 : {n}\n") }).collect()
+    ranges
+        .iter()
+        .map(|(a, b, n)| {
+            if seen {
+                format!("{a:08x}-{b:08x} : {n}\n")
+            } else {
+                format!("00000000-00000000 : {n}\n")
+            }
+        })
+        .collect()
 }
 
 fn ioports(ctx: &Ctx) -> String {
@@ -725,12 +837,25 @@ fn locks(vfs: &Vfs, ctx: &Ctx) -> String {
             LockKind::Ofd(_) => ("OFDLCK", "ADVISORY "),
             LockKind::Flock(_) => ("FLOCK ", "ADVISORY "),
         };
-        let pid = if matches!(l.owner, LockKind::Ofd(_)) { -1 } else { l.pid as i64 };
+        let pid = if matches!(l.owner, LockKind::Ofd(_)) {
+            -1
+        } else {
+            l.pid as i64
+        };
         let dev = vfs.dev_number(ino);
         let (ma, mi) = crate::vfs::types::devnum(dev);
-        let end = if l.range.end == u64::MAX { "EOF".to_owned() } else { l.range.end.to_string() };
+        let end = if l.range.end == u64::MAX {
+            "EOF".to_owned()
+        } else {
+            l.range.end.to_string()
+        };
         let mode = if l.write { "WRITE" } else { "READ " };
-        s += &format!("{}: {kind} {how} {mode} {pid} {ma:02x}:{mi:02x}:{} {} {end}\n", i + 1, vfs.st_ino(ino), l.range.start);
+        s += &format!(
+            "{}: {kind} {how} {mode} {pid} {ma:02x}:{mi:02x}:{} {} {end}\n",
+            i + 1,
+            vfs.st_ino(ino),
+            l.range.start
+        );
     }
     let _ = ctx;
     s

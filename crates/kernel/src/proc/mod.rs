@@ -13,7 +13,7 @@ pub mod view;
 
 use crate::vfs::Vfs;
 use crate::vfs::inode::Attr;
-use crate::vfs::types::{Ctx, Ino, Name, Path, Timespec, cap, may, mode};
+use crate::vfs::types::{Ctx, Ino, Name, Path, Timespec, cap, mode};
 use crate::{Errno, KResult};
 use view::{Effect, FdTarget, KernelView, TaskView};
 
@@ -62,7 +62,9 @@ const THREAD_FILES: u64 = 256;
 
 impl Node {
     fn num(self) -> u64 {
-        let n = |kind: u64, pid: u32, arg: u32| kind << 42 | (pid as u64 & 0x3f_ffff) << 20 | arg as u64 & 0xf_ffff;
+        let n = |kind: u64, pid: u32, arg: u32| {
+            kind << 42 | (pid as u64 & 0x3f_ffff) << 20 | arg as u64 & 0xf_ffff
+        };
         match self {
             Node::Root => 1,
             Node::Global(i) => n(1, 0, i),
@@ -160,7 +162,8 @@ fn may_inspect(ctx: &Ctx, t: &TaskView) -> bool {
     if ctx.view.current().0 == t.tgid || ctx.creds.capable(cap::SYS_PTRACE) {
         return true;
     }
-    let ids = t.uids[..3].iter().all(|&u| u == ctx.creds.uid) && t.gids[..3].iter().all(|&g| g == ctx.creds.gid);
+    let ids =
+        t.uids[..3].iter().all(|&u| u == ctx.creds.uid) && t.gids[..3].iter().all(|&g| g == ctx.creds.gid);
     ids && t.dumpable && t.cap_prm & !ctx.creds.caps == 0 && ctx.view.may_inspect(t.tid)
 }
 
@@ -168,16 +171,19 @@ pub(crate) fn attr(vfs: &Vfs, view: &dyn KernelView, num: u64) -> KResult<Attr> 
     let n = node(num)?;
     let sys = view.system();
     let boot = Timespec::secs(sys.btime);
-    let mut a = Attr { nlink: 1, atime: boot, mtime: boot, ctime: boot, ..Attr::default() };
+    let mut a = Attr {
+        nlink: 1,
+        atime: boot,
+        mtime: boot,
+        ctime: boot,
+        ..Attr::default()
+    };
     let dir = |perm| (mode::IFDIR | perm, 2);
     let file = |perm| (mode::IFREG | perm, 1);
     let link = (mode::IFLNK | 0o777, 1);
     let task = match n.task() {
         Some(tid) => {
             let t = view.task(tid).ok_or(Errno::ENOENT)?;
-            if matches!(n, Node::Process(p) if t.tgid != p) && !matches!(n, Node::Process(p) if t.tid == p) {
-                return Err(Errno::ENOENT);
-            }
             Some(t)
         }
         None => None,
@@ -221,7 +227,10 @@ pub(crate) fn attr(vfs: &Vfs, view: &dyn KernelView, num: u64) -> KResult<Attr> 
     };
     if let Some(t) = task {
         let since = sys.btime as u64 * 1_000_000_000 + t.start;
-        let at = Timespec { sec: (since / 1_000_000_000) as i64, nsec: (since % 1_000_000_000) as u32 };
+        let at = Timespec {
+            sec: (since / 1_000_000_000) as i64,
+            nsec: (since % 1_000_000_000) as u32,
+        };
         (a.atime, a.mtime, a.ctime) = (at, at, at);
         let open_dir = a.mode == mode::IFDIR | 0o555;
         if (t.dumpable || open_dir) && !t.kthread && !matches!(n, Node::Net(..) | Node::NsFile(_)) {
@@ -241,7 +250,11 @@ pub(crate) fn attr(vfs: &Vfs, view: &dyn KernelView, num: u64) -> KResult<Attr> 
 }
 
 fn parse(bytes: &[u8]) -> Option<u32> {
-    if bytes.is_empty() || bytes.len() > 9 || bytes.len() > 1 && bytes.starts_with(b"0") || !bytes.iter().all(u8::is_ascii_digit) {
+    if bytes.is_empty()
+        || bytes.len() > 9
+        || bytes.len() > 1 && bytes.starts_with(b"0")
+        || !bytes.iter().all(u8::is_ascii_digit)
+    {
         return None;
     }
     std::str::from_utf8(bytes).ok()?.parse().ok()
@@ -264,21 +277,36 @@ pub(crate) fn lookup(_vfs: &Vfs, view: &dyn KernelView, dir: u64, n: &[u8]) -> K
             if g.mode & mode::IFMT != mode::IFDIR {
                 return Err(Errno::ENOTDIR);
             }
-            if g.name == "sys" { sysctl::lookup(0, n).map(Node::Sysctl) } else { global::find(g.name, n).map(Node::Global) }
+            if g.name == "sys" {
+                sysctl::lookup(0, n).map(Node::Sysctl)
+            } else {
+                global::find(g.name, n).map(Node::Global)
+            }
         }
         Node::Sysctl(i) => sysctl::lookup(i, n).map(Node::Sysctl),
         Node::Process(p) | Node::Thread(p) => {
             let thread = matches!(at, Node::Thread(_));
             view.task(p).ok_or(Errno::ENOENT)?;
-            let i = task::FILES.iter().position(|f| f.name.as_bytes() == n && !(thread && f.process_only));
+            let i = task::FILES
+                .iter()
+                .position(|f| f.name.as_bytes() == n && !(thread && f.process_only));
             i.map(|i| Node::File(p, i as u32, thread))
         }
         Node::File(p, i, _) => match task::FILES.get(i as usize).map_or("", |f| f.name) {
             "task" => parse(n).filter(|t| view.threads(p).contains(t)).map(Node::Thread),
-            "fd" => parse(n).filter(|&f| view.fd(p, f).is_some()).map(|f| Node::Fd(p, f)),
-            "fdinfo" => parse(n).filter(|&f| view.fd(p, f).is_some()).map(|f| Node::FdInfo(p, f)),
-            "ns" => task::NAMESPACES.iter().position(|x| x.0.as_bytes() == n).map(|i| Node::Ns(p, i as u32)),
-            "net" => named(task::NET).filter(|&i| task::net_there(view, i)).map(|i| Node::Net(p, i)),
+            "fd" => parse(n)
+                .filter(|&f| view.fd(p, f).is_some())
+                .map(|f| Node::Fd(p, f)),
+            "fdinfo" => parse(n)
+                .filter(|&f| view.fd(p, f).is_some())
+                .map(|f| Node::FdInfo(p, f)),
+            "ns" => task::NAMESPACES
+                .iter()
+                .position(|x| x.0.as_bytes() == n)
+                .map(|i| Node::Ns(p, i as u32)),
+            "net" => named(task::NET)
+                .filter(|&i| task::net_there(view, i))
+                .map(|i| Node::Net(p, i)),
             "attr" => named(task::ATTR).map(|i| Node::Attr(p, i)),
             "map_files" => view
                 .maps(p)
@@ -298,27 +326,45 @@ pub(crate) fn dir_place(_vfs: &Vfs, view: &dyn KernelView, num: u64) -> Option<(
         Node::Global(i) => {
             let g = global::FILES.get(i as usize)?;
             match g.name.rsplit_once('/') {
-                Some((dir, last)) => (Node::Global(global::FILES.iter().position(|f| f.name == dir)? as u32), name(last)),
+                Some((dir, last)) => (
+                    Node::Global(global::FILES.iter().position(|f| f.name == dir)? as u32),
+                    name(last),
+                ),
                 None => (Node::Root, name(g.name)),
             }
         }
         Node::Sysctl(i) => {
             let (up, n) = sysctl::place(i)?;
-            if up == 0 { (Node::Global(global::find("", b"sys")?), name(n)) } else { (Node::Sysctl(up), name(n)) }
+            if up == 0 {
+                (Node::Global(global::find("", b"sys")?), name(n))
+            } else {
+                (Node::Sysctl(up), name(n))
+            }
         }
         Node::Process(p) => (Node::Root, name(&p.to_string())),
         Node::Thread(t) => {
             let tgid = view.task(t)?.tgid;
-            (Node::File(tgid, task::index("task")?, false), name(&t.to_string()))
+            (
+                Node::File(tgid, task::index("task")?, false),
+                name(&t.to_string()),
+            )
         }
-        Node::File(p, i, thread) => (if thread { Node::Thread(p) } else { Node::Process(p) }, name(task::FILES.get(i as usize)?.name)),
+        Node::File(p, i, thread) => (
+            if thread { Node::Thread(p) } else { Node::Process(p) },
+            name(task::FILES.get(i as usize)?.name),
+        ),
         _ => return None,
     };
     Some((up.num(), n))
 }
 
 /// Entries behind `pos`: position, name, number, type.
-pub(crate) fn entries(_vfs: &Vfs, view: &dyn KernelView, dir: u64, pos: u64) -> KResult<Vec<(u64, Name, u64, u8)>> {
+pub(crate) fn entries(
+    _vfs: &Vfs,
+    view: &dyn KernelView,
+    dir: u64,
+    pos: u64,
+) -> KResult<Vec<(u64, Name, u64, u8)>> {
     const BASE: u64 = 3;
     let mut out: Vec<(u64, Name, u64, u8)> = Vec::new();
     let mut put = |at: u64, n: Name, node: Node, kind: u32| {
@@ -328,11 +374,20 @@ pub(crate) fn entries(_vfs: &Vfs, view: &dyn KernelView, dir: u64, pos: u64) -> 
     };
     match node(dir)? {
         Node::Root => {
-            for (i, g) in global::FILES.iter().enumerate().filter(|(_, g)| !g.name.contains('/')) {
+            for (i, g) in global::FILES
+                .iter()
+                .enumerate()
+                .filter(|(_, g)| !g.name.contains('/'))
+            {
                 put(BASE + i as u64, name(g.name), Node::Global(i as u32), g.mode);
             }
             for p in view.pids() {
-                put(256 + p as u64, name(&p.to_string()), Node::Process(p), mode::IFDIR);
+                put(
+                    256 + p as u64,
+                    name(&p.to_string()),
+                    Node::Process(p),
+                    mode::IFDIR,
+                );
             }
         }
         Node::Global(i) => {
@@ -358,8 +413,17 @@ pub(crate) fn entries(_vfs: &Vfs, view: &dyn KernelView, dir: u64, pos: u64) -> 
         at @ (Node::Process(p) | Node::Thread(p)) => {
             let thread = matches!(at, Node::Thread(_));
             view.task(p).ok_or(Errno::ENOENT)?;
-            for (i, f) in task::FILES.iter().enumerate().filter(|(_, f)| !(thread && f.process_only)) {
-                put(BASE + i as u64, name(f.name), Node::File(p, i as u32, thread), f.mode);
+            for (i, f) in task::FILES
+                .iter()
+                .enumerate()
+                .filter(|(_, f)| !(thread && f.process_only))
+            {
+                put(
+                    BASE + i as u64,
+                    name(f.name),
+                    Node::File(p, i as u32, thread),
+                    f.mode,
+                );
             }
         }
         Node::File(p, i, _) => {
@@ -367,13 +431,22 @@ pub(crate) fn entries(_vfs: &Vfs, view: &dyn KernelView, dir: u64, pos: u64) -> 
             match task::FILES.get(i as usize).map_or("", |f| f.name) {
                 "task" => {
                     for t in view.threads(p) {
-                        put(BASE + t as u64, name(&t.to_string()), Node::Thread(t), mode::IFDIR);
+                        put(
+                            BASE + t as u64,
+                            name(&t.to_string()),
+                            Node::Thread(t),
+                            mode::IFDIR,
+                        );
                     }
                 }
                 "fd" | "fdinfo" => {
                     let links = task::FILES.get(i as usize).is_some_and(|f| f.name == "fd");
                     for f in view.fds(p) {
-                        let (n, kind) = if links { (Node::Fd(p, f.fd), mode::IFLNK) } else { (Node::FdInfo(p, f.fd), mode::IFREG) };
+                        let (n, kind) = if links {
+                            (Node::Fd(p, f.fd), mode::IFLNK)
+                        } else {
+                            (Node::FdInfo(p, f.fd), mode::IFREG)
+                        };
                         put(BASE + f.fd as u64, name(&f.fd.to_string()), n, kind);
                     }
                 }
@@ -383,7 +456,11 @@ pub(crate) fn entries(_vfs: &Vfs, view: &dyn KernelView, dir: u64, pos: u64) -> 
                     }
                 }
                 "net" => {
-                    for (i, n) in task::NET.iter().enumerate().filter(|(i, _)| task::net_there(view, *i as u32)) {
+                    for (i, n) in task::NET
+                        .iter()
+                        .enumerate()
+                        .filter(|(i, _)| task::net_there(view, *i as u32))
+                    {
                         put(BASE + i as u64, name(n.0), Node::Net(p, i as u32), mode::IFREG);
                     }
                 }
@@ -394,7 +471,12 @@ pub(crate) fn entries(_vfs: &Vfs, view: &dyn KernelView, dir: u64, pos: u64) -> 
                 }
                 "map_files" => {
                     for (i, m) in view.maps(p).iter().enumerate().filter(|(_, m)| m.file.is_some()) {
-                        put(BASE + i as u64, name(&format!("{:x}-{:x}", m.start, m.end)), Node::MapFile(p, i as u32), mode::IFLNK);
+                        put(
+                            BASE + i as u64,
+                            name(&format!("{:x}-{:x}", m.start, m.end)),
+                            Node::MapFile(p, i as u32),
+                            mode::IFLNK,
+                        );
                     }
                 }
                 _ => return Err(Errno::ENOTDIR),
@@ -437,20 +519,33 @@ pub(crate) fn link(vfs: &Vfs, ctx: &Ctx, num: u64) -> KResult<LinkTarget> {
         }
         Node::Fd(p, fd) => match view.fd(p, fd).ok_or(Errno::ENOENT)?.target {
             FdTarget::Path(p) => Ok(LinkTarget::Path(p)),
-            FdTarget::Anon(s) => Ok(LinkTarget::Reopen { tid: p, fd, text: s.into_bytes() }),
+            FdTarget::Anon(s) => Ok(LinkTarget::Reopen {
+                tid: p,
+                fd,
+                text: s.into_bytes(),
+            }),
         },
         Node::MapFile(p, i) => {
             if !ctx.creds.capable(cap::SYS_ADMIN) {
                 return Err(Errno::EPERM);
             }
-            view.maps(p).into_iter().nth(i as usize).and_then(|m| m.file).map(LinkTarget::Path).ok_or(Errno::ENOENT)
+            view.maps(p)
+                .into_iter()
+                .nth(i as usize)
+                .and_then(|m| m.file)
+                .map(LinkTarget::Path)
+                .ok_or(Errno::ENOENT)
         }
         // The text is what counts; an open of it gives the namespace's file.
         Node::Ns(_, i) => {
             let (label, number) = *task::NAMESPACES.get(i as usize).ok_or(Errno::ENOENT)?;
             let kind = label.strip_suffix("_for_children").unwrap_or(label);
             let _ = vfs;
-            Ok(LinkTarget::Reopen { tid, fd: u32::MAX - i, text: format!("{kind}:[{number}]").into_bytes() })
+            Ok(LinkTarget::Reopen {
+                tid,
+                fd: u32::MAX - i,
+                text: format!("{kind}:[{number}]").into_bytes(),
+            })
         }
         _ => Err(Errno::EINVAL),
     }
@@ -459,16 +554,26 @@ pub(crate) fn link(vfs: &Vfs, ctx: &Ctx, num: u64) -> KResult<LinkTarget> {
 pub(crate) fn content(vfs: &Vfs, ctx: &Ctx, num: u64) -> KResult<Vec<u8>> {
     match node(num)? {
         Node::Root | Node::Process(_) | Node::Thread(_) => Err(Errno::EISDIR),
-        Node::Global(i) => global::content(vfs, ctx, global::FILES.get(i as usize).ok_or(Errno::ENOENT)?.name),
+        Node::Global(i) => {
+            global::content(vfs, ctx, global::FILES.get(i as usize).ok_or(Errno::ENOENT)?.name)
+        }
         Node::Sysctl(i) => sysctl::read(vfs, ctx.view, i),
         Node::File(p, i, thread) => {
             let t = need(ctx.view, p)?;
-            task::content(vfs, ctx, &t, task::FILES.get(i as usize).ok_or(Errno::ENOENT)?.name, thread)
+            task::content(
+                vfs,
+                ctx,
+                &t,
+                task::FILES.get(i as usize).ok_or(Errno::ENOENT)?.name,
+                thread,
+            )
         }
         Node::FdInfo(p, fd) => task::fdinfo(ctx, p, fd),
         Node::Net(p, i) => {
             need(ctx.view, p)?;
-            ctx.view.net(task::NET.get(i as usize).ok_or(Errno::ENOENT)?.0).ok_or(Errno::ENOENT)
+            ctx.view
+                .net(task::NET.get(i as usize).ok_or(Errno::ENOENT)?.0)
+                .ok_or(Errno::ENOENT)
         }
         Node::Attr(p, i) => {
             need(ctx.view, p)?;
@@ -494,7 +599,11 @@ pub(crate) fn may_open(vfs: &Vfs, ctx: &Ctx, ino: Ino, _mask: u32) -> KResult<()
         Node::FdInfo(..) => true,
         _ => false,
     };
-    if guarded && !may_inspect(ctx, &t) { Err(Errno::EACCES) } else { Ok(()) }
+    if guarded && !may_inspect(ctx, &t) {
+        Err(Errno::EACCES)
+    } else {
+        Ok(())
+    }
 }
 
 pub(crate) fn write(vfs: &mut Vfs, ctx: &Ctx, num: u64, data: &[u8]) -> KResult<Vec<Effect>> {
@@ -515,7 +624,10 @@ pub(crate) fn write(vfs: &mut Vfs, ctx: &Ctx, num: u64, data: &[u8]) -> KResult<
                         return Err(Errno::EINVAL);
                     }
                     let line = data.strip_suffix(b"\n").unwrap_or(data);
-                    one(Effect::Comm { tid: p, comm: line.iter().copied().take(15).collect() })
+                    one(Effect::Comm {
+                        tid: p,
+                        comm: line.iter().copied().take(15).collect(),
+                    })
                 }
                 "oom_score_adj" | "oom_adj" => {
                     let v = number()?;
@@ -525,9 +637,15 @@ pub(crate) fn write(vfs: &mut Vfs, ctx: &Ctx, num: u64, data: &[u8]) -> KResult<
                     if v < t.oom_score_adj as i64 && !ctx.creds.capable(cap::SYS_RESOURCE) {
                         return Err(Errno::EACCES);
                     }
-                    one(Effect::OomScoreAdj { tgid: t.tgid, value: v as i32 })
+                    one(Effect::OomScoreAdj {
+                        tgid: t.tgid,
+                        value: v as i32,
+                    })
                 }
-                "loginuid" => one(Effect::LoginUid { tid: p, uid: number()? as u32 }),
+                "loginuid" => one(Effect::LoginUid {
+                    tid: p,
+                    uid: number()? as u32,
+                }),
                 "clear_refs" | "coredump_filter" | "timerslack_ns" | "sched" | "autogroup" => Ok(vec![]),
                 "setgroups" | "uid_map" | "gid_map" | "projid_map" => Err(Errno::EPERM),
                 _ => Err(Errno::EINVAL),
@@ -544,5 +662,3 @@ impl Vfs {
         self.fs_type(ino) == "proc"
     }
 }
-
-const _: u32 = may::READ;

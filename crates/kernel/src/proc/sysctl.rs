@@ -72,27 +72,53 @@ struct Entry {
 fn tree() -> &'static Vec<Entry> {
     static TREE: OnceLock<Vec<Entry>> = OnceLock::new();
     TREE.get_or_init(|| {
-        let mut all = vec![Entry { up: 0, name: "", path: "", mode: m::IFDIR | 0o555, value: "" }];
+        let mut all = vec![Entry {
+            up: 0,
+            name: "",
+            path: "",
+            mode: m::IFDIR | 0o555,
+            value: "",
+        }];
         for &(path, perm, value) in TABLE {
             let mut up = 0u32;
             let mut from = 0;
             while let Some(n) = path.get(from..).and_then(|rest| rest.find('/')) {
                 let name = path.get(from..from + n).unwrap_or("");
                 up = find(&all, up, name).unwrap_or_else(|| {
-                    all.push(Entry { up, name, path: path.get(..from + n).unwrap_or(""), mode: m::IFDIR | 0o555, value: "" });
+                    all.push(Entry {
+                        up,
+                        name,
+                        path: path.get(..from + n).unwrap_or(""),
+                        mode: m::IFDIR | 0o555,
+                        value: "",
+                    });
                     all.len() as u32 - 1
                 });
                 from += n + 1;
             }
-            let mode = if perm & m::IFMT != 0 { perm } else { m::IFREG | perm };
-            all.push(Entry { up, name: path.get(from..).unwrap_or(""), path, mode, value });
+            let mode = if perm & m::IFMT != 0 {
+                perm
+            } else {
+                m::IFREG | perm
+            };
+            all.push(Entry {
+                up,
+                name: path.get(from..).unwrap_or(""),
+                path,
+                mode,
+                value,
+            });
         }
         all
     })
 }
 
 fn find(all: &[Entry], up: u32, name: &str) -> Option<u32> {
-    all.iter().enumerate().skip(1).find(|(_, e)| e.up == up && e.name == name).map(|(i, _)| i as u32)
+    all.iter()
+        .enumerate()
+        .skip(1)
+        .find(|(_, e)| e.up == up && e.name == name)
+        .map(|(i, _)| i as u32)
 }
 
 pub(super) fn mode(i: u32) -> Option<u32> {
@@ -109,7 +135,9 @@ pub(super) fn place(i: u32) -> Option<(u32, &'static str)> {
 
 pub(super) fn children(dir: u32) -> Vec<(u32, &'static str, u32)> {
     let all = tree().iter().enumerate().skip(1);
-    all.filter(|(_, e)| e.up == dir).map(|(i, e)| (i as u32, e.name, e.mode)).collect()
+    all.filter(|(_, e)| e.up == dir)
+        .map(|(i, e)| (i as u32, e.name, e.mode))
+        .collect()
 }
 
 fn from_world(view: &dyn KernelView, path: &str, key: &str) -> Vec<u8> {
@@ -126,11 +154,14 @@ fn from_world(view: &dyn KernelView, path: &str, key: &str) -> Vec<u8> {
         "@boot_id" => f.boot_id.clone().into_bytes(),
         "@uuid" => f.boot_id.clone().into_bytes(),
         "@last_pid" => view.system().last_pid.to_string().into_bytes(),
-        "@pid_max" => if f.cpu.count() > 32 { "4194304" } else { "4194304" }.into(),
+        "@pid_max" => b"4194304".to_vec(),
         "@threads-max" => (mem / 130).to_string().into_bytes(),
         "@userns" => (mem / 260).to_string().into_bytes(),
         "@watches" => (mem * 1024 / 25 / 184).to_string().into_bytes(),
-        "@inotify" => (mem * 1024 / 100 / 1240 + 8192).min(1_048_576).to_string().into_bytes(),
+        "@inotify" => (mem * 1024 / 100 / 1240 + 8192)
+            .min(1_048_576)
+            .to_string()
+            .into_bytes(),
         "@file-nr" => b"1120\t0\t9223372036854775807".to_vec(),
         "@inode-nr" => b"38117\t422".to_vec(),
         "@inode-state" => b"38117\t422\t0\t0\t0\t0\t0".to_vec(),
@@ -174,13 +205,18 @@ pub(super) fn write(vfs: &mut Vfs, i: u32, data: &[u8]) -> KResult<Vec<Effect>> 
         text.iter().copied().take(255).collect()
     };
     vfs.sysctls.insert(i as u64, Arc::from(value.as_slice()));
-    Ok(vec![Effect::Sysctl { name: e.path.replace('/', "."), value }])
+    Ok(vec![Effect::Sysctl {
+        name: e.path.replace('/', "."),
+        value,
+    }])
 }
 
 /// The value of a numeric parameter (`fs.protected_symlinks`), 0 if it is none.
 pub fn number(vfs: &Vfs, view: &dyn KernelView, name: &str) -> u32 {
     let path = name.replace('.', "/");
-    let Some(i) = tree().iter().position(|e| e.path == path) else { return 0 };
+    let Some(i) = tree().iter().position(|e| e.path == path) else {
+        return 0;
+    };
     let text = read(vfs, view, i as u32).unwrap_or_default();
     String::from_utf8_lossy(&text).trim().parse().unwrap_or(0)
 }

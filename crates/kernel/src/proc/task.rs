@@ -17,19 +17,36 @@ pub(super) struct File {
 }
 
 const fn f(name: &'static str, perm: u32) -> File {
-    File { name, mode: mode::IFREG | perm, process_only: false, guarded: false }
+    File {
+        name,
+        mode: mode::IFREG | perm,
+        process_only: false,
+        guarded: false,
+    }
 }
 const fn g(name: &'static str, perm: u32) -> File {
-    File { guarded: true, ..f(name, perm) }
+    File {
+        guarded: true,
+        ..f(name, perm)
+    }
 }
 const fn p(file: File) -> File {
-    File { process_only: true, ..file }
+    File {
+        process_only: true,
+        ..file
+    }
 }
 const fn d(name: &'static str, perm: u32) -> File {
-    File { mode: mode::IFDIR | perm, ..f(name, perm) }
+    File {
+        mode: mode::IFDIR | perm,
+        ..f(name, perm)
+    }
 }
 const fn l(name: &'static str) -> File {
-    File { mode: mode::IFLNK | 0o777, ..f(name, 0) }
+    File {
+        mode: mode::IFLNK | 0o777,
+        ..f(name, 0)
+    }
 }
 
 /// In the order in which Linux lists them.
@@ -147,8 +164,14 @@ pub(super) const NET: &[(&str, u32)] = &[
 ];
 
 /// Files below attr/.
-pub(super) const ATTR: &[(&str, u32)] =
-    &[("current", 0o666), ("prev", 0o444), ("exec", 0o666), ("fscreate", 0o666), ("keycreate", 0o666), ("sockcreate", 0o666)];
+pub(super) const ATTR: &[(&str, u32)] = &[
+    ("current", 0o666),
+    ("prev", 0o444),
+    ("exec", 0o666),
+    ("fscreate", 0o666),
+    ("keycreate", 0o666),
+    ("sockcreate", 0o666),
+];
 
 pub(super) fn index(name: &str) -> Option<u32> {
     FILES.iter().position(|f| f.name == name).map(|i| i as u32)
@@ -203,7 +226,14 @@ pub(super) fn content(vfs: &Vfs, ctx: &Ctx, t: &TaskView, name: &str, thread: bo
                 "0 0 0 0 0 0 0\n".to_owned()
             } else {
                 let shared = m.rss_file + m.rss_shmem;
-                format!("{} {} {} {} 0 {} 0\n", pg(m.vsize), pg(m.rss()), pg(shared), pg(m.text), pg(m.data + m.stack))
+                format!(
+                    "{} {} {} {} 0 {} 0\n",
+                    pg(m.vsize),
+                    pg(m.rss()),
+                    pg(shared),
+                    pg(m.text),
+                    pg(m.data + m.stack)
+                )
             }
         }
         "personality" => "00000000\n".to_owned(),
@@ -223,12 +253,18 @@ pub(super) fn content(vfs: &Vfs, ctx: &Ctx, t: &TaskView, name: &str, thread: bo
             if t.state == b'R' || t.wchan.is_empty() {
                 String::new()
             } else {
-                format!("[<0>] {}+0x0/0x0\n[<0>] entry_SYSCALL_64_after_hwframe+0x64/0xce\n", t.wchan)
+                format!(
+                    "[<0>] {}+0x0/0x0\n[<0>] entry_SYSCALL_64_after_hwframe+0x64/0xce\n",
+                    t.wchan
+                )
             }
         }
         "syscall" => match t.syscall {
             Some((nr, a, sp, pc)) => {
-                format!("{nr} {:#x} {:#x} {:#x} {:#x} {:#x} {:#x} {sp:#x} {pc:#x}\n", a[0], a[1], a[2], a[3], a[4], a[5])
+                format!(
+                    "{nr} {:#x} {:#x} {:#x} {:#x} {:#x} {:#x} {sp:#x} {pc:#x}\n",
+                    a[0], a[1], a[2], a[3], a[4], a[5]
+                )
             }
             None => "running\n".to_owned(),
         },
@@ -242,14 +278,31 @@ pub(super) fn content(vfs: &Vfs, ctx: &Ctx, t: &TaskView, name: &str, thread: bo
         "oom_score" => {
             let total = view.memory().total.max(1);
             let adj = t.oom_score_adj as i64;
-            let points = if t.kthread || adj == -1000 { 0 } else { (666 + (t.mem.rss() * 1000 / total) as i64 * 2 / 3 + adj * 2 / 3).max(0) };
+            let points = if t.kthread || adj == -1000 {
+                0
+            } else {
+                (666 + (t.mem.rss() * 1000 / total) as i64 * 2 / 3 + adj * 2 / 3).max(0)
+            };
             format!("{points}\n")
         }
-        "oom_adj" => format!("{}\n", if t.oom_score_adj == 1000 { 15 } else { t.oom_score_adj * 17 / 1000 }),
+        "oom_adj" => format!(
+            "{}\n",
+            if t.oom_score_adj == 1000 {
+                15
+            } else {
+                t.oom_score_adj * 17 / 1000
+            }
+        ),
         "oom_score_adj" => format!("{}\n", t.oom_score_adj),
         "loginuid" => t.loginuid.to_string(),
         "sessionid" => t.sessionid.to_string(),
-        "coredump_filter" => if none { String::new() } else { "00000033\n".to_owned() },
+        "coredump_filter" => {
+            if none {
+                String::new()
+            } else {
+                "00000033\n".to_owned()
+            }
+        }
         "uid_map" | "gid_map" | "projid_map" => format!("{:>10} {:>10} {:>10}\n", 0, 0, u32::MAX),
         "setgroups" => "allow\n".to_owned(),
         "timers" => String::new(),
@@ -269,7 +322,15 @@ fn stat(view: &dyn KernelView, t: &TaskView, seen: bool, _thread: bool) -> Vec<u
     let none = t.kthread || matches!(t.state, b'Z' | b'X');
     // Addresses are for those who may look.
     let addr = |v: u64| if none || !seen { 0 } else { v };
-    let code = |v: u64| if none { 0 } else if seen { v } else { 1 };
+    let code = |v: u64| {
+        if none {
+            0
+        } else if seen {
+            v
+        } else {
+            1
+        }
+    };
     let rsslim = t.limits[5].0;
     let mut out = format!("{} (", t.tid).into_bytes();
     out.extend_from_slice(&t.comm);
@@ -409,7 +470,13 @@ fn status(view: &dyn KernelView, t: &TaskView) -> Vec<u8> {
         t.cap_bnd,
         t.cap_amb,
         u8::from(t.no_new_privs),
-        if view.facts().cpu.vulnerabilities.iter().any(|(n, v)| n == "spec_store_bypass" && v.starts_with("Mitigation")) {
+        if view
+            .facts()
+            .cpu
+            .vulnerabilities
+            .iter()
+            .any(|(n, v)| n == "spec_store_bypass" && v.starts_with("Mitigation"))
+        {
             "thread vulnerable"
         } else {
             "vulnerable"
@@ -417,10 +484,23 @@ fn status(view: &dyn KernelView, t: &TaskView) -> Vec<u8> {
     );
     let n = view.facts().cpu.count();
     let words = 128usize.div_ceil(32).min(n.div_ceil(32) as usize).max(1);
-    let mask = |w: usize| if n >= 32 * (w as u32 + 1) { u32::MAX } else { (1u64 << (n - 32 * w as u32).min(32)).wrapping_sub(1) as u32 };
+    let mask = |w: usize| {
+        if n >= 32 * (w as u32 + 1) {
+            u32::MAX
+        } else {
+            (1u64 << (n - 32 * w as u32).min(32)).wrapping_sub(1) as u32
+        }
+    };
     let masks: Vec<String> = (0..words).rev().map(|w| format!("{:x}", mask(w))).collect();
-    let list = if n == 1 { "0".to_owned() } else { format!("0-{}", n - 1) };
-    s += &format!("Cpus_allowed:\t{}\nCpus_allowed_list:\t{list}\nMems_allowed:\t", masks.join(","));
+    let list = if n == 1 {
+        "0".to_owned()
+    } else {
+        format!("0-{}", n - 1)
+    };
+    s += &format!(
+        "Cpus_allowed:\t{}\nCpus_allowed_list:\t{list}\nMems_allowed:\t",
+        masks.join(",")
+    );
     s += &"00000000,".repeat(31);
     s += &format!(
         "00000001\nMems_allowed_list:\t0\nvoluntary_ctxt_switches:\t{}\nnonvoluntary_ctxt_switches:\t{}\n",
@@ -450,12 +530,25 @@ fn limits(t: &TaskView) -> String {
         (14, "Max realtime priority", ""),
         (15, "Max realtime timeout", "us"),
     ];
-    let mut s = format!("{:<25} {:<20} {:<20} {:<10}\n", "Limit", "Soft Limit", "Hard Limit", "Units");
-    let value = |v: u64| if v == u64::MAX { "unlimited".to_owned() } else { v.to_string() };
+    let mut s = format!(
+        "{:<25} {:<20} {:<20} {:<10}\n",
+        "Limit", "Soft Limit", "Hard Limit", "Units"
+    );
+    let value = |v: u64| {
+        if v == u64::MAX {
+            "unlimited".to_owned()
+        } else {
+            v.to_string()
+        }
+    };
     for (i, name, unit) in ROWS {
         let (soft, hard) = t.limits.get(i).copied().unwrap_or((u64::MAX, u64::MAX));
         s += &format!("{name:<25} {:<20} {:<20} ", value(soft), value(hard));
-        s += &if unit.is_empty() { "\n".to_owned() } else { format!("{unit:<10}\n") };
+        s += &if unit.is_empty() {
+            "\n".to_owned()
+        } else {
+            format!("{unit:<10}\n")
+        };
     }
     s
 }
@@ -463,7 +556,12 @@ fn limits(t: &TaskView) -> String {
 fn sched(t: &TaskView) -> String {
     let ms = |ns: u64| format!("{}.{:06}", ns / 1_000_000, ns % 1_000_000);
     let comm = String::from_utf8_lossy(&t.comm);
-    let mut s = format!("{comm} ({}, #threads: {})\n{}\n", t.tid, t.threads, "-".repeat(67));
+    let mut s = format!(
+        "{comm} ({}, #threads: {})\n{}\n",
+        t.tid,
+        t.threads,
+        "-".repeat(67)
+    );
     let mut row = |k: &str, v: String| s += &format!("{k:<45}:{v:>21}\n");
     row("se.exec_start", ms(t.start));
     row("se.vruntime", ms(t.utime + t.stime));
@@ -505,7 +603,11 @@ fn maps(vfs: &Vfs, ctx: &Ctx, t: &TaskView, smaps: bool) -> Vec<u8> {
         if !name.is_empty() {
             out.extend(std::iter::repeat_n(b' ', 73usize.saturating_sub(line.len())));
             for b in name {
-                if b == b'\n' { out.extend_from_slice(b"\\012") } else { out.push(b) }
+                if b == b'\n' {
+                    out.extend_from_slice(b"\\012")
+                } else {
+                    out.push(b)
+                }
             }
         }
         out.push(b'\n');
@@ -553,9 +655,19 @@ fn parts(m: &MapView) -> [(&'static str, u64); 18] {
 
 fn smap(m: &MapView) -> String {
     let mut s = String::new();
-    kib_rows(&mut s, &[("Size", (m.end - m.start) / 1024), ("KernelPageSize", 4), ("MMUPageSize", 4)]);
+    kib_rows(
+        &mut s,
+        &[
+            ("Size", (m.end - m.start) / 1024),
+            ("KernelPageSize", 4),
+            ("MMUPageSize", 4),
+        ],
+    );
     kib_rows(&mut s, &parts(m));
-    s += &format!("THPeligible:    {}\nVmFlags: ", u8::from(m.file.is_none() && m.end - m.start >= 4 << 20));
+    s += &format!(
+        "THPeligible:    {}\nVmFlags: ",
+        u8::from(m.file.is_none() && m.end - m.start >= 4 << 20)
+    );
     for (on, word) in [
         (m.read, "rd "),
         (m.write, "wr "),
@@ -579,20 +691,29 @@ fn smap(m: &MapView) -> String {
 
 fn rollup(view: &dyn KernelView, t: &TaskView) -> Vec<u8> {
     let all = view.maps(t.tid);
-    let (Some(first), Some(last)) = (all.first(), all.last()) else { return Vec::new() };
+    let (Some(first), Some(last)) = (all.first(), all.last()) else {
+        return Vec::new();
+    };
     let head = format!("{:08x}-{:08x} ---p 00000000 00:00 0 ", first.start, last.end);
     let mut s = format!("{head:<73}[rollup]\n");
     let mut sums = parts(&MapView::default());
     let (mut anon, mut file) = (0, 0);
     for m in &all {
         let rows = parts(m);
-        if m.file.is_some() { file += rows[1].1 } else { anon += rows[1].1 }
+        if m.file.is_some() {
+            file += rows[1].1
+        } else {
+            anon += rows[1].1
+        }
         for (to, from) in sums.iter_mut().zip(rows) {
             to.1 += from.1;
         }
     }
     kib_rows(&mut s, &sums[..3]);
-    kib_rows(&mut s, &[("Pss_Anon", anon), ("Pss_File", file), ("Pss_Shmem", 0)]);
+    kib_rows(
+        &mut s,
+        &[("Pss_Anon", anon), ("Pss_File", file), ("Pss_Shmem", 0)],
+    );
     kib_rows(&mut s, &sums[3..]);
     s.into_bytes()
 }
@@ -607,5 +728,9 @@ pub(super) fn fdinfo(ctx: &Ctx, tid: u32, fd: u32) -> KResult<Vec<u8>> {
         FdTarget::Path(p) => p.mnt.0,
         FdTarget::Anon(_) => f.mnt_id,
     };
-    Ok(format!("pos:\t{}\nflags:\t0{:o}\nmnt_id:\t{mnt}\nino:\t{}\n{}", f.pos, f.flags, f.ino, f.extra).into_bytes())
+    Ok(format!(
+        "pos:\t{}\nflags:\t0{:o}\nmnt_id:\t{mnt}\nino:\t{}\n{}",
+        f.pos, f.flags, f.ino, f.extra
+    )
+    .into_bytes())
 }

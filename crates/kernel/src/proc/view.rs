@@ -302,7 +302,10 @@ pub trait KernelView {
     }
     /// Children of a thread group, ascending.
     fn children(&self, tgid: u32) -> Vec<u32> {
-        self.pids().into_iter().filter(|&p| self.task(p).is_some_and(|t| t.ppid == tgid)).collect()
+        self.pids()
+            .into_iter()
+            .filter(|&p| self.task(p).is_some_and(|t| t.ppid == tgid))
+            .collect()
     }
     /// The argument block as it stands in the process's memory.
     fn cmdline(&self, _tid: u32) -> Vec<u8> {
@@ -371,14 +374,31 @@ pub trait KernelView {
 #[allow(missing_docs)]
 pub enum Effect {
     /// A parameter was changed (`kernel.hostname`); the value is stored, this is for those who act on it.
-    Sysctl { name: String, value: Vec<u8> },
-    Comm { tid: u32, comm: Vec<u8> },
-    OomScoreAdj { tgid: u32, value: i32 },
-    LoginUid { tid: u32, uid: u32 },
+    Sysctl {
+        name: String,
+        value: Vec<u8>,
+    },
+    Comm {
+        tid: u32,
+        comm: Vec<u8>,
+    },
+    OomScoreAdj {
+        tgid: u32,
+        value: i32,
+    },
+    LoginUid {
+        tid: u32,
+        uid: u32,
+    },
     /// The character written to /proc/sysrq-trigger.
     Sysrq(u8),
     /// A process is to be moved to a cgroup.
-    CgroupMove { pid: u32, path: String },
+    CgroupMove {
+        pid: u32,
+        path: String,
+    },
     /// Kill everything in a cgroup.
-    CgroupKill { path: String },
+    CgroupKill {
+        path: String,
+    },
 }

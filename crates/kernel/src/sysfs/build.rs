@@ -19,7 +19,15 @@ pub(crate) fn tree(fstype: &str, facts: &Facts, nics: &[NicView], perm: u32) -> 
             block(&mut t, facts);
             pci(&mut t, facts);
             kernel(&mut t, facts);
-            for m in ["kernel/security", "kernel/debug", "kernel/tracing", "kernel/config", "fs/cgroup", "fs/pstore", "fs/bpf"] {
+            for m in [
+                "kernel/security",
+                "kernel/debug",
+                "kernel/tracing",
+                "kernel/config",
+                "fs/cgroup",
+                "fs/pstore",
+                "fs/bpf",
+            ] {
                 t.dir(m);
             }
             t.dir("fs/fuse/connections");
@@ -29,22 +37,49 @@ pub(crate) fn tree(fstype: &str, facts: &Facts, nics: &[NicView], perm: u32) -> 
             for path in &facts.cgroups {
                 let mut at = String::new();
                 for part in path.split('/').filter(|p| !p.is_empty()) {
-                    at = if at.is_empty() { part.to_owned() } else { format!("{at}/{part}") };
+                    at = if at.is_empty() {
+                        part.to_owned()
+                    } else {
+                        format!("{at}/{part}")
+                    };
                     group(&mut t, &at, false);
                 }
             }
         }
-        "securityfs" => t.file("lsm", 0o444, "lockdown,capability,landlock,yama,apparmor,tomoyo,bpf,integrity"),
+        "securityfs" => t.file(
+            "lsm",
+            0o444,
+            "lockdown,capability,landlock,yama,apparmor,tomoyo,bpf,integrity",
+        ),
         "debugfs" => {
-            for d in ["bdi", "block", "clk", "dma_buf", "extfrag", "fault_around_bytes", "pinctrl", "sched", "tracing", "x86"] {
+            for d in [
+                "bdi",
+                "block",
+                "clk",
+                "dma_buf",
+                "extfrag",
+                "fault_around_bytes",
+                "pinctrl",
+                "sched",
+                "tracing",
+                "x86",
+            ] {
                 t.dir(d);
             }
         }
         "tracefs" => {
-            t.file("available_tracers", 0o444, "hwlat blk function_graph wakeup_dl wakeup_rt wakeup function nop\n");
+            t.file(
+                "available_tracers",
+                0o444,
+                "hwlat blk function_graph wakeup_dl wakeup_rt wakeup function nop\n",
+            );
             t.file("current_tracer", 0o644, "nop\n");
             t.file("tracing_on", 0o644, "1\n");
-            t.file("trace", 0o644, "# tracer: nop\n#\n# entries-in-buffer/entries-written: 0/0   #P:2\n#\n");
+            t.file(
+                "trace",
+                0o644,
+                "# tracer: nop\n#\n# entries-in-buffer/entries-written: 0/0   #P:2\n#\n",
+            );
         }
         _ => {}
     }
@@ -57,7 +92,11 @@ fn live(t: &mut Tree, path: &str, perm: u32, what: &str) {
 
 /// `0-3`, or `0`.
 fn list(n: u32) -> String {
-    if n <= 1 { "0\n".to_owned() } else { format!("0-{}\n", n - 1) }
+    if n <= 1 {
+        "0\n".to_owned()
+    } else {
+        format!("0-{}\n", n - 1)
+    }
 }
 
 fn cpus(t: &mut Tree, f: &Facts) {
@@ -72,16 +111,29 @@ fn cpus(t: &mut Tree, f: &Facts) {
         ("isolated", "\n".to_owned()),
         ("nohz_full", "  (null)\n".to_owned()),
         ("kernel_max", "8191\n".to_owned()),
-        ("modalias", format!("cpu:type:x86,ven0000fam{:04X}mod{:04X}:feature:\n", c.family, c.model)),
+        (
+            "modalias",
+            format!(
+                "cpu:type:x86,ven0000fam{:04X}mod{:04X}:feature:\n",
+                c.family, c.model
+            ),
+        ),
         ("smt/active", format!("{}\n", u8::from(c.threads > 1))),
-        ("smt/control", if c.threads > 1 { "on\n" } else { "notsupported\n" }.to_owned()),
+        (
+            "smt/control",
+            if c.threads > 1 { "on\n" } else { "notsupported\n" }.to_owned(),
+        ),
         ("cpuidle/current_driver", "none\n".to_owned()),
         ("cpuidle/current_governor", "menu\n".to_owned()),
     ] {
         t.file(&format!("{base}/{name}"), 0o444, text);
     }
     for (name, text) in &c.vulnerabilities {
-        t.file(&format!("{base}/vulnerabilities/{name}"), 0o444, format!("{text}\n"));
+        t.file(
+            &format!("{base}/vulnerabilities/{name}"),
+            0o444,
+            format!("{text}\n"),
+        );
     }
     let width = (n.div_ceil(4) as usize).max(1);
     let mask = |cpus: &[u32]| {
@@ -139,7 +191,17 @@ fn cpus(t: &mut Tree, f: &Facts) {
                 ("physical_line_partition", "1\n".to_owned()),
                 ("shared_cpu_list", ranges(cpus)),
                 ("shared_cpu_map", mask(cpus)),
-                ("id", format!("{}\n", if level == 3 { socket } else { cpu / c.threads.max(1) })),
+                (
+                    "id",
+                    format!(
+                        "{}\n",
+                        if level == 3 {
+                            socket
+                        } else {
+                            cpu / c.threads.max(1)
+                        }
+                    ),
+                ),
             ] {
                 t.file(&format!("{idx}/{name}"), 0o444, text);
             }
@@ -148,9 +210,19 @@ fn cpus(t: &mut Tree, f: &Facts) {
             t.file(&format!("{dir}/online"), 0o644, "1\n");
         }
         t.file(&format!("{dir}/crash_notes_size"), 0o400, "368\n");
-        t.file(&format!("{dir}/uevent"), 0o644, format!("DRIVER=processor\nMODALIAS=cpu:type:x86,ven0000fam{:04X}mod{:04X}:feature:\n", c.family, c.model));
+        t.file(
+            &format!("{dir}/uevent"),
+            0o644,
+            format!(
+                "DRIVER=processor\nMODALIAS=cpu:type:x86,ven0000fam{:04X}mod{:04X}:feature:\n",
+                c.family, c.model
+            ),
+        );
         t.link(&format!("{dir}/node0"), "../../node/node0");
-        t.link(&format!("bus/cpu/devices/cpu{cpu}"), &format!("../../../devices/system/cpu/cpu{cpu}"));
+        t.link(
+            &format!("bus/cpu/devices/cpu{cpu}"),
+            &format!("../../../devices/system/cpu/cpu{cpu}"),
+        );
     }
 }
 
@@ -161,19 +233,44 @@ fn node0(t: &mut Tree, f: &Facts) {
         t.file(&format!("{base}/{name}"), 0o444, "0\n");
     }
     t.file(&format!("{base}/node0/cpulist"), 0o444, list(n));
-    t.file(&format!("{base}/node0/cpumap"), 0o444, format!("{:x}\n", if n >= 64 { u64::MAX } else { (1u64 << n) - 1 }));
+    t.file(
+        &format!("{base}/node0/cpumap"),
+        0o444,
+        format!("{:x}\n", if n >= 64 { u64::MAX } else { (1u64 << n) - 1 }),
+    );
     t.file(&format!("{base}/node0/distance"), 0o444, "10\n");
     live(t, &format!("{base}/node0/meminfo"), 0o444, "meminfo");
     for cpu in 0..n {
         t.link(&format!("{base}/node0/cpu{cpu}"), &format!("../../cpu/cpu{cpu}"));
     }
     let pages = "kernel/mm/hugepages/hugepages-2048kB";
-    for (name, text) in [("nr_hugepages", "0\n"), ("free_hugepages", "0\n"), ("resv_hugepages", "0\n"), ("surplus_hugepages", "0\n")] {
-        t.file(&format!("{pages}/{name}"), if name.starts_with("nr") { 0o644 } else { 0o444 }, text);
+    for (name, text) in [
+        ("nr_hugepages", "0\n"),
+        ("free_hugepages", "0\n"),
+        ("resv_hugepages", "0\n"),
+        ("surplus_hugepages", "0\n"),
+    ] {
+        t.file(
+            &format!("{pages}/{name}"),
+            if name.starts_with("nr") { 0o644 } else { 0o444 },
+            text,
+        );
     }
-    t.file("kernel/mm/transparent_hugepage/enabled", 0o644, "[always] madvise never\n");
-    t.file("kernel/mm/transparent_hugepage/defrag", 0o644, "always defer defer+madvise [madvise] never\n");
-    t.file("kernel/mm/transparent_hugepage/hpage_pmd_size", 0o444, "2097152\n");
+    t.file(
+        "kernel/mm/transparent_hugepage/enabled",
+        0o644,
+        "[always] madvise never\n",
+    );
+    t.file(
+        "kernel/mm/transparent_hugepage/defrag",
+        0o644,
+        "always defer defer+madvise [madvise] never\n",
+    );
+    t.file(
+        "kernel/mm/transparent_hugepage/hpage_pmd_size",
+        0o444,
+        "2097152\n",
+    );
     // lsmem reads memory in blocks of 128 MiB.
     t.file("devices/system/memory/block_size_bytes", 0o444, "8000000\n");
     t.file("devices/system/memory/auto_online_blocks", 0o644, "offline\n");
@@ -183,7 +280,11 @@ fn node0(t: &mut Tree, f: &Facts) {
         t.file(&format!("{dir}/state"), 0o644, "online\n");
         t.file(&format!("{dir}/online"), 0o644, "1\n");
         t.file(&format!("{dir}/removable"), 0o444, "1\n");
-        t.file(&format!("{dir}/valid_zones"), 0o444, if i < 32 { "none\n" } else { "Normal\n" });
+        t.file(
+            &format!("{dir}/valid_zones"),
+            0o444,
+            if i < 32 { "none\n" } else { "Normal\n" },
+        );
         t.file(&format!("{dir}/phys_device"), 0o444, "0\n");
     }
 }
@@ -248,7 +349,9 @@ fn dmi(t: &mut Tree, f: &Facts) {
 
 fn net(t: &mut Tree, f: &Facts, nics: &[NicView]) {
     for nic in nics {
-        let pci = f.pci.iter().find(|p| !nic.driver.is_empty() && p.driver.starts_with(nic.driver.split('_').next().unwrap_or("-")));
+        let pci = f.pci.iter().find(|p| {
+            !nic.driver.is_empty() && p.driver.starts_with(nic.driver.split('_').next().unwrap_or("-"))
+        });
         let dir = match pci {
             Some(p) if nic.kind != 772 => format!("devices/pci0000:00/{}/net/{}", p.slot, nic.name),
             _ => format!("devices/virtual/net/{}", nic.name),
@@ -266,38 +369,76 @@ fn net(t: &mut Tree, f: &Facts, nics: &[NicView]) {
             ("type", 0o444, format!("{}\n", nic.kind)),
             ("tx_queue_len", 0o644, format!("{}\n", nic.tx_queue_len)),
             ("carrier", 0o644, "1\n".to_owned()),
-            ("carrier_changes", 0o444, if loopback { "0\n" } else { "2\n" }.to_owned()),
+            (
+                "carrier_changes",
+                0o444,
+                if loopback { "0\n" } else { "2\n" }.to_owned(),
+            ),
             ("dormant", 0o444, "0\n".to_owned()),
             ("testing", 0o444, "0\n".to_owned()),
             ("link_mode", 0o444, "0\n".to_owned()),
             ("netdev_group", 0o644, "0\n".to_owned()),
-            ("name_assign_type", 0o444, if loopback { "2\n" } else { "4\n" }.to_owned()),
+            (
+                "name_assign_type",
+                0o444,
+                if loopback { "2\n" } else { "4\n" }.to_owned(),
+            ),
             ("ifalias", 0o644, String::new()),
             ("dev_id", 0o444, "0x0\n".to_owned()),
             ("dev_port", 0o444, "0\n".to_owned()),
             ("proto_down", 0o644, "0\n".to_owned()),
             ("gro_flush_timeout", 0o644, "0\n".to_owned()),
             ("threaded", 0o644, "0\n".to_owned()),
-            ("uevent", 0o644, format!("INTERFACE={}\nIFINDEX={}\n", nic.name, nic.index)),
+            (
+                "uevent",
+                0o644,
+                format!("INTERFACE={}\nIFINDEX={}\n", nic.name, nic.index),
+            ),
         ] {
             t.file(&format!("{dir}/{name}"), perm, text);
         }
-        live(t, &format!("{dir}/operstate"), 0o444, &format!("operstate:{}", nic.name));
-        live(t, &format!("{dir}/flags"), 0o644, &format!("nicflags:{}", nic.name));
+        live(
+            t,
+            &format!("{dir}/operstate"),
+            0o444,
+            &format!("operstate:{}", nic.name),
+        );
+        live(
+            t,
+            &format!("{dir}/flags"),
+            0o644,
+            &format!("nicflags:{}", nic.name),
+        );
         if loopback {
             t.text(&format!("{dir}/speed"), 0o444, 4096, Text::Fails(22));
             t.text(&format!("{dir}/duplex"), 0o444, 4096, Text::Fails(22));
         } else {
             t.file(&format!("{dir}/speed"), 0o444, format!("{}\n", nic.speed));
-            t.file(&format!("{dir}/duplex"), 0o444, if nic.speed > 0 { "full\n" } else { "unknown\n" });
+            t.file(
+                &format!("{dir}/duplex"),
+                0o444,
+                if nic.speed > 0 { "full\n" } else { "unknown\n" },
+            );
         }
         for name in live::RX.iter().chain(&live::TX) {
             let name = name.replace("rx_multicast", "multicast");
-            live(t, &format!("{dir}/statistics/{name}"), 0o444, &format!("stat:{}/{name}", nic.name));
+            live(
+                t,
+                &format!("{dir}/statistics/{name}"),
+                0o444,
+                &format!("stat:{}/{name}", nic.name),
+            );
         }
-        for name in
-            ["rx_length_errors", "rx_over_errors", "rx_crc_errors", "rx_missed_errors", "tx_aborted_errors", "tx_heartbeat_errors", "tx_window_errors", "rx_nohandler"]
-        {
+        for name in [
+            "rx_length_errors",
+            "rx_over_errors",
+            "rx_crc_errors",
+            "rx_missed_errors",
+            "tx_aborted_errors",
+            "tx_heartbeat_errors",
+            "tx_window_errors",
+            "rx_nohandler",
+        ] {
             t.file(&format!("{dir}/statistics/{name}"), 0o444, "0\n");
         }
         for q in ["queues/rx-0/rps_cpus", "queues/tx-0/xps_cpus"] {
@@ -330,7 +471,14 @@ fn block(t: &mut Tree, f: &Facts) {
         live(t, &format!("{dir}/stat"), 0o444, "disk");
         let kind = if part.is_some() { "partition" } else { "disk" };
         let part = part.map(|n| format!("PARTN={n}\n")).unwrap_or_default();
-        t.file(&format!("{dir}/uevent"), 0o644, format!("MAJOR={}\nMINOR={minor}\nDEVNAME={name}\nDEVTYPE={kind}\n{part}", d.major));
+        t.file(
+            &format!("{dir}/uevent"),
+            0o644,
+            format!(
+                "MAJOR={}\nMINOR={minor}\nDEVNAME={name}\nDEVTYPE={kind}\n{part}",
+                d.major
+            ),
+        );
         t.dir(&format!("{dir}/holders"));
         let up = "../".repeat(dir.matches('/').count());
         t.link(&format!("{dir}/subsystem"), &format!("{up}class/block"));
@@ -378,7 +526,14 @@ fn block(t: &mut Tree, f: &Facts) {
             t.file(&format!("{host}/{name}"), 0o444, text);
         }
     }
-    t.link(&format!("{dir}/device"), if scsi { "../../../0:0:0:0" } else { "../../../virtio2" });
+    t.link(
+        &format!("{dir}/device"),
+        if scsi {
+            "../../../0:0:0:0"
+        } else {
+            "../../../virtio2"
+        },
+    );
     t.dir(&format!("{dir}/slaves"));
     for p in &d.partitions {
         let name = d.part_name(p.number);
@@ -402,7 +557,15 @@ fn pci(t: &mut Tree, f: &Facts) {
         set(0, &p.vendor.to_le_bytes());
         set(2, &p.device.to_le_bytes());
         set(4, &[0x07, 0x01, 0x10, 0x00]);
-        set(8, &[p.revision, p.class as u8, (p.class >> 8) as u8, (p.class >> 16) as u8]);
+        set(
+            8,
+            &[
+                p.revision,
+                p.class as u8,
+                (p.class >> 8) as u8,
+                (p.class >> 16) as u8,
+            ],
+        );
         set(0x2c, &p.sub_vendor.to_le_bytes());
         set(0x2e, &p.sub_device.to_le_bytes());
         set(0x3c, &[p.irq as u8, u8::from(p.irq != 0)]);
@@ -417,7 +580,11 @@ fn pci(t: &mut Tree, f: &Facts) {
             p.class >> 8 & 0xff,
             p.class & 0xff
         );
-        let driver = if p.driver.is_empty() { String::new() } else { format!("DRIVER={}\n", p.driver) };
+        let driver = if p.driver.is_empty() {
+            String::new()
+        } else {
+            format!("DRIVER={}\n", p.driver)
+        };
         for (name, text) in [
             ("vendor", format!("0x{:04x}\n", p.vendor)),
             ("device", format!("0x{:04x}\n", p.device)),
@@ -430,7 +597,10 @@ fn pci(t: &mut Tree, f: &Facts) {
             ("numa_node", "-1\n".to_owned()),
             ("enable", "1\n".to_owned()),
             ("local_cpulist", list(f.cpu.count())),
-            ("resource", "0x0000000000000000 0x0000000000000000 0x0000000000000000\n".repeat(13)),
+            (
+                "resource",
+                "0x0000000000000000 0x0000000000000000 0x0000000000000000\n".repeat(13),
+            ),
             (
                 "uevent",
                 format!(
@@ -443,10 +613,19 @@ fn pci(t: &mut Tree, f: &Facts) {
         }
         t.link(&format!("{dir}/subsystem"), "../../../bus/pci");
         if !p.driver.is_empty() {
-            t.link(&format!("{dir}/driver"), &format!("../../../bus/pci/drivers/{}", p.driver));
-            t.link(&format!("bus/pci/drivers/{}/{}", p.driver, p.slot), &format!("../../../../devices/pci0000:00/{}", p.slot));
+            t.link(
+                &format!("{dir}/driver"),
+                &format!("../../../bus/pci/drivers/{}", p.driver),
+            );
+            t.link(
+                &format!("bus/pci/drivers/{}/{}", p.driver, p.slot),
+                &format!("../../../../devices/pci0000:00/{}", p.slot),
+            );
         }
-        t.link(&format!("bus/pci/devices/{}", p.slot), &format!("../../../devices/pci0000:00/{}", p.slot));
+        t.link(
+            &format!("bus/pci/devices/{}", p.slot),
+            &format!("../../../devices/pci0000:00/{}", p.slot),
+        );
     }
     t.file("bus/pci/rescan", 0o200, "");
     t.dir("bus/pci/slots");
@@ -464,8 +643,16 @@ fn kernel(t: &mut Tree, f: &Facts) {
     t.file("kernel/rcu_normal", 0o644, "0\n");
     t.file("kernel/mm/ksm/run", 0o644, "0\n");
     t.file("kernel/mm/lru_gen/enabled", 0o644, "0x0007\n");
-    t.file("devices/system/clocksource/clocksource0/current_clocksource", 0o644, clocksource(f));
-    t.file("devices/system/clocksource/clocksource0/available_clocksource", 0o444, "kvm-clock tsc acpi_pm \n");
+    t.file(
+        "devices/system/clocksource/clocksource0/current_clocksource",
+        0o644,
+        clocksource(f),
+    );
+    t.file(
+        "devices/system/clocksource/clocksource0/available_clocksource",
+        0o444,
+        "kvm-clock tsc acpi_pm \n",
+    );
     if f.cpu.hypervisor == "xen" {
         t.file("hypervisor/type", 0o444, "xen\n");
     } else {
@@ -493,17 +680,37 @@ fn kernel(t: &mut Tree, f: &Facts) {
     ] {
         t.file(&format!("module/{name}"), 0o444, text);
     }
-    for c in ["tty", "mem", "misc", "input", "rtc", "thermal", "hwmon", "power_supply", "bdi", "vc", "graphics", "drm"] {
+    for c in [
+        "tty",
+        "mem",
+        "misc",
+        "input",
+        "rtc",
+        "thermal",
+        "hwmon",
+        "power_supply",
+        "bdi",
+        "vc",
+        "graphics",
+        "drm",
+    ] {
         t.dir(&format!("class/{c}"));
     }
     for tty in ["console", "tty", "tty0", "tty1", "ttyS0", "ptmx"] {
         t.dir(&format!("devices/virtual/tty/{tty}"));
-        t.link(&format!("class/tty/{tty}"), &format!("../../devices/virtual/tty/{tty}"));
+        t.link(
+            &format!("class/tty/{tty}"),
+            &format!("../../devices/virtual/tty/{tty}"),
+        );
     }
     t.file("devices/virtual/tty/tty0/active", 0o444, "tty1\n");
     t.file("devices/virtual/tty/console/active", 0o444, "tty0\n");
     t.file("power/state", 0o644, "freeze mem disk\n");
-    t.file("power/disk", 0o644, "[platform] shutdown reboot suspend test_resume \n");
+    t.file(
+        "power/disk",
+        0o644,
+        "[platform] shutdown reboot suspend test_resume \n",
+    );
     t.file("power/mem_sleep", 0o644, "s2idle [deep]\n");
     t.file("power/wake_lock", 0o644, "\n");
     t.dir("firmware/acpi/tables");
@@ -512,27 +719,56 @@ fn kernel(t: &mut Tree, f: &Facts) {
 }
 
 fn clocksource(f: &Facts) -> &'static str {
-    if f.cpu.hypervisor == "kvm" { "kvm-clock\n" } else { "tsc\n" }
+    if f.cpu.hypervisor == "kvm" {
+        "kvm-clock\n"
+    } else {
+        "tsc\n"
+    }
 }
 
 /// One control group; the root has fewer files.
 fn group(t: &mut Tree, path: &str, root: bool) {
-    let at = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
-    let here = if path.is_empty() { String::new() } else { format!("/{path}") };
+    let at = |name: &str| {
+        if path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{path}/{name}")
+        }
+    };
+    let here = if path.is_empty() {
+        String::new()
+    } else {
+        format!("/{path}")
+    };
     let here = if here.is_empty() { "/".to_owned() } else { here };
     let prefix = if root { "" } else { &here };
     live(t, &at("cgroup.procs"), 0o644, &format!("procs:{here}"));
     live(t, &at("cgroup.threads"), 0o644, &format!("procs:{here}"));
-    t.file(&at("cgroup.controllers"), 0o444, "cpuset cpu io memory hugetlb pids rdma misc\n");
-    t.file(&at("cgroup.subtree_control"), 0o644, if root || path.ends_with(".slice") { "cpu memory pids\n" } else { "\n" });
+    t.file(
+        &at("cgroup.controllers"),
+        0o444,
+        "cpuset cpu io memory hugetlb pids rdma misc\n",
+    );
+    t.file(
+        &at("cgroup.subtree_control"),
+        0o644,
+        if root || path.ends_with(".slice") {
+            "cpu memory pids\n"
+        } else {
+            "\n"
+        },
+    );
     t.file(&at("cgroup.max.depth"), 0o644, "max\n");
     t.file(&at("cgroup.max.descendants"), 0o644, "max\n");
-    t.file(&at("cgroup.stat"), 0o444, "nr_descendants 0\nnr_dying_descendants 0\n");
+    t.file(
+        &at("cgroup.stat"),
+        0o444,
+        "nr_descendants 0\nnr_dying_descendants 0\n",
+    );
     live(t, &at("cpu.stat"), 0o444, &format!("cgroup.cpu:{prefix}"));
     for r in ["cpu", "io", "memory"] {
-        let name = if root { format!("{r}.pressure") } else { format!("{r}.pressure") };
         t.file(
-            &at(&name),
+            &at(&format!("{r}.pressure")),
             0o644,
             "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",
         );
@@ -556,7 +792,10 @@ fn group(t: &mut Tree, path: &str, root: bool) {
         ("memory.swap.current", "0\n"),
         ("memory.swap.max", "max\n"),
         ("memory.oom.group", "0\n"),
-        ("memory.events", "low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\noom_group_kill 0\n"),
+        (
+            "memory.events",
+            "low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\noom_group_kill 0\n",
+        ),
         ("pids.max", "max\n"),
         ("pids.events", "max 0\n"),
         ("cpu.max", "max 100000\n"),

@@ -70,7 +70,11 @@ pub struct DiskFacts {
 impl DiskFacts {
     /// Name of a partition's device.
     pub fn part_name(&self, number: u32) -> String {
-        let sep = if self.name.ends_with(|c: char| c.is_ascii_digit()) { "p" } else { "" };
+        let sep = if self.name.ends_with(|c: char| c.is_ascii_digit()) {
+            "p"
+        } else {
+            ""
+        };
         format!("{}{sep}{number}", self.name)
     }
 }
@@ -185,7 +189,9 @@ impl Default for Facts {
                      syscall nx pdpe1gb rdtscp lm constant_tsc rep_good nopl xtopology cpuid tsc_known_freq pni pclmulqdq ssse3 cx16 \
                      pcid sse4_1 sse4_2 x2apic popcnt tsc_deadline_timer aes hypervisor lahf_lm cpuid_fault pti",
                 ),
-                bugs: words("cpu_meltdown spectre_v1 spectre_v2 spec_store_bypass l1tf mds swapgs itlb_multihit mmio_unknown"),
+                bugs: words(
+                    "cpu_meltdown spectre_v1 spectre_v2 spec_store_bypass l1tf mds swapgs itlb_multihit mmio_unknown",
+                ),
                 cpuid_level: 11,
                 phys_bits: 40,
                 virt_bits: 48,
@@ -200,14 +206,23 @@ impl Default for Facts {
                     ("gather_data_sampling", "Not affected"),
                     ("itlb_multihit", "KVM: Mitigation: VMX unsupported"),
                     ("l1tf", "Mitigation: PTE Inversion"),
-                    ("mds", "Vulnerable: Clear CPU buffers attempted, no microcode; SMT Host state unknown"),
+                    (
+                        "mds",
+                        "Vulnerable: Clear CPU buffers attempted, no microcode; SMT Host state unknown",
+                    ),
                     ("meltdown", "Mitigation: PTI"),
                     ("mmio_stale_data", "Unknown: No mitigations"),
                     ("retbleed", "Not affected"),
                     ("spec_rstack_overflow", "Not affected"),
                     ("spec_store_bypass", "Vulnerable"),
-                    ("spectre_v1", "Mitigation: usercopy/swapgs barriers and __user pointer sanitization"),
-                    ("spectre_v2", "Mitigation: Retpolines, STIBP: disabled, RSB filling, PBRSB-eIBRS: Not affected"),
+                    (
+                        "spectre_v1",
+                        "Mitigation: usercopy/swapgs barriers and __user pointer sanitization",
+                    ),
+                    (
+                        "spectre_v2",
+                        "Mitigation: Retpolines, STIBP: disabled, RSB filling, PBRSB-eIBRS: Not affected",
+                    ),
                     ("srbds", "Not affected"),
                     ("tsx_async_abort", "Not affected"),
                 ]
@@ -225,8 +240,18 @@ impl Default for Facts {
                 serial: text(""),
                 rotational: true,
                 partitions: vec![
-                    Partition { number: 1, start: 2048, sectors: 39_942_144, uuid: text("9c3e2b1f-01") },
-                    Partition { number: 5, start: 39_946_240, sectors: 1_994_752, uuid: text("9c3e2b1f-05") },
+                    Partition {
+                        number: 1,
+                        start: 2048,
+                        sectors: 39_942_144,
+                        uuid: text("9c3e2b1f-01"),
+                    },
+                    Partition {
+                        number: 5,
+                        start: 39_946_240,
+                        sectors: 1_994_752,
+                        uuid: text("9c3e2b1f-05"),
+                    },
                 ],
                 root: 1,
             },

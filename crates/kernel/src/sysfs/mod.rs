@@ -15,20 +15,33 @@ use crate::vfs::types::{Name, Timespec, mode};
 use crate::{Errno, KResult};
 
 fn node(t: &Tree, num: u64) -> KResult<&TreeInode> {
-    num.checked_sub(1).and_then(|n| t.get(u32::try_from(n).ok()?)).ok_or(Errno::ENOENT)
+    num.checked_sub(1)
+        .and_then(|n| t.get(u32::try_from(n).ok()?))
+        .ok_or(Errno::ENOENT)
 }
 
 pub(crate) fn attr(t: &Tree, made: Timespec, num: u64) -> KResult<Attr> {
     let n = node(t, num)?;
     let (kind, nlink, size) = match &n.node {
         TreeNode::Dir(map) => {
-            let dirs = map.values().filter(|&&c| t.get(c).is_some_and(|c| matches!(c.node, TreeNode::Dir(_)))).count();
+            let dirs = map
+                .values()
+                .filter(|&&c| t.get(c).is_some_and(|c| matches!(c.node, TreeNode::Dir(_))))
+                .count();
             (mode::IFDIR, 2 + dirs as u32, 0)
         }
         TreeNode::File { size, .. } => (mode::IFREG, 1, *size),
         TreeNode::Link(_) => (mode::IFLNK, 1, 0),
     };
-    Ok(Attr { mode: kind | n.perm, nlink, size, atime: made, mtime: made, ctime: made, ..Attr::default() })
+    Ok(Attr {
+        mode: kind | n.perm,
+        nlink,
+        size,
+        atime: made,
+        mtime: made,
+        ctime: made,
+        ..Attr::default()
+    })
 }
 
 pub(crate) fn lookup(t: &Tree, dir: u64, name: &[u8]) -> KResult<Option<u64>> {
@@ -52,7 +65,9 @@ pub(crate) fn readlink(t: &Tree, num: u64) -> KResult<Name> {
 
 /// Entries behind `pos`: position, name, number, type.
 pub(crate) fn entries(t: &Tree, dir: u64, pos: u64) -> KResult<Vec<(u64, Name, u64, u8)>> {
-    let TreeNode::Dir(map) = &node(t, dir)?.node else { return Err(Errno::ENOTDIR) };
+    let TreeNode::Dir(map) = &node(t, dir)?.node else {
+        return Err(Errno::ENOTDIR);
+    };
     let mut out: Vec<_> = map
         .iter()
         .map(|(name, &n)| {
@@ -78,15 +93,27 @@ fn spread(n: u32) -> u64 {
 
 pub(crate) fn content(t: &Tree, view: &dyn KernelView, num: u64) -> KResult<Vec<u8>> {
     match &node(t, num)?.node {
-        TreeNode::File { text: Text::Fixed(b), .. } => Ok(b.to_vec()),
-        TreeNode::File { text: Text::Live(what), .. } => live::text(view, what),
-        TreeNode::File { text: Text::Fails(e), .. } => Err(Errno(*e)),
+        TreeNode::File {
+            text: Text::Fixed(b), ..
+        } => Ok(b.to_vec()),
+        TreeNode::File {
+            text: Text::Live(what),
+            ..
+        } => live::text(view, what),
+        TreeNode::File {
+            text: Text::Fails(e), ..
+        } => Err(Errno(*e)),
         _ => Err(Errno::EISDIR),
     }
 }
 
 /// What a write leaves in the attribute (`None`: nothing), and what it asks of others.
-pub(crate) fn write(t: &Tree, view: &dyn KernelView, num: u64, data: &[u8]) -> KResult<(Option<Vec<u8>>, Option<Effect>)> {
+pub(crate) fn write(
+    t: &Tree,
+    view: &dyn KernelView,
+    num: u64,
+    data: &[u8],
+) -> KResult<(Option<Vec<u8>>, Option<Effect>)> {
     let n = node(t, num)?;
     if n.perm & 0o222 == 0 {
         return Err(Errno::EIO);

@@ -23,7 +23,11 @@ impl Vfs {
     pub fn fstat(&self, ctx: &Ctx, p: &Path) -> KResult<Stat> {
         let a = self.attr(ctx.view, p.ino)?;
         let fs = self.fs(p.ino)?;
-        let known = if fs.is_ext4() { 0x4 | 0x10 | 0x20 | 0x40 | 0x800 } else { 0 } | 0x2000;
+        let known = if fs.is_ext4() {
+            0x4 | 0x10 | 0x20 | 0x40 | 0x800
+        } else {
+            0
+        } | 0x2000;
         let mut attributes = 0;
         for (flag, bit) in [(fl::IMMUTABLE, 0x10), (fl::APPEND, 0x20), (fl::NODUMP, 0x40)] {
             if a.flags & flag != 0 {
@@ -42,7 +46,11 @@ impl Vfs {
             gid: a.gid,
             rdev: a.rdev,
             size: a.size,
-            blksize: if matches!(fs.kind, super::FsKind::Proc) { 1024 } else { 4096 },
+            blksize: if matches!(fs.kind, super::FsKind::Proc) {
+                1024
+            } else {
+                4096
+            },
             blocks: a.blocks,
             atime: a.atime,
             mtime: a.mtime,
@@ -146,7 +154,15 @@ impl Vfs {
     }
 
     /// fchownat(2).
-    pub fn chown(&mut self, ctx: &Ctx, base: &Path, path: &[u8], uid: u32, gid: u32, flags: u32) -> KResult<()> {
+    pub fn chown(
+        &mut self,
+        ctx: &Ctx,
+        base: &Path,
+        path: &[u8],
+        uid: u32,
+        gid: u32,
+        flags: u32,
+    ) -> KResult<()> {
         let p = self.walk(ctx, base, path, flags & (wflag::NOFOLLOW | wflag::EMPTY_PATH))?;
         self.chown_at(ctx, &p, uid, gid)
     }
@@ -190,7 +206,15 @@ impl Vfs {
     }
 
     /// utimensat(2).
-    pub fn utimens(&mut self, ctx: &Ctx, base: &Path, path: &[u8], atime: SetTime, mtime: SetTime, flags: u32) -> KResult<()> {
+    pub fn utimens(
+        &mut self,
+        ctx: &Ctx,
+        base: &Path,
+        path: &[u8],
+        atime: SetTime,
+        mtime: SetTime,
+        flags: u32,
+    ) -> KResult<()> {
         let p = self.walk(ctx, base, path, flags & (wflag::NOFOLLOW | wflag::EMPTY_PATH))?;
         self.utimens_at(ctx, &p, atime, mtime)
     }
@@ -229,7 +253,10 @@ impl Vfs {
 
     /// FS_IOC_GETVERSION, and the second half of a file handle.
     pub fn generation(&self, ino: Ino) -> u32 {
-        self.fs(ino).ok().and_then(|f| f.inodes.get(ino.num())).map_or(0, |i| i.generation)
+        self.fs(ino)
+            .ok()
+            .and_then(|f| f.inodes.get(ino.num()))
+            .map_or(0, |i| i.generation)
     }
 
     /// name_to_handle_at(2): type and bytes of the handle.
@@ -247,8 +274,15 @@ impl Vfs {
         if !ctx.creds.capable(cap::DAC_READ_SEARCH) {
             return Err(Errno::EPERM);
         }
-        let word = |i: usize| handle.get(i..i + 4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
-        let (Some(num), Some(generation)) = (word(0), word(4)) else { return Err(Errno::EINVAL) };
+        let word = |i: usize| {
+            handle
+                .get(i..i + 4)
+                .and_then(|b| b.try_into().ok())
+                .map(u32::from_le_bytes)
+        };
+        let (Some(num), Some(generation)) = (word(0), word(4)) else {
+            return Err(Errno::EINVAL);
+        };
         let ino = Ino::new(on.ino.fs(), num as u64);
         self.attr(ctx.view, ino).map_err(|_| Errno::ESTALE)?;
         if self.generation(ino) != generation {

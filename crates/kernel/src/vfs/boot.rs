@@ -81,20 +81,110 @@ pub struct Plan {
 const NSNDNE: u32 = ms::NOSUID | ms::NODEV | ms::NOEXEC | ms::RELATIME;
 
 /// One line of the standard mounts: type, place, source, flags, options, minor of st_dev, magic, mode of the root.
-struct Standard(&'static str, &'static str, &'static str, u32, &'static str, u32, u64, u32);
+struct Standard(
+    &'static str,
+    &'static str,
+    &'static str,
+    u32,
+    &'static str,
+    u32,
+    u64,
+    u32,
+);
 
 const STANDARD: &[Standard] = &[
     Standard("sysfs", "/sys", "sysfs", NSNDNE, "", 20, 0x6265_6572, 0o555),
     Standard("proc", "/proc", "proc", NSNDNE, "", 21, 0x9fa0, 0o555),
-    Standard("devtmpfs", "/dev", "udev", ms::NOSUID | ms::RELATIME, "size=@DEVk,nr_inodes=@DEVN,mode=755,inode64", 5, 0x0102_1994, 0o755),
-    Standard("devpts", "/dev/pts", "devpts", ms::NOSUID | ms::NOEXEC | ms::RELATIME, "gid=5,mode=620,ptmxmode=000", 22, 0x1cd1, 0o755),
-    Standard("tmpfs", "/run", "tmpfs", NSNDNE, "size=@RUNk,mode=755,inode64", 23, 0x0102_1994, 0o755),
-    Standard("securityfs", "/sys/kernel/security", "securityfs", NSNDNE, "", 6, 0x7363_6673, 0o755),
-    Standard("tmpfs", "/dev/shm", "tmpfs", ms::NOSUID | ms::NODEV, "inode64", 24, 0x0102_1994, 0o1777),
-    Standard("tmpfs", "/run/lock", "tmpfs", NSNDNE, "size=5120k,inode64", 25, 0x0102_1994, 0o1777),
-    Standard("cgroup2", "/sys/fs/cgroup", "cgroup2", NSNDNE, "nsdelegate,memory_recursiveprot", 26, 0x6367_7270, 0o755),
-    Standard("pstore", "/sys/fs/pstore", "pstore", NSNDNE, "", 27, 0x6165_676c, 0o750),
-    Standard("bpf", "/sys/fs/bpf", "bpf", NSNDNE, "mode=700", 28, 0xcafe_4a11, 0o1700),
+    Standard(
+        "devtmpfs",
+        "/dev",
+        "udev",
+        ms::NOSUID | ms::RELATIME,
+        "size=@DEVk,nr_inodes=@DEVN,mode=755,inode64",
+        5,
+        0x0102_1994,
+        0o755,
+    ),
+    Standard(
+        "devpts",
+        "/dev/pts",
+        "devpts",
+        ms::NOSUID | ms::NOEXEC | ms::RELATIME,
+        "gid=5,mode=620,ptmxmode=000",
+        22,
+        0x1cd1,
+        0o755,
+    ),
+    Standard(
+        "tmpfs",
+        "/run",
+        "tmpfs",
+        NSNDNE,
+        "size=@RUNk,mode=755,inode64",
+        23,
+        0x0102_1994,
+        0o755,
+    ),
+    Standard(
+        "securityfs",
+        "/sys/kernel/security",
+        "securityfs",
+        NSNDNE,
+        "",
+        6,
+        0x7363_6673,
+        0o755,
+    ),
+    Standard(
+        "tmpfs",
+        "/dev/shm",
+        "tmpfs",
+        ms::NOSUID | ms::NODEV,
+        "inode64",
+        24,
+        0x0102_1994,
+        0o1777,
+    ),
+    Standard(
+        "tmpfs",
+        "/run/lock",
+        "tmpfs",
+        NSNDNE,
+        "size=5120k,inode64",
+        25,
+        0x0102_1994,
+        0o1777,
+    ),
+    Standard(
+        "cgroup2",
+        "/sys/fs/cgroup",
+        "cgroup2",
+        NSNDNE,
+        "nsdelegate,memory_recursiveprot",
+        26,
+        0x6367_7270,
+        0o755,
+    ),
+    Standard(
+        "pstore",
+        "/sys/fs/pstore",
+        "pstore",
+        NSNDNE,
+        "",
+        27,
+        0x6165_676c,
+        0o750,
+    ),
+    Standard(
+        "bpf",
+        "/sys/fs/bpf",
+        "bpf",
+        NSNDNE,
+        "mode=700",
+        28,
+        0xcafe_4a11,
+        0o1700,
+    ),
     Standard(
         "autofs",
         "/proc/sys/fs/binfmt_misc",
@@ -105,12 +195,66 @@ const STANDARD: &[Standard] = &[
         0x0187,
         0o755,
     ),
-    Standard("hugetlbfs", "/dev/hugepages", "hugetlbfs", ms::RELATIME, "pagesize=2M", 30, 0x958458f6, 0o755),
-    Standard("mqueue", "/dev/mqueue", "mqueue", NSNDNE, "", 19, 0x1980_0202, 0o1777),
-    Standard("debugfs", "/sys/kernel/debug", "debugfs", NSNDNE, "", 7, 0x6462_6720, 0o700),
-    Standard("tracefs", "/sys/kernel/tracing", "tracefs", NSNDNE, "", 12, 0x7472_6163, 0o700),
-    Standard("fusectl", "/sys/fs/fuse/connections", "fusectl", NSNDNE, "", 31, 0x6573_5543, 0o755),
-    Standard("configfs", "/sys/kernel/config", "configfs", NSNDNE, "", 32, 0x6265_6570, 0o755),
+    Standard(
+        "hugetlbfs",
+        "/dev/hugepages",
+        "hugetlbfs",
+        ms::RELATIME,
+        "pagesize=2M",
+        30,
+        0x958458f6,
+        0o755,
+    ),
+    Standard(
+        "mqueue",
+        "/dev/mqueue",
+        "mqueue",
+        NSNDNE,
+        "",
+        19,
+        0x1980_0202,
+        0o1777,
+    ),
+    Standard(
+        "debugfs",
+        "/sys/kernel/debug",
+        "debugfs",
+        NSNDNE,
+        "",
+        7,
+        0x6462_6720,
+        0o700,
+    ),
+    Standard(
+        "tracefs",
+        "/sys/kernel/tracing",
+        "tracefs",
+        NSNDNE,
+        "",
+        12,
+        0x7472_6163,
+        0o700,
+    ),
+    Standard(
+        "fusectl",
+        "/sys/fs/fuse/connections",
+        "fusectl",
+        NSNDNE,
+        "",
+        31,
+        0x6573_5543,
+        0o755,
+    ),
+    Standard(
+        "configfs",
+        "/sys/kernel/config",
+        "configfs",
+        NSNDNE,
+        "",
+        32,
+        0x6265_6570,
+        0o755,
+    ),
 ];
 
 impl Vfs {
@@ -118,7 +262,10 @@ impl Vfs {
     pub fn new(plan: Plan) -> Vfs {
         let mut v = Vfs {
             fses: Vec::new(),
-            mounts: Arc::new(MountTable { next: 27, ..MountTable::default() }),
+            mounts: Arc::new(MountTable {
+                next: 27,
+                ..MountTable::default()
+            }),
             objects: Objects::new(plan.image.clone(), plan.lazy.clone(), plan.limit_pages),
             holds: PMap::new(),
             locks: Default::default(),
@@ -135,7 +282,10 @@ impl Vfs {
             inode_budget: u64::MAX,
         };
         let used: u64 = plan.image.as_ref().map_or(0, |image| {
-            (1..=image.inode_count()).filter_map(|n| image.inode(crate::image::Ino::new(n)).ok()).map(|m| m.blocks() / 8).sum()
+            (1..=image.inode_count())
+                .filter_map(|n| image.inode(crate::image::Ino::new(n)).ok())
+                .map(|m| m.blocks() / 8)
+                .sum()
         });
         let id = v.add_fs(|id| {
             let mut fs = match &plan.image {
@@ -148,9 +298,26 @@ impl Vfs {
             fs.files = plan.files;
             fs
         });
-        let root = v.fses.first().and_then(|f| f.as_ref()).map_or(Ino::new(id, 2), |f| f.root());
-        let at = Path { mnt: MountId(27), ino: root, parent: root, name: Name::from([]) };
-        v.attach(&at, root, ms::RELATIME, &plan.root_source, "ext4", &plan.root_options, 1);
+        let root = v
+            .fses
+            .first()
+            .and_then(|f| f.as_ref())
+            .map_or(Ino::new(id, 2), |f| f.root());
+        let at = Path {
+            mnt: MountId(27),
+            ino: root,
+            parent: root,
+            name: Name::from([]),
+        };
+        v.attach(
+            &at,
+            root,
+            ms::RELATIME,
+            &plan.root_source,
+            "ext4",
+            &plan.root_options,
+            1,
+        );
         v.inode_budget = plan.limit_inodes;
         Arc::make_mut(&mut v.mounts).next = 22;
         v
@@ -160,8 +327,8 @@ impl Vfs {
     /// The view is asked for facts and interfaces.
     pub fn mount_standard(&mut self, ctx: &Ctx) -> KResult<()> {
         let facts = ctx.view.facts().clone();
-        let dev_kib = facts.memory / 2048 - 20 * 1024;
-        let run_kib = facts.memory / 10240 & !3;
+        let dev_kib = (facts.memory / 2048).saturating_sub(20 * 1024).max(1024);
+        let run_kib = (facts.memory / 10240) & !3;
         let mut shared = 2;
         for s in STANDARD {
             let &Standard(fstype, place, source, flags, options, minor, magic, perm) = s;
@@ -170,7 +337,9 @@ impl Vfs {
                 .replace("@DEVN", &(dev_kib / 4).to_string())
                 .replace("@RUNk", &format!("{run_kib}k"));
             self.ensure_dir(ctx, place.as_bytes());
-            let Ok(at) = self.walk(ctx, ctx.root, place.as_bytes(), 0) else { continue };
+            let Ok(at) = self.walk(ctx, ctx.root, place.as_bytes(), 0) else {
+                continue;
+            };
             let dev = makedev(0, minor);
             let now = ctx.now;
             let (kind, blocks, files) = match fstype {
@@ -180,12 +349,25 @@ impl Vfs {
                 "tmpfs" if place == "/run" => (FsKind::Tmpfs, run_kib / 4, facts.memory / 4096 / 10 * 2),
                 "tmpfs" if place == "/run/lock" => (FsKind::Tmpfs, 1280, facts.memory / 8192),
                 "tmpfs" | "hugetlbfs" | "mqueue" => (FsKind::Tmpfs, facts.memory / 8192, facts.memory / 8192),
-                _ => (FsKind::Tree(Arc::new(crate::sysfs::tree(fstype, &facts, &ctx.view.nics(), perm))), 0, 0),
+                _ => (
+                    FsKind::Tree(Arc::new(crate::sysfs::tree(
+                        fstype,
+                        &facts,
+                        &ctx.view.nics(),
+                        perm,
+                    ))),
+                    0,
+                    0,
+                ),
             };
             let id = self.add_fs(|id| {
                 let mut fs = Fs::new(id, kind, fstype, dev, magic, now);
                 (fs.blocks, fs.files) = (blocks, files);
-                if let Ok(i) = if fs.has_inodes() { fs.inode_mut(1) } else { Err(Errno::EPERM) } {
+                if let Ok(i) = if fs.has_inodes() {
+                    fs.inode_mut(1)
+                } else {
+                    Err(Errno::EPERM)
+                } {
                     i.mode = mode::IFDIR | perm;
                 }
                 fs
@@ -212,14 +394,30 @@ impl Vfs {
         if self.walk(ctx, ctx.root, path, 0).is_ok() {
             return;
         }
-        let f = CoverFile { path: path.to_vec(), perm: 0o755, uid: 0, gid: 0, mtime: ctx.now, content: Content::Dir };
+        let f = CoverFile {
+            path: path.to_vec(),
+            perm: 0o755,
+            uid: 0,
+            gid: 0,
+            mtime: ctx.now,
+            content: Content::Dir,
+        };
         // A place inside a fixed tree that is missing is no mount.
         let _ = self.put(ctx, &f);
     }
 
     /// A tmpfs that is not yet mounted.
     #[allow(clippy::too_many_arguments)]
-    pub(super) fn make_tmpfs(&mut self, name: &'static str, perm: u32, uid: u32, gid: u32, blocks: u64, files: u64, now: Timespec) -> FsId {
+    pub(super) fn make_tmpfs(
+        &mut self,
+        name: &'static str,
+        perm: u32,
+        uid: u32,
+        gid: u32,
+        blocks: u64,
+        files: u64,
+        now: Timespec,
+    ) -> FsId {
         let dev = makedev(0, self.next_anon_dev);
         self.next_anon_dev += 1;
         self.add_fs(|id| {
@@ -235,17 +433,32 @@ impl Vfs {
     /// Mounts the runtime directory of a user, as pam_systemd does at login.
     pub fn mount_user_runtime(&mut self, ctx: &Ctx, uid: u32, gid: u32) -> KResult<()> {
         let path = format!("/run/user/{uid}");
-        if self.walk(ctx, ctx.root, path.as_bytes(), 0).is_ok_and(|p| self.mounts.get(p.mnt).is_some_and(|m| m.root == p.ino)) {
+        if self
+            .walk(ctx, ctx.root, path.as_bytes(), 0)
+            .is_ok_and(|p| self.mounts.get(p.mnt).is_some_and(|m| m.root == p.ino))
+        {
             return Ok(());
         }
         self.ensure_dir(ctx, path.as_bytes());
         let at = self.walk(ctx, ctx.root, path.as_bytes(), 0)?;
-        let kib = ctx.view.facts().memory / 10240 & !3;
+        let kib = (ctx.view.facts().memory / 10240) & !3;
         let id = self.make_tmpfs("tmpfs", 0o700, uid, gid, kib / 4, kib / 4, ctx.now);
-        let ids = if uid == 0 { String::new() } else { format!(",uid={uid},gid={gid}") };
+        let ids = if uid == 0 {
+            String::new()
+        } else {
+            format!(",uid={uid},gid={gid}")
+        };
         let options = format!("size={kib}k,nr_inodes={},mode=700{ids},inode64", kib / 4);
         let shared = self.mounts.iter().map(|m| m.shared).max().unwrap_or(0) + 1;
-        self.attach(&at, Ino::new(id, 1), ms::NOSUID | ms::NODEV | ms::RELATIME, "tmpfs", "tmpfs", &options, shared);
+        self.attach(
+            &at,
+            Ino::new(id, 1),
+            ms::NOSUID | ms::NODEV | ms::RELATIME,
+            "tmpfs",
+            "tmpfs",
+            &options,
+            shared,
+        );
         Ok(())
     }
 
@@ -260,15 +473,25 @@ impl Vfs {
     fn put_inner(&mut self, ctx: &Ctx, f: &CoverFile) -> KResult<()> {
         let mut dir = self.root_path();
         let parts: Vec<&[u8]> = f.path.split(|&c| c == b'/').filter(|p| !p.is_empty()).collect();
-        let Some((last, parents)) = parts.split_last() else { return Err(Errno::EINVAL) };
+        let Some((last, parents)) = parts.split_last() else {
+            return Err(Errno::EINVAL);
+        };
         let root = self.root_path();
         let creds = Creds::root();
-        let ctx = &Ctx { creds: &creds, umask: 0, root: &root, cwd: &root, ..*ctx };
+        let ctx = &Ctx {
+            creds: &creds,
+            umask: 0,
+            root: &root,
+            cwd: &root,
+            ..*ctx
+        };
         for part in parents {
             // Parents may be links (`/bin`, `/var/run`).
             dir = match self.walk(ctx, &dir, part, wflag::DIRECTORY) {
                 Ok(p) => p,
-                Err(Errno::ENOENT) => self.make_node(ctx, &dir, &Name::from(*part), mode::IFDIR | 0o755, 0)?,
+                Err(Errno::ENOENT) => {
+                    self.make_node(ctx, &dir, &Name::from(*part), mode::IFDIR | 0o755, 0)?
+                }
                 Err(e) => return Err(e),
             };
         }
@@ -293,7 +516,11 @@ impl Vfs {
             Content::Link(_) => mode::IFLNK | 0o777,
             Content::Node(kind, _) => kind & mode::IFMT | f.perm,
         };
-        let rdev = if let Content::Node(_, dev) = f.content { dev } else { 0 };
+        let rdev = if let Content::Node(_, dev) = f.content {
+            dev
+        } else {
+            0
+        };
         let p = match (&f.content, old) {
             (Content::Dir, Some(p)) => p,
             _ => self.make_node(ctx, &dir, &name, full, rdev)?,
@@ -322,7 +549,8 @@ impl Vfs {
     }
 
     fn forget_tree(&mut self, ctx: &Ctx, dir: &Path, p: &Path) -> KResult<()> {
-        self.fs_mut(dir.ino)?.remove_entry(dir.ino.num(), &p.name, ctx.now)?;
+        self.fs_mut(dir.ino)?
+            .remove_entry(dir.ino.num(), &p.name, ctx.now)?;
         let i = self.fs_mut(p.ino)?.inode_mut(p.ino.num())?;
         i.nlink = 0;
         self.drop_if_dead(p.ino);
@@ -361,13 +589,24 @@ impl Vfs {
     }
 
     fn devpts(&mut self) -> Option<&mut Fs> {
-        let slot = self.fses.iter_mut().flatten().find(|f| matches!(f.kind, FsKind::Devpts))?;
+        let slot = self
+            .fses
+            .iter_mut()
+            .flatten()
+            .find(|f| matches!(f.kind, FsKind::Devpts))?;
         Some(Arc::make_mut(slot))
     }
 
     fn fill_dev(&mut self, ctx: &Ctx, facts: &Facts) {
         let mut put = |path: String, perm: u32, gid: u32, content: Content| {
-            let f = CoverFile { path: path.into_bytes(), perm, uid: 0, gid, mtime: ctx.now, content };
+            let f = CoverFile {
+                path: path.into_bytes(),
+                perm,
+                uid: 0,
+                gid,
+                mtime: ctx.now,
+                content,
+            };
             let _ = self.put(ctx, &f);
         };
         let chr = |ma, mi| Content::Node(mode::IFCHR, makedev(ma, mi));
@@ -377,7 +616,12 @@ impl Vfs {
             put(format!("/dev/{name}"), perm, gid, chr(ma, mi));
         }
         for n in 0..64 {
-            put(format!("/dev/tty{n}"), if n == 1 { 0o600 } else { 0o620 }, 5, chr(4, n));
+            put(
+                format!("/dev/tty{n}"),
+                if n == 1 { 0o600 } else { 0o620 },
+                5,
+                chr(4, n),
+            );
         }
         for n in 0..4 {
             put(format!("/dev/ttyS{n}"), 0o660, 20, chr(4, 64 + n));
@@ -406,12 +650,27 @@ impl Vfs {
         }
         let d = &facts.disk;
         put(format!("/dev/{}", d.name), 0o660, 6, blk(d.major, 0));
-        put(format!("/dev/block/{}:0", d.major), 0o777, 0, link(&format!("../{}", d.name)));
+        put(
+            format!("/dev/block/{}:0", d.major),
+            0o777,
+            0,
+            link(&format!("../{}", d.name)),
+        );
         for p in &d.partitions {
             let name = d.part_name(p.number);
             put(format!("/dev/{name}"), 0o660, 6, blk(d.major, p.number));
-            put(format!("/dev/block/{}:{}", d.major, p.number), 0o777, 0, link(&format!("../{name}")));
-            put(format!("/dev/disk/by-partuuid/{}", p.uuid), 0o777, 0, link(&format!("../../{name}")));
+            put(
+                format!("/dev/block/{}:{}", d.major, p.number),
+                0o777,
+                0,
+                link(&format!("../{name}")),
+            );
+            put(
+                format!("/dev/disk/by-partuuid/{}", p.uuid),
+                0o777,
+                0,
+                link(&format!("../../{name}")),
+            );
         }
         for n in 0..8 {
             put(format!("/dev/loop{n}"), 0o660, 6, blk(7, n));

@@ -8,7 +8,13 @@ use crate::{Errno, KResult};
 impl Vfs {
     /// Gives the entries behind `pos` to `f` until it says `false` (no room), and returns the position behind the last one taken.
     /// Positions stay good while entries come and go.
-    pub fn getdents(&mut self, ctx: &Ctx, p: &Path, pos: u64, f: &mut dyn FnMut(&DirEntry) -> bool) -> KResult<u64> {
+    pub fn getdents(
+        &mut self,
+        ctx: &Ctx,
+        p: &Path,
+        pos: u64,
+        f: &mut dyn FnMut(&DirEntry) -> bool,
+    ) -> KResult<u64> {
         let a = self.attr(ctx.view, p.ino)?;
         if !a.is_dir() {
             return Err(Errno::ENOTDIR);
@@ -18,7 +24,12 @@ impl Vfs {
         }
         let mut at = pos;
         if at == 0 {
-            let e = DirEntry { ino: self.st_ino(p.ino), next: 1, dtype: 4, name: Name::from(&b"."[..]) };
+            let e = DirEntry {
+                ino: self.st_ino(p.ino),
+                next: 1,
+                dtype: 4,
+                name: Name::from(&b"."[..]),
+            };
             if !f(&e) {
                 return Ok(at);
             }
@@ -30,7 +41,12 @@ impl Vfs {
             } else {
                 self.dir_place(ctx.view, p.ino).map_or(p.ino, |(up, _)| up)
             };
-            let e = DirEntry { ino: self.st_ino(up), next: 2, dtype: 4, name: Name::from(&b".."[..]) };
+            let e = DirEntry {
+                ino: self.st_ino(up),
+                next: 2,
+                dtype: 4,
+                name: Name::from(&b".."[..]),
+            };
             if !f(&e) {
                 return Ok(at);
             }
@@ -41,14 +57,23 @@ impl Vfs {
             let batch = match &fs.kind {
                 FsKind::Proc => crate::proc::entries(self, ctx.view, p.ino.num(), at)?,
                 FsKind::Tree(t) => crate::sysfs::entries(t, p.ino.num(), at)?,
-                _ => fs.entries(p.ino.num(), at)?.into_iter().map(|(h, n, e)| (h, n, e.num, e.dtype)).collect(),
+                _ => fs
+                    .entries(p.ino.num(), at)?
+                    .into_iter()
+                    .map(|(h, n, e)| (h, n, e.num, e.dtype))
+                    .collect(),
             };
             if batch.is_empty() {
                 break;
             }
             for (next, name, num, dtype) in batch {
                 let ino = self.st_ino(Ino::new(p.ino.fs(), num));
-                if !f(&DirEntry { ino, next, dtype, name }) {
+                if !f(&DirEntry {
+                    ino,
+                    next,
+                    dtype,
+                    name,
+                }) {
                     self.accessed(ctx, p);
                     return Ok(at);
                 }

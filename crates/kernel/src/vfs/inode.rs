@@ -114,12 +114,6 @@ pub(super) struct Inode {
     pub node: Node,
 }
 
-impl Inode {
-    pub fn is_dir(&self) -> bool {
-        self.mode & mode::IFMT == mode::IFDIR
-    }
-}
-
 /// One file system instance.
 #[derive(Clone)]
 pub struct Fs {
@@ -154,7 +148,14 @@ const FIRST_INO: u64 = 12;
 
 impl Fs {
     /// An empty file system whose root has these owners and this mode.
-    pub(super) fn new(id: FsId, kind: FsKind, type_name: &'static str, dev: u64, magic: u64, now: Timespec) -> Fs {
+    pub(super) fn new(
+        id: FsId,
+        kind: FsKind,
+        type_name: &'static str,
+        dev: u64,
+        magic: u64,
+        now: Timespec,
+    ) -> Fs {
         let mut fs = Fs {
             id,
             kind,
@@ -180,7 +181,10 @@ impl Fs {
         }
         let root = fs.root_num();
         if fs.has_inodes() {
-            fs.inodes.insert(root, Arc::new(fs.new_dir(root, root, Name::from([]), 0o755, 0, 0, now)));
+            fs.inodes.insert(
+                root,
+                Arc::new(fs.new_dir(root, root, Name::from([]), 0o755, 0, 0, now)),
+            );
         }
         fs
     }
@@ -220,7 +224,11 @@ impl Fs {
     /// The image's inode that shows as `num`.
     pub(super) fn lower(&self, num: u64) -> Option<(&Image, image::Ino)> {
         let image = self.image.as_deref()?;
-        let n = if num == 2 { 1 } else { num.checked_sub(FIRST_INO - 2).filter(|&n| n >= 2)? };
+        let n = if num == 2 {
+            1
+        } else {
+            num.checked_sub(FIRST_INO - 2).filter(|&n| n >= 2)?
+        };
         (n <= image.inode_count() as u64).then_some((image, image::Ino::new(n as u32)))
     }
 
@@ -235,7 +243,17 @@ impl Fs {
         (h >> 2).max(4)
     }
 
-    fn new_dir(&self, _num: u64, parent: u64, name: Name, perm: u32, uid: u32, gid: u32, now: Timespec) -> Inode {
+    #[allow(clippy::too_many_arguments)]
+    fn new_dir(
+        &self,
+        _num: u64,
+        parent: u64,
+        name: Name,
+        perm: u32,
+        uid: u32,
+        gid: u32,
+        now: Timespec,
+    ) -> Inode {
         let dir = Dir {
             parent,
             name,
@@ -306,15 +324,25 @@ impl Fs {
     }
 
     fn lower_dir_bytes(image: &Image, n: image::Ino) -> u64 {
-        image.readdir(n).map(|it| it.map(|e| Self::dir_bytes(e.name)).sum()).unwrap_or(0)
+        image
+            .readdir(n)
+            .map(|it| it.map(|e| Self::dir_bytes(e.name)).sum())
+            .unwrap_or(0)
     }
 
     fn dir_size(&self, d: &Dir) -> u64 {
-        if self.is_ext4() { (d.peak + 36).div_ceil(4096) * 4096 } else { 40 + d.count * 20 }
+        if self.is_ext4() {
+            (d.peak + 36).div_ceil(4096) * 4096
+        } else {
+            40 + d.count * 20
+        }
     }
 
     fn lower_times(&self, num: u64, m: &image::InodeMeta) -> (Timespec, Timespec, Timespec) {
-        let mtime = Timespec { sec: m.mtime, nsec: m.mtime_nsec };
+        let mtime = Timespec {
+            sec: m.mtime,
+            nsec: m.mtime_nsec,
+        };
         let atime = self.atimes.get(num).copied().unwrap_or(self.made.max(mtime));
         (atime, mtime, self.made.max(mtime))
     }
@@ -331,7 +359,10 @@ impl Fs {
                     let s = self.dir_size(d);
                     (s, if self.is_ext4() { s / 512 } else { 0 })
                 }
-                Node::Link(t) => (t.len() as u64, if self.is_ext4() && t.len() >= 60 { 8 } else { 0 }),
+                Node::Link(t) => (
+                    t.len() as u64,
+                    if self.is_ext4() && t.len() >= 60 { 8 } else { 0 },
+                ),
                 Node::Special => (0, 0),
             };
             return Ok(Attr {
@@ -354,7 +385,11 @@ impl Fs {
         let (atime, mtime, ctime) = self.lower_times(num, m);
         let (size, blocks) = match m.kind {
             image::Kind::Dir => {
-                let bytes = if m.size <= 14 { 0 } else { Self::lower_dir_bytes(image, n) };
+                let bytes = if m.size <= 14 {
+                    0
+                } else {
+                    Self::lower_dir_bytes(image, n)
+                };
                 let s = (bytes + 36).div_ceil(4096) * 4096;
                 (s, s / 512)
             }
@@ -379,7 +414,9 @@ impl Fs {
     /// The entry `name` of directory `num`.
     pub(super) fn lookup(&self, num: u64, name: &[u8]) -> KResult<Option<Ent>> {
         if let Some(i) = self.inodes.get(num) {
-            let Node::Dir(d) = &i.node else { return Err(Errno::ENOTDIR) };
+            let Node::Dir(d) = &i.node else {
+                return Err(Errno::ENOTDIR);
+            };
             let key = (self.hash(name), Name::from(name));
             if let Some(e) = d.added.get(&key) {
                 return Ok(Some(*e));
@@ -388,12 +425,17 @@ impl Fs {
                 return Ok(None);
             }
         }
-        let Some((image, n)) = self.lower(num) else { return Err(Errno::ENOENT) };
+        let Some((image, n)) = self.lower(num) else {
+            return Err(Errno::ENOENT);
+        };
         let found = image.lookup(n, name).map_err(|_| Errno::ENOTDIR)?;
         Ok(match found {
             Some(c) => {
                 let kind = image.inode(c).map_err(|_| Errno::EIO)?.kind as u32;
-                Some(Ent { num: Self::num_of(c.number()), dtype: (kind >> 12) as u8 })
+                Some(Ent {
+                    num: Self::num_of(c.number()),
+                    dtype: (kind >> 12) as u8,
+                })
             }
             None => None,
         })
@@ -404,13 +446,24 @@ impl Fs {
         let mut out: Vec<(u64, Name, Ent)> = Vec::new();
         let mut dir = None;
         if let Some(i) = self.inodes.get(num) {
-            let Node::Dir(d) = &i.node else { return Err(Errno::ENOTDIR) };
+            let Node::Dir(d) = &i.node else {
+                return Err(Errno::ENOTDIR);
+            };
             dir = Some(d);
             // A bounded part of what was added: the caller asks again from the last position.
             let from = (pos.saturating_add(1), Name::from([]));
-            out.extend(d.added.range(from..).take(4096).map(|((h, n), e)| (*h, n.clone(), *e)));
+            out.extend(
+                d.added
+                    .range(from..)
+                    .take(4096)
+                    .map(|((h, n), e)| (*h, n.clone(), *e)),
+            );
         }
-        let cut = if out.len() == 4096 { out.last().map_or(u64::MAX, |e| e.0) } else { u64::MAX };
+        let cut = if out.len() == 4096 {
+            out.last().map_or(u64::MAX, |e| e.0)
+        } else {
+            u64::MAX
+        };
         if dir.is_none_or(|d| d.base.is_some())
             && let Some((image, n)) = self.lower(num)
         {
@@ -419,7 +472,10 @@ impl Fs {
                 if h <= pos || h > cut || dir.is_some_and(|d| d.removed.contains(e.name)) {
                     continue;
                 }
-                let ent = Ent { num: Self::num_of(e.ino.number()), dtype: (e.kind as u32 >> 12) as u8 };
+                let ent = Ent {
+                    num: Self::num_of(e.ino.number()),
+                    dtype: (e.kind as u32 >> 12) as u8,
+                };
                 out.push((h, Name::from(e.name), ent));
             }
         }
@@ -432,7 +488,10 @@ impl Fs {
         match self.inodes.get(num).map(|i| &i.node) {
             Some(Node::Dir(d)) => d.count,
             Some(_) => 0,
-            None => self.lower(num).and_then(|(i, n)| i.inode(n).ok()).map_or(0, |m| m.size),
+            None => self
+                .lower(num)
+                .and_then(|(i, n)| i.inode(n).ok())
+                .map_or(0, |m| m.size),
         }
     }
 
@@ -447,7 +506,11 @@ impl Fs {
         if parent == n {
             return Some((num, Name::from([])));
         }
-        let name = image.readdir(parent).ok()?.find(|e| e.ino == n).map(|e| Name::from(e.name))?;
+        let name = image
+            .readdir(parent)
+            .ok()?
+            .find(|e| e.ino == n)
+            .map(|e| Name::from(e.name))?;
         Some((Self::num_of(parent.number()), name))
     }
 
@@ -541,15 +604,24 @@ impl Fs {
         if let Some(i) = self.inodes.get(num) {
             return i.xattrs.clone().unwrap_or_default();
         }
-        let list = self.lower(num).and_then(|(i, n)| i.xattrs(n).ok()).unwrap_or_default();
-        Arc::new(list.into_iter().map(|(k, v)| (Name::from(k), Arc::from(v))).collect())
+        let list = self
+            .lower(num)
+            .and_then(|(i, n)| i.xattrs(n).ok())
+            .unwrap_or_default();
+        Arc::new(
+            list.into_iter()
+                .map(|(k, v)| (Name::from(k), Arc::from(v)))
+                .collect(),
+        )
     }
 
     /// Enters `name` into directory `dir`. The caller has checked that it is not there.
     pub(super) fn add_entry(&mut self, dir: u64, name: &Name, ent: Ent, now: Timespec) -> KResult<()> {
         let key = (self.hash(name), name.clone());
         let i = self.inode_mut(dir)?;
-        let Node::Dir(d) = &mut i.node else { return Err(Errno::ENOTDIR) };
+        let Node::Dir(d) = &mut i.node else {
+            return Err(Errno::ENOTDIR);
+        };
         d.added.insert(key, ent);
         d.count += 1;
         d.bytes += Self::dir_bytes(name);
@@ -565,9 +637,13 @@ impl Fs {
     pub(super) fn remove_entry(&mut self, dir: u64, name: &Name, now: Timespec) -> KResult<Ent> {
         let ent = self.lookup(dir, name)?.ok_or(Errno::ENOENT)?;
         let key = (self.hash(name), name.clone());
-        let in_base = self.lower(dir).is_some_and(|(i, n)| i.lookup(n, name).is_ok_and(|f| f.is_some()));
+        let in_base = self
+            .lower(dir)
+            .is_some_and(|(i, n)| i.lookup(n, name).is_ok_and(|f| f.is_some()));
         let i = self.inode_mut(dir)?;
-        let Node::Dir(d) = &mut i.node else { return Err(Errno::ENOTDIR) };
+        let Node::Dir(d) = &mut i.node else {
+            return Err(Errno::ENOTDIR);
+        };
         d.added.remove(&key);
         if in_base && d.base.is_some() {
             d.removed.insert(name.clone());

@@ -42,8 +42,11 @@ impl Vfs {
         if !fs.has_inodes() {
             return;
         }
-        let Ok(a) = fs.attr(p.ino.num(), |_| (0, 0)) else { return };
-        let stale = a.atime <= a.mtime || a.atime <= a.ctime || ctx.now.sec - a.atime.sec >= DAY;
+        let Ok(a) = fs.attr(p.ino.num(), |_| (0, 0)) else {
+            return;
+        };
+        let stale =
+            a.atime <= a.mtime || a.atime <= a.ctime || ctx.now.sec.saturating_sub(a.atime.sec) >= DAY;
         if flags & ms::RELATIME != 0 && !stale || a.flags & fl::NOATIME != 0 || a.atime == ctx.now {
             return;
         }
@@ -60,7 +63,11 @@ impl Vfs {
 
     fn room(&self, ino: Ino, more: u64) -> KResult<()> {
         let fs = self.fs(ino)?;
-        if fs.blocks != 0 && fs.blocks_used + more > fs.blocks { Err(Errno::ENOSPC) } else { Ok(()) }
+        if fs.blocks != 0 && fs.blocks_used + more > fs.blocks {
+            Err(Errno::ENOSPC)
+        } else {
+            Ok(())
+        }
     }
 
     fn account(&mut self, ino: Ino, before: u64, after: u64) {
@@ -84,13 +91,21 @@ impl Vfs {
         let before = self.objects.pages_used(o);
         let mut buf = buf;
         let end = off.saturating_add(buf.len() as u64);
-        let fresh = (off / PAGE..end.div_ceil(PAGE).min(off / PAGE + 4096)).filter(|&i| !self.objects.has_data(o, i)).count();
+        let fresh = (off / PAGE..end.div_ceil(PAGE).min(off / PAGE + 4096))
+            .filter(|&i| !self.objects.has_data(o, i))
+            .count();
         if self.room(p.ino, fresh as u64).is_err() {
             // As much as still fits.
             let fs = self.fs(p.ino)?;
             let room = fs.blocks.saturating_sub(fs.blocks_used);
-            let fits = ((off / PAGE + room) * PAGE).saturating_sub(off).min(buf.len() as u64);
-            let here = if self.objects.has_data(o, off / PAGE) { PAGE - off % PAGE } else { 0 };
+            let fits = ((off / PAGE + room) * PAGE)
+                .saturating_sub(off)
+                .min(buf.len() as u64);
+            let here = if self.objects.has_data(o, off / PAGE) {
+                PAGE - off % PAGE
+            } else {
+                0
+            };
             let fits = fits.max(here.min(buf.len() as u64));
             if fits == 0 {
                 return Err(Errno::ENOSPC);
@@ -172,7 +187,10 @@ impl Vfs {
             return Err(Errno::EOPNOTSUPP);
         }
         let (off, len) = (off as u64, len as u64);
-        let end = off.checked_add(len).filter(|&e| e <= MAX_LEN).ok_or(Errno::EFBIG)?;
+        let end = off
+            .checked_add(len)
+            .filter(|&e| e <= MAX_LEN)
+            .ok_or(Errno::EFBIG)?;
         let a = self.fs(p.ino)?.attr(p.ino.num(), |_| (0, 0))?;
         if a.flags & fl::IMMUTABLE != 0 || how & !KEEP != 0 && a.flags & fl::APPEND != 0 {
             return Err(Errno::EPERM);
@@ -215,7 +233,10 @@ impl Vfs {
             }
             return Ok((i * PAGE).max(off).min(len));
         }
-        self.objects.next_data(o, at, end).map(|i| (i * PAGE).max(off)).ok_or(Errno::ENXIO)
+        self.objects
+            .next_data(o, at, end)
+            .map(|i| (i * PAGE).max(off))
+            .ok_or(Errno::ENXIO)
     }
 
     /// The content of a synthetic file as of now. A description makes it at position 0 and reads on in it.
@@ -237,10 +258,17 @@ impl Vfs {
             && let Some(tid) = crate::proc::mem_of(ino.num())
         {
             let n = ctx.view.read_mem(tid, off, buf);
-            return if n == 0 && !buf.is_empty() { Err(Errno::EIO) } else { Ok(n) };
+            return if n == 0 && !buf.is_empty() {
+                Err(Errno::EIO)
+            } else {
+                Ok(n)
+            };
         }
         let all = self.synthetic(ctx, ino)?;
-        let rest = usize::try_from(off).ok().and_then(|o| all.get(o..)).unwrap_or(&[]);
+        let rest = usize::try_from(off)
+            .ok()
+            .and_then(|o| all.get(o..))
+            .unwrap_or(&[]);
         let n = rest.len().min(buf.len());
         if let (Some(to), Some(from)) = (buf.get_mut(..n), rest.get(..n)) {
             to.copy_from_slice(from);

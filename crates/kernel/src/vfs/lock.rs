@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::types::Ino;
 use super::Vfs;
+use super::types::Ino;
 use crate::wait::WaitKey;
 use crate::{Errno, KResult};
 
@@ -28,7 +28,10 @@ pub struct LockRange {
 
 impl LockRange {
     /// The whole file.
-    pub const ALL: LockRange = LockRange { start: 0, end: u64::MAX };
+    pub const ALL: LockRange = LockRange {
+        start: 0,
+        end: u64::MAX,
+    };
     /// From fcntl's start (already absolute) and length, which may be 0 or negative.
     pub fn of(start: i64, len: i64) -> KResult<LockRange> {
         let max = i64::MAX;
@@ -40,7 +43,10 @@ impl LockRange {
         if s < 0 {
             return Err(Errno::EINVAL);
         }
-        Ok(LockRange { start: s as u64, end: e.filter(|&e| e != max).map_or(u64::MAX, |e| e as u64) })
+        Ok(LockRange {
+            start: s as u64,
+            end: e.filter(|&e| e != max).map_or(u64::MAX, |e| e as u64),
+        })
     }
     fn meets(&self, o: &LockRange) -> bool {
         self.start <= o.end && o.start <= self.end
@@ -83,12 +89,22 @@ impl Vfs {
     /// The first lock that stands in the way (F_GETLK).
     pub fn lock_conflict(&self, ino: Ino, owner: LockKind, range: LockRange, write: bool) -> Option<Lock> {
         let list = self.locks.held.get(&ino)?;
-        list.iter().find(|l| rivals(l.owner, owner) && l.range.meets(&range) && (l.write || write)).copied()
+        list.iter()
+            .find(|l| rivals(l.owner, owner) && l.range.meets(&range) && (l.write || write))
+            .copied()
     }
 
     /// Takes a lock, replacing what the owner held in the range. EAGAIN if somebody else's is in the way; with `wait`, EDEADLK if
     /// waiting for it would never end, else EAGAIN and the caller blocks on `WaitKey::Lock(ino)` and tries again.
-    pub fn lock(&mut self, ino: Ino, owner: LockKind, range: LockRange, write: bool, pid: u32, wait: bool) -> KResult<()> {
+    pub fn lock(
+        &mut self,
+        ino: Ino,
+        owner: LockKind,
+        range: LockRange,
+        write: bool,
+        pid: u32,
+        wait: bool,
+    ) -> KResult<()> {
         if let Some(other) = self.lock_conflict(ino, owner, range, write) {
             if let (LockKind::Posix(me), LockKind::Posix(him)) = (owner, other.owner)
                 && wait
@@ -122,11 +138,19 @@ impl Vfs {
                 && (l.range.end != u64::MAX && l.range.end + 1 == range.start
                     || range.end != u64::MAX && range.end + 1 == l.range.start);
             if joins {
-                range = LockRange { start: range.start.min(l.range.start), end: range.end.max(l.range.end) };
+                range = LockRange {
+                    start: range.start.min(l.range.start),
+                    end: range.end.max(l.range.end),
+                };
             }
             !joins
         });
-        list.push(Lock { owner, range, write, pid });
+        list.push(Lock {
+            owner,
+            range,
+            write,
+            pid,
+        });
         list.sort_by_key(|l| (l.range.start, l.owner));
         // A downgrade lets readers in.
         self.woken.push(WaitKey::Lock(ino.0));
@@ -134,7 +158,9 @@ impl Vfs {
     }
 
     fn carve(&mut self, ino: Ino, owner: LockKind, range: LockRange) {
-        let Some(list) = self.locks.held.get_mut(&ino) else { return };
+        let Some(list) = self.locks.held.get_mut(&ino) else {
+            return;
+        };
         let mut out = Vec::with_capacity(list.len() + 1);
         for l in list.drain(..) {
             if l.owner != owner || !l.range.meets(&range) {
@@ -142,10 +168,22 @@ impl Vfs {
                 continue;
             }
             if l.range.start < range.start {
-                out.push(Lock { range: LockRange { start: l.range.start, end: range.start - 1 }, ..l });
+                out.push(Lock {
+                    range: LockRange {
+                        start: l.range.start,
+                        end: range.start - 1,
+                    },
+                    ..l
+                });
             }
             if l.range.end > range.end {
-                out.push(Lock { range: LockRange { start: range.end + 1, end: l.range.end }, ..l });
+                out.push(Lock {
+                    range: LockRange {
+                        start: range.end + 1,
+                        end: l.range.end,
+                    },
+                    ..l
+                });
             }
         }
         *list = out;
@@ -162,7 +200,12 @@ impl Vfs {
 
     /// A process closed some descriptor of the file, or a description ended: its locks on the inode go.
     pub fn unlock_all(&mut self, ino: Ino, owner: LockKind) {
-        if self.locks.held.get(&ino).is_some_and(|l| l.iter().any(|l| l.owner == owner)) {
+        if self
+            .locks
+            .held
+            .get(&ino)
+            .is_some_and(|l| l.iter().any(|l| l.owner == owner))
+        {
             self.unlock(ino, owner, LockRange::ALL);
         }
     }
@@ -174,6 +217,9 @@ impl Vfs {
 
     /// Everything held, for /proc/locks.
     pub fn locks(&self) -> impl Iterator<Item = (Ino, &Lock)> {
-        self.locks.held.iter().flat_map(|(i, l)| l.iter().map(move |l| (*i, l)))
+        self.locks
+            .held
+            .iter()
+            .flat_map(|(i, l)| l.iter().map(move |l| (*i, l)))
     }
 }

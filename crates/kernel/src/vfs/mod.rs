@@ -79,11 +79,18 @@ pub struct Vfs {
 
 impl Vfs {
     fn fs(&self, ino: Ino) -> KResult<&Fs> {
-        self.fses.get(ino.fs().0 as usize).and_then(|f| f.as_deref()).ok_or(Errno::EIO)
+        self.fses
+            .get(ino.fs().0 as usize)
+            .and_then(|f| f.as_deref())
+            .ok_or(Errno::EIO)
     }
 
     fn fs_mut(&mut self, ino: Ino) -> KResult<&mut Fs> {
-        self.fses.get_mut(ino.fs().0 as usize).and_then(|f| f.as_mut()).map(Arc::make_mut).ok_or(Errno::EIO)
+        self.fses
+            .get_mut(ino.fs().0 as usize)
+            .and_then(|f| f.as_mut())
+            .map(Arc::make_mut)
+            .ok_or(Errno::EIO)
     }
 
     /// A clone for another world. Pages that exist now will be copied by either side before it changes them.
@@ -127,7 +134,13 @@ impl Vfs {
         match self.holds.get_mut(ino.0) {
             Some(h) => h.count += 1,
             None => {
-                self.holds.insert(ino.0, Hold { count: 1, ..Hold::default() });
+                self.holds.insert(
+                    ino.0,
+                    Hold {
+                        count: 1,
+                        ..Hold::default()
+                    },
+                );
             }
         }
     }
@@ -176,7 +189,9 @@ impl Vfs {
 
     /// Ends `hold`. An inode without names goes with its last holder.
     pub fn release(&mut self, ino: Ino) {
-        let Some(h) = self.holds.get_mut(ino.0) else { return };
+        let Some(h) = self.holds.get_mut(ino.0) else {
+            return;
+        };
         h.count = h.count.saturating_sub(1);
         if h.count == 0 {
             self.holds.remove(ino.0);
@@ -198,8 +213,7 @@ impl Vfs {
         let num = ino.num();
         let Ok(fs) = self.fs(ino) else { return };
         let Some(i) = fs.inodes.get(num) else { return };
-        let dead = if i.is_dir() { i.nlink == 0 } else { i.nlink == 0 };
-        if !dead || self.holds.contains(ino.0) {
+        if i.nlink != 0 || self.holds.contains(ino.0) {
             return;
         }
         let object = fs.object(num).ok();
@@ -235,5 +249,8 @@ impl Vfs {
 }
 
 fn ent(num: u64, mode: u32) -> Ent {
-    Ent { num, dtype: (mode >> 12) as u8 }
+    Ent {
+        num,
+        dtype: (mode >> 12) as u8,
+    }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::Vfs;
 use super::inode::Fs;
 use super::types::*;
-use super::Vfs;
 use crate::{Errno, KResult};
 
 /// Per-mount flags (values of mount(2)).
@@ -112,21 +112,40 @@ impl Vfs {
     pub fn root_path(&self) -> Path {
         let id = MountId(self.mounts.root);
         let ino = self.mounts.get(id).map_or(Ino(0), |m| m.root);
-        Path { mnt: id, ino, parent: ino, name: Name::from([]) }
+        Path {
+            mnt: id,
+            ino,
+            parent: ino,
+            name: Name::from([]),
+        }
     }
 
     /// The topmost mount on this place, as a place.
     pub(super) fn cross(&self, mut p: Path) -> Path {
         while let Some(&id) = self.mounts.on.get(&(p.mnt, p.ino)) {
             let Some(m) = self.mounts.get(id) else { break };
-            p = Path { mnt: id, ino: m.root, parent: m.root, name: Name::from([]) };
+            p = Path {
+                mnt: id,
+                ino: m.root,
+                parent: m.root,
+                name: Name::from([]),
+            };
         }
         p
     }
 
     /// Mounts a file system that is already there (or part of one) on a place.
     #[allow(clippy::too_many_arguments)]
-    pub(super) fn attach(&mut self, at: &Path, root: Ino, flags: u32, source: &str, fstype: &str, options: &str, shared: u32) -> MountId {
+    pub(super) fn attach(
+        &mut self,
+        at: &Path,
+        root: Ino,
+        flags: u32,
+        source: &str,
+        fstype: &str,
+        options: &str,
+        shared: u32,
+    ) -> MountId {
         let t = Arc::make_mut(&mut self.mounts);
         let id = MountId(t.next);
         t.next += 1;
@@ -156,7 +175,11 @@ impl Vfs {
     }
 
     pub(super) fn add_fs(&mut self, make: impl FnOnce(FsId) -> Fs) -> FsId {
-        let slot = self.fses.iter().position(|f| f.is_none()).unwrap_or(self.fses.len());
+        let slot = self
+            .fses
+            .iter()
+            .position(|f| f.is_none())
+            .unwrap_or(self.fses.len());
         let id = FsId(slot as u16);
         let fs = Some(Arc::new(make(id)));
         match self.fses.get_mut(slot) {
@@ -167,14 +190,27 @@ impl Vfs {
     }
 
     fn need_admin(ctx: &Ctx) -> KResult<()> {
-        if ctx.creds.capable(cap::SYS_ADMIN) { Ok(()) } else { Err(Errno::EPERM) }
+        if ctx.creds.capable(cap::SYS_ADMIN) {
+            Ok(())
+        } else {
+            Err(Errno::EPERM)
+        }
     }
 
     /// mount(2): remount, bind, move, propagation changes, and new tmpfs, proc, sysfs, devpts and the like.
-    pub fn mount(&mut self, ctx: &Ctx, source: &[u8], target: &[u8], fstype: &[u8], flags: u32, data: &[u8]) -> KResult<()> {
+    pub fn mount(
+        &mut self,
+        ctx: &Ctx,
+        source: &[u8],
+        target: &[u8],
+        fstype: &[u8],
+        flags: u32,
+        data: &[u8],
+    ) -> KResult<()> {
         let at = self.walk(ctx, ctx.cwd, target, 0)?;
         Self::need_admin(ctx)?;
-        let keep = ms::RDONLY | ms::NOSUID | ms::NODEV | ms::NOEXEC | ms::NOATIME | ms::NODIRATIME | ms::RELATIME;
+        let keep =
+            ms::RDONLY | ms::NOSUID | ms::NODEV | ms::NOEXEC | ms::NOATIME | ms::NODIRATIME | ms::RELATIME;
         let mut own = flags & keep;
         if own & ms::NOATIME == 0 {
             own |= ms::RELATIME;
@@ -187,7 +223,11 @@ impl Vfs {
             if own & ms::RDONLY != 0 && flags & ms::BIND == 0 && self.has_writers(at.ino.fs()) {
                 return Err(Errno::EBUSY);
             }
-            if let Some(m) = Arc::make_mut(&mut self.mounts).list.iter_mut().find(|m| m.id == at.mnt) {
+            if let Some(m) = Arc::make_mut(&mut self.mounts)
+                .list
+                .iter_mut()
+                .find(|m| m.id == at.mnt)
+            {
                 m.flags = own;
             }
             return Ok(());
@@ -250,8 +290,8 @@ impl Vfs {
                 let id = self.new_tmpfs(ctx, data)?;
                 Ino::new(id, 1)
             }
-            "proc" | "sysfs" | "cgroup2" | "devpts" | "devtmpfs" | "debugfs" | "tracefs" | "securityfs" | "mqueue" | "pstore"
-            | "bpf" | "configfs" | "fusectl" | "hugetlbfs" => {
+            "proc" | "sysfs" | "cgroup2" | "devpts" | "devtmpfs" | "debugfs" | "tracefs" | "securityfs"
+            | "mqueue" | "pstore" | "bpf" | "configfs" | "fusectl" | "hugetlbfs" => {
                 let found = self.mounts.iter().find(|m| m.fstype == name).map(|m| m.root);
                 Ino::new(found.ok_or(Errno::ENODEV)?.fs(), 1)
             }
@@ -262,7 +302,11 @@ impl Vfs {
                     return Err(Errno::ENOTBLK);
                 }
                 let root = self.root_path().ino;
-                if self.fs(root)?.dev == a.rdev && name == "ext4" { root } else { return Err(Errno::EINVAL) }
+                if self.fs(root)?.dev == a.rdev && name == "ext4" {
+                    root
+                } else {
+                    return Err(Errno::EINVAL);
+                }
             }
             _ => return Err(Errno::ENODEV),
         };
@@ -274,7 +318,10 @@ impl Vfs {
 
     fn has_writers(&self, fs: FsId) -> bool {
         let from = Ino::new(fs, 0).0;
-        self.holds.range(from).take_while(|(k, _)| Ino(*k).fs() == fs).any(|(_, h)| h.writers > 0)
+        self.holds
+            .range(from)
+            .take_while(|(k, _)| Ino(*k).fs() == fs)
+            .any(|(_, h)| h.writers > 0)
     }
 
     fn new_tmpfs(&mut self, ctx: &Ctx, data: &[u8]) -> KResult<FsId> {
@@ -308,7 +355,12 @@ impl Vfs {
         if flags & !0xf != 0 {
             return Err(Errno::EINVAL);
         }
-        let at = self.walk(ctx, ctx.cwd, target, if flags & NOFOLLOW != 0 { wflag::NOFOLLOW } else { 0 })?;
+        let at = self.walk(
+            ctx,
+            ctx.cwd,
+            target,
+            if flags & NOFOLLOW != 0 { wflag::NOFOLLOW } else { 0 },
+        )?;
         Self::need_admin(ctx)?;
         let m = self.mounts.get(at.mnt).cloned().ok_or(Errno::EINVAL)?;
         if m.root != at.ino || m.parent == m.id {
@@ -321,8 +373,15 @@ impl Vfs {
         }
         let mut gone = vec![m.id];
         while let Some(id) = gone.pop() {
-            gone.extend(self.mounts.iter().filter(|c| c.parent == id && c.id != id).map(|c| c.id));
-            let Some(m) = self.mounts.get(id).cloned() else { continue };
+            gone.extend(
+                self.mounts
+                    .iter()
+                    .filter(|c| c.parent == id && c.id != id)
+                    .map(|c| c.id),
+            );
+            let Some(m) = self.mounts.get(id).cloned() else {
+                continue;
+            };
             let t = Arc::make_mut(&mut self.mounts);
             t.list.retain(|x| x.id != id);
             t.on.retain(|_, v| *v != id);
@@ -334,7 +393,11 @@ impl Vfs {
 
     fn held_in(&self, fs: FsId) -> u64 {
         let from = Ino::new(fs, 0).0;
-        self.holds.range(from).take_while(|(k, _)| Ino(*k).fs() == fs).map(|(_, h)| h.count as u64).sum()
+        self.holds
+            .range(from)
+            .take_while(|(k, _)| Ino(*k).fs() == fs)
+            .map(|(_, h)| h.count as u64)
+            .sum()
     }
 
     /// pivot_root(2): the new root's mount becomes the root of the namespace.
@@ -344,7 +407,11 @@ impl Vfs {
         let old_at = self.walk(ctx, ctx.cwd, put_old, wflag::DIRECTORY)?;
         let m = self.mounts.get(new.mnt).cloned().ok_or(Errno::EINVAL)?;
         if m.root != new.ino || m.parent == m.id {
-            return Err(if new.mnt == ctx.root.mnt { Errno::EBUSY } else { Errno::EINVAL });
+            return Err(if new.mnt == ctx.root.mnt {
+                Errno::EBUSY
+            } else {
+                Errno::EINVAL
+            });
         }
         if old_at.mnt != new.mnt {
             return Err(Errno::EINVAL);

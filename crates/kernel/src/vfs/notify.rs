@@ -1,7 +1,7 @@
 //! What happened to files: events for inotify watches, and changes for the record.
 
-use super::types::*;
 use super::Vfs;
+use super::types::*;
 
 /// Bits of inotify masks.
 #[allow(missing_docs)]
@@ -87,9 +87,16 @@ impl Vfs {
     }
 
     fn event(&mut self, ino: Ino, mask: u32, cookie: u32, name: Name) {
-        let Some(&wanted) = self.watched.get(&ino) else { return };
+        let Some(&wanted) = self.watched.get(&ino) else {
+            return;
+        };
         if wanted & mask & 0xfff != 0 && self.events.len() < QUEUE {
-            self.events.push(FsEvent { ino, mask, cookie, name });
+            self.events.push(FsEvent {
+                ino,
+                mask,
+                cookie,
+                name,
+            });
         }
     }
 
@@ -118,7 +125,10 @@ impl Vfs {
 
     pub(super) fn changed(&mut self, kind: ChangeKind, path: &Path) {
         if self.recording && self.changes.len() < QUEUE {
-            self.changes.push(Change { kind, path: path.clone() });
+            self.changes.push(Change {
+                kind,
+                path: path.clone(),
+            });
         }
     }
 }

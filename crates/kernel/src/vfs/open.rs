@@ -12,12 +12,32 @@ use crate::{Errno, KResult};
 impl Vfs {
     /// Opens `path` seen from `base`. `resolve` holds further `wflag` bits (openat2). The caller holds the result
     /// (`hold`, or `hold_writer` if the access mode writes).
-    pub fn open(&mut self, ctx: &Ctx, base: &Path, path: &[u8], flags: u32, perm: u32, resolve: u32) -> KResult<Opened> {
-        let nofollow = if flags & oflag::NOFOLLOW != 0 { wflag::NOFOLLOW } else { 0 };
-        let directory = if flags & oflag::DIRECTORY != 0 { wflag::DIRECTORY } else { 0 };
+    pub fn open(
+        &mut self,
+        ctx: &Ctx,
+        base: &Path,
+        path: &[u8],
+        flags: u32,
+        perm: u32,
+        resolve: u32,
+    ) -> KResult<Opened> {
+        let nofollow = if flags & oflag::NOFOLLOW != 0 {
+            wflag::NOFOLLOW
+        } else {
+            0
+        };
+        let directory = if flags & oflag::DIRECTORY != 0 {
+            wflag::DIRECTORY
+        } else {
+            0
+        };
         if flags & oflag::PATH != 0 {
             let p = self.walk(ctx, base, path, nofollow | directory | resolve)?;
-            return Ok(Opened { path: p, kind: Kind::PathOnly, created: false });
+            return Ok(Opened {
+                path: p,
+                kind: Kind::PathOnly,
+                created: false,
+            });
         }
         if flags & oflag::TMPFILE == oflag::TMPFILE {
             return self.open_tmpfile(ctx, base, path, flags, perm, resolve);
@@ -39,17 +59,33 @@ impl Vfs {
         if flags & oflag::TRUNC != 0 && a.kind() == mode::IFREG && kind == Kind::Regular {
             self.set_len(ctx, &p, 0)?;
         }
-        Ok(Opened { path: p, kind, created: false })
+        Ok(Opened {
+            path: p,
+            kind,
+            created: false,
+        })
     }
 
-    fn open_create(&mut self, ctx: &Ctx, base: &Path, path: &[u8], flags: u32, perm: u32, resolve: u32) -> KResult<Opened> {
+    fn open_create(
+        &mut self,
+        ctx: &Ctx,
+        base: &Path,
+        path: &[u8],
+        flags: u32,
+        perm: u32,
+        resolve: u32,
+    ) -> KResult<Opened> {
         let mut base = base.clone();
         let mut path = path.to_vec();
         // Links in the last place are followed here, so that a dangling one makes its target.
         for links in 0..=40 {
             let par = self.walk_parent(ctx, &base, &path, resolve, links)?;
             let Last::Norm(name) = par.last else {
-                return Err(if flags & oflag::EXCL != 0 { Errno::EEXIST } else { Errno::EISDIR });
+                return Err(if flags & oflag::EXCL != 0 {
+                    Errno::EEXIST
+                } else {
+                    Errno::EISDIR
+                });
             };
             if par.slash {
                 return Err(Errno::EISDIR);
@@ -59,7 +95,11 @@ impl Vfs {
                 if flags & oflag::DIRECTORY != 0 {
                     return Err(Errno::ENOTDIR);
                 }
-                return Ok(Opened { path: p, kind: Kind::Regular, created: true });
+                return Ok(Opened {
+                    path: p,
+                    kind: Kind::Regular,
+                    created: true,
+                });
             };
             if flags & oflag::EXCL != 0 {
                 return Err(Errno::EEXIST);
@@ -91,7 +131,15 @@ impl Vfs {
         Err(Errno::ELOOP)
     }
 
-    fn open_tmpfile(&mut self, ctx: &Ctx, base: &Path, path: &[u8], flags: u32, perm: u32, resolve: u32) -> KResult<Opened> {
+    fn open_tmpfile(
+        &mut self,
+        ctx: &Ctx,
+        base: &Path,
+        path: &[u8],
+        flags: u32,
+        perm: u32,
+        resolve: u32,
+    ) -> KResult<Opened> {
         if flags & oflag::ACCMODE == 0 {
             return Err(Errno::EINVAL);
         }
@@ -106,7 +154,16 @@ impl Vfs {
             i.nlink = 0;
         }
         let name = Name::from(format!("#{num}").as_bytes());
-        Ok(Opened { path: Path { mnt: dir.mnt, ino, parent: dir.ino, name }, kind: Kind::Regular, created: true })
+        Ok(Opened {
+            path: Path {
+                mnt: dir.mnt,
+                ino,
+                parent: dir.ino,
+                name,
+            },
+            kind: Kind::Regular,
+            created: true,
+        })
     }
 
     fn may_open(&self, ctx: &Ctx, p: &Path, a: &Attr, flags: u32) -> KResult<Kind> {
@@ -123,7 +180,9 @@ impl Vfs {
         let (major, minor) = devnum(a.rdev);
         let kind = match a.kind() {
             mode::IFLNK => match self.link_target(ctx, p.ino) {
-                Ok(LinkTarget::Reopen { tid, fd, .. }) if flags & oflag::NOFOLLOW == 0 => return Ok(Kind::Reopen { tid, fd }),
+                Ok(LinkTarget::Reopen { tid, fd, .. }) if flags & oflag::NOFOLLOW == 0 => {
+                    return Ok(Kind::Reopen { tid, fd });
+                }
                 _ => return Err(Errno::ELOOP),
             },
             mode::IFDIR => {
@@ -141,7 +200,11 @@ impl Vfs {
                 if self.mount_flags(p.mnt) & ms::NODEV != 0 {
                     return Err(Errno::EACCES);
                 }
-                if a.kind() == mode::IFCHR { Kind::CharDev(major, minor) } else { Kind::BlockDev(major, minor) }
+                if a.kind() == mode::IFCHR {
+                    Kind::CharDev(major, minor)
+                } else {
+                    Kind::BlockDev(major, minor)
+                }
             }
             _ if self.fs(p.ino)?.has_inodes() => Kind::Regular,
             _ => Kind::Synthetic,

@@ -21,7 +21,11 @@ impl Vfs {
             return Err(Errno::ENOSPC);
         }
         let is_dir = full & mode::IFMT == mode::IFDIR;
-        let gid = if d.mode & mode::ISGID != 0 { d.gid } else { ctx.creds.gid };
+        let gid = if d.mode & mode::ISGID != 0 {
+            d.gid
+        } else {
+            ctx.creds.gid
+        };
         if d.mode & mode::ISGID != 0 {
             if is_dir {
                 full |= mode::ISGID;
@@ -41,7 +45,11 @@ impl Vfs {
         inode.mode = full;
         inode.rdev = rdev;
         inode.generation = (seed ^ num.wrapping_mul(0x9e37_79b9) ^ now.sec as u64 ^ now.nsec as u64) as u32;
-        inode.flags = if ext4 { d.flags & (fl::SYNC | fl::NODUMP | fl::NOATIME) } else { 0 };
+        inode.flags = if ext4 {
+            d.flags & (fl::SYNC | fl::NODUMP | fl::NOATIME)
+        } else {
+            0
+        };
         if ext4 && matches!(full & mode::IFMT, mode::IFREG | mode::IFDIR) {
             inode.flags |= fl::EXTENTS;
         }
@@ -75,13 +83,24 @@ impl Vfs {
         }
         let fs = self.fs(dir.ino)?;
         if !fs.has_inodes() {
-            return Err(if matches!(fs.kind, super::FsKind::Proc) { Errno::ENOENT } else { Errno::EPERM });
+            return Err(if matches!(fs.kind, super::FsKind::Proc) {
+                Errno::ENOENT
+            } else {
+                Errno::EPERM
+            });
         }
         Ok(())
     }
 
     /// Makes a node under a name that is free.
-    pub(super) fn make_node(&mut self, ctx: &Ctx, dir: &Path, name: &Name, full: u32, rdev: u64) -> KResult<Path> {
+    pub(super) fn make_node(
+        &mut self,
+        ctx: &Ctx,
+        dir: &Path,
+        name: &Name,
+        full: u32,
+        rdev: u64,
+    ) -> KResult<Path> {
         self.may_create(ctx, dir)?;
         let ino = self.new_inode(ctx, dir, full, rdev)?;
         if full & mode::IFMT == mode::IFDIR
@@ -91,8 +110,17 @@ impl Vfs {
         }
         let e = ent(ino.num(), full);
         self.fs_mut(dir.ino)?.add_entry(dir.ino.num(), name, e, ctx.now)?;
-        let p = Path { mnt: dir.mnt, ino, parent: dir.ino, name: name.clone() };
-        let isdir = if full & mode::IFMT == mode::IFDIR { inmask::ISDIR } else { 0 };
+        let p = Path {
+            mnt: dir.mnt,
+            ino,
+            parent: dir.ino,
+            name: name.clone(),
+        };
+        let isdir = if full & mode::IFMT == mode::IFDIR {
+            inmask::ISDIR
+        } else {
+            0
+        };
         self.note_dir(dir.ino, name, inmask::CREATE | isdir, 0);
         self.changed(ChangeKind::Created, &p);
         Ok(p)
@@ -101,7 +129,9 @@ impl Vfs {
     /// Finds the parent of a name that is to be made. EEXIST if it is there.
     fn create_parent(&self, ctx: &Ctx, base: &Path, path: &[u8], dir: bool) -> KResult<(Path, Name)> {
         let Parent { dir: at, last, slash } = self.walk_parent(ctx, base, path, 0, 0)?;
-        let Last::Norm(name) = last else { return Err(Errno::EEXIST) };
+        let Last::Norm(name) = last else {
+            return Err(Errno::EEXIST);
+        };
         if self.child(ctx, &at, &name)?.is_some() {
             return Err(Errno::EEXIST);
         }
@@ -122,7 +152,11 @@ impl Vfs {
 
     /// mknodat(2). Also how AF_UNIX `bind` makes its name (`mode::IFSOCK`).
     pub fn mknod(&mut self, ctx: &Ctx, base: &Path, path: &[u8], full: u32, rdev: u64) -> KResult<Path> {
-        let full = if full & mode::IFMT == 0 { full | mode::IFREG } else { full };
+        let full = if full & mode::IFMT == 0 {
+            full | mode::IFREG
+        } else {
+            full
+        };
         match full & mode::IFMT {
             mode::IFREG | mode::IFIFO | mode::IFSOCK | mode::IFCHR | mode::IFBLK => {}
             mode::IFDIR => return Err(Errno::EPERM),
@@ -153,7 +187,15 @@ impl Vfs {
     }
 
     /// linkat(2). `flags`: AT_SYMLINK_FOLLOW 0x400, AT_EMPTY_PATH.
-    pub fn link(&mut self, ctx: &Ctx, old_base: &Path, old: &[u8], new_base: &Path, new: &[u8], flags: u32) -> KResult<()> {
+    pub fn link(
+        &mut self,
+        ctx: &Ctx,
+        old_base: &Path,
+        old: &[u8],
+        new_base: &Path,
+        new: &[u8],
+        flags: u32,
+    ) -> KResult<()> {
         if flags & !(0x400 | wflag::EMPTY_PATH) != 0 {
             return Err(Errno::EINVAL);
         }
@@ -183,10 +225,16 @@ impl Vfs {
         let i = self.inode_mut(p.ino)?;
         i.nlink += 1;
         i.ctime = now;
-        self.fs_mut(dir.ino)?.add_entry(dir.ino.num(), &name, ent(p.ino.num(), a.mode), now)?;
+        self.fs_mut(dir.ino)?
+            .add_entry(dir.ino.num(), &name, ent(p.ino.num(), a.mode), now)?;
         self.note(&p, inmask::ATTRIB, 0);
         self.note_dir(dir.ino, &name, inmask::CREATE, 0);
-        let made = Path { mnt: dir.mnt, ino: p.ino, parent: dir.ino, name: name.clone() };
+        let made = Path {
+            mnt: dir.mnt,
+            ino: p.ino,
+            parent: dir.ino,
+            name: name.clone(),
+        };
         if let Some(h) = self.holds.get_mut(p.ino.0)
             && tmpfile
         {
@@ -204,7 +252,9 @@ impl Vfs {
     /// unlinkat(2) without AT_REMOVEDIR.
     pub fn unlink(&mut self, ctx: &Ctx, base: &Path, path: &[u8]) -> KResult<()> {
         let Parent { dir, last, slash } = self.walk_parent(ctx, base, path, 0, 0)?;
-        let Last::Norm(name) = last else { return Err(Errno::EISDIR) };
+        let Last::Norm(name) = last else {
+            return Err(Errno::EISDIR);
+        };
         let p = self.child(ctx, &dir, &name)?.ok_or(Errno::ENOENT)?;
         let a = self.attr(ctx.view, p.ino)?;
         if slash {
@@ -300,7 +350,15 @@ impl Vfs {
     }
 
     /// renameat2(2). `flags`: RENAME_NOREPLACE 1, RENAME_EXCHANGE 2, RENAME_WHITEOUT 4.
-    pub fn rename(&mut self, ctx: &Ctx, old_base: &Path, old: &[u8], new_base: &Path, new: &[u8], flags: u32) -> KResult<()> {
+    pub fn rename(
+        &mut self,
+        ctx: &Ctx,
+        old_base: &Path,
+        old: &[u8],
+        new_base: &Path,
+        new: &[u8],
+        flags: u32,
+    ) -> KResult<()> {
         let (noreplace, exchange) = (flags & 1 != 0, flags & 2 != 0);
         if flags & !7 != 0 || exchange && flags & 5 != 0 {
             return Err(Errno::EINVAL);
@@ -310,7 +368,9 @@ impl Vfs {
         if from.dir.mnt != to.dir.mnt {
             return Err(Errno::EXDEV);
         }
-        let Last::Norm(old_name) = from.last else { return Err(Errno::EBUSY) };
+        let Last::Norm(old_name) = from.last else {
+            return Err(Errno::EBUSY);
+        };
         let Last::Norm(new_name) = to.last else {
             return Err(if noreplace { Errno::EEXIST } else { Errno::EBUSY });
         };
@@ -367,11 +427,19 @@ impl Vfs {
         if sa.is_dir() && !same_dir {
             self.permission(ctx, &src, &sa, may::WRITE)?;
         }
-        if exchange && !same_dir && da.is_some_and(|a| a.is_dir()) && let (Some(d), Some(a)) = (&dst, &da) {
+        if exchange
+            && !same_dir
+            && da.is_some_and(|a| a.is_dir())
+            && let (Some(d), Some(a)) = (&dst, &da)
+        {
             self.permission(ctx, d, a, may::WRITE)?;
         }
         if !self.fs(src.ino)?.has_inodes() || src.ino.fs() != from.dir.ino.fs() {
-            return Err(if self.is_mountpoint(&src) { Errno::EBUSY } else { Errno::EPERM });
+            return Err(if self.is_mountpoint(&src) {
+                Errno::EBUSY
+            } else {
+                Errno::EPERM
+            });
         }
         if self.is_mountpoint(&src) || dst.as_ref().is_some_and(|d| self.is_mountpoint(d)) {
             return Err(Errno::EBUSY);
@@ -383,7 +451,16 @@ impl Vfs {
         {
             return Err(Errno::ENOTEMPTY);
         }
-        self.do_rename(ctx, &from.dir, &src, &sa, &to.dir, dst.map(|d| (d, da.unwrap_or_default())), &new_name, exchange)?;
+        self.do_rename(
+            ctx,
+            &from.dir,
+            &src,
+            &sa,
+            &to.dir,
+            dst.map(|d| (d, da.unwrap_or_default())),
+            &new_name,
+            exchange,
+        )?;
         if flags & 4 != 0 {
             self.make_node(ctx, &from.dir, &old_name, mode::IFCHR, 0)?;
         }
@@ -413,11 +490,14 @@ impl Vfs {
                 self.drop_name(to, d, now)?;
             }
         }
-        self.fs_mut(from.ino)?.remove_entry(from.ino.num(), &src.name, now)?;
-        self.fs_mut(to.ino)?.add_entry(to.ino.num(), new_name, ent(src.ino.num(), sa.mode), now)?;
+        self.fs_mut(from.ino)?
+            .remove_entry(from.ino.num(), &src.name, now)?;
+        self.fs_mut(to.ino)?
+            .add_entry(to.ino.num(), new_name, ent(src.ino.num(), sa.mode), now)?;
         self.settle(src.ino, to.ino, new_name, now)?;
         if exchange && let Some((d, a)) = &dst {
-            self.fs_mut(from.ino)?.add_entry(from.ino.num(), &src.name, ent(d.ino.num(), a.mode), now)?;
+            self.fs_mut(from.ino)?
+                .add_entry(from.ino.num(), &src.name, ent(d.ino.num(), a.mode), now)?;
             self.settle(d.ino, from.ino, &src.name, now)?;
         }
         self.cookie = self.cookie.wrapping_add(1);
@@ -426,7 +506,12 @@ impl Vfs {
         self.note_dir(from.ino, &src.name, inmask::MOVED_FROM | isdir, cookie);
         self.note_dir(to.ino, new_name, inmask::MOVED_TO | isdir, cookie);
         self.note_self(src.ino, inmask::MOVE_SELF | isdir);
-        let moved = Path { mnt: to.mnt, ino: src.ino, parent: to.ino, name: new_name.clone() };
+        let moved = Path {
+            mnt: to.mnt,
+            ino: src.ino,
+            parent: to.ino,
+            name: new_name.clone(),
+        };
         self.changed(ChangeKind::Renamed(old_text), &moved);
         Ok(())
     }

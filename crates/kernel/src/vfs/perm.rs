@@ -1,9 +1,9 @@
 //! Permission checks: mode bits, capabilities, mount flags, file flags, the sticky bit and the protected_* rules.
 
+use super::Vfs;
 use super::inode::{Attr, FsKind};
 use super::mount::ms;
 use super::types::*;
-use super::Vfs;
 use crate::{Errno, KResult};
 
 /// File flags of chattr that are enforced (FS_*_FL).
@@ -60,8 +60,18 @@ impl Vfs {
         }
         if matches!(fs.kind, FsKind::Proc) && crate::proc::is_sysctl(p.ino.num()) {
             // Root has the owner's bits there and no capability helps.
-            let bits = if ctx.creds.uid == 0 { a.mode >> 6 } else if ctx.creds.in_group(0) { a.mode >> 3 } else { a.mode };
-            return if mask & !bits & 7 == 0 { Ok(()) } else { Err(Errno::EACCES) };
+            let bits = if ctx.creds.uid == 0 {
+                a.mode >> 6
+            } else if ctx.creds.in_group(0) {
+                a.mode >> 3
+            } else {
+                a.mode
+            };
+            return if mask & !bits & 7 == 0 {
+                Ok(())
+            } else {
+                Err(Errno::EACCES)
+            };
         }
         Self::mode_permission(ctx.creds, a, mask)?;
         if mask & may::EXEC != 0 && a.kind() == mode::IFREG && self.mount_flags(p.mnt) & ms::NOEXEC != 0 {
@@ -104,7 +114,11 @@ impl Vfs {
         if link.uid == ctx.creds.uid || dir.mode & shared != shared || dir.uid == link.uid {
             return Ok(());
         }
-        if self.knob(ctx, "fs.protected_symlinks") == 0 { Ok(()) } else { Err(Errno::EACCES) }
+        if self.knob(ctx, "fs.protected_symlinks") == 0 {
+            Ok(())
+        } else {
+            Err(Errno::EACCES)
+        }
     }
 
     /// fs.protected_hardlinks.
@@ -130,7 +144,11 @@ impl Vfs {
         };
         let open_dir = dir.mode & 0o002 != 0 || dir.mode & 0o020 != 0 && level >= 2;
         let foreign = dir.mode & mode::ISVTX != 0 && a.uid != dir.uid && a.uid != ctx.creds.uid;
-        if level > 0 && open_dir && foreign { Err(Errno::EACCES) } else { Ok(()) }
+        if level > 0 && open_dir && foreign {
+            Err(Errno::EACCES)
+        } else {
+            Ok(())
+        }
     }
 
     /// access(2), faccessat2(2): `ctx.creds` are those to ask for.
@@ -140,6 +158,10 @@ impl Vfs {
         }
         let p = self.walk(ctx, base, path, flags & (wflag::NOFOLLOW | wflag::EMPTY_PATH))?;
         let a = self.attr(ctx.view, p.ino)?;
-        if mask == 0 { Ok(()) } else { self.permission(ctx, &p, &a, mask) }
+        if mask == 0 {
+            Ok(())
+        } else {
+            self.permission(ctx, &p, &a, mask)
+        }
     }
 }

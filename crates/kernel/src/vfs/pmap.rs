@@ -25,7 +25,11 @@ pub struct PMap<V> {
 
 impl<V> Default for PMap<V> {
     fn default() -> Self {
-        PMap { root: None, shift: 0, len: 0 }
+        PMap {
+            root: None,
+            shift: 0,
+            len: 0,
+        }
     }
 }
 
@@ -109,7 +113,10 @@ impl<V: Clone> PMap<V> {
     pub fn insert(&mut self, key: u64, value: V) -> Option<V> {
         while !self.fits(key) {
             if let Some(old) = self.root.take() {
-                self.root = Some(Arc::new(Node::Branch { map: 1, kids: vec![old] }));
+                self.root = Some(Arc::new(Node::Branch {
+                    map: 1,
+                    kids: vec![old],
+                }));
             }
             self.shift += BITS;
         }
@@ -192,7 +199,17 @@ impl<V: Clone> PMap<V> {
 }
 
 fn empty<V>(shift: u32) -> Node<V> {
-    if shift == 0 { Node::Leaf { map: 0, vals: Vec::new() } } else { Node::Branch { map: 0, kids: Vec::new() } }
+    if shift == 0 {
+        Node::Leaf {
+            map: 0,
+            vals: Vec::new(),
+        }
+    } else {
+        Node::Branch {
+            map: 0,
+            kids: Vec::new(),
+        }
+    }
 }
 
 fn put<V: Clone>(node: &mut Node<V>, shift: u32, key: u64, value: V) -> Option<V> {
@@ -227,7 +244,9 @@ fn take<V: Clone>(node: &mut Node<V>, shift: u32, key: u64) -> (Option<V>, bool)
             if !has {
                 return (None, false);
             }
-            let Some(kid) = kids.get_mut(at) else { return (None, false) };
+            let Some(kid) = kids.get_mut(at) else {
+                return (None, false);
+            };
             let (v, gone) = take(Arc::make_mut(kid), shift.saturating_sub(BITS), key);
             if gone {
                 kids.remove(at);
@@ -262,7 +281,8 @@ impl<'a, V> Iterator for Iter<'a, V> {
                     let Some(kid) = kids.get(at) else { continue };
                     let i = nth_bit(*map, at);
                     self.stack.push((node, shift, prefix, at + 1));
-                    self.stack.push((kid, shift.saturating_sub(BITS), prefix | (i as u64) << shift, 0));
+                    self.stack
+                        .push((kid, shift.saturating_sub(BITS), prefix | (i as u64) << shift, 0));
                 }
                 Node::Leaf { map, vals } => {
                     let Some(v) = vals.get(at) else { continue };
@@ -291,7 +311,9 @@ mod tests {
     fn behaves_as_a_sorted_map_and_clones_apart() {
         let mut rng = 1u64;
         let mut next = move || {
-            rng = rng.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            rng = rng
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
             rng >> 33
         };
         let mut p: PMap<u64> = PMap::new();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::attr::SetTime;
 use super::boot::{Content, CoverFile, Plan};
 use super::*;
+use crate::image::{self, Image, NodeKind, Tree, Writer};
 use crate::proc::view::{FdTarget, FdView, MachineMem, SystemView, TaskView};
 use crate::sysfs::facts::Facts;
 
@@ -27,7 +28,11 @@ impl KernelView for Idle {
         matches!(tid, 1 | 42).then(|| TaskView {
             tid,
             tgid: tid,
-            comm: if tid == 1 { b"systemd".to_vec() } else { b"bash".to_vec() },
+            comm: if tid == 1 {
+                b"systemd".to_vec()
+            } else {
+                b"bash".to_vec()
+            },
             state: b'S',
             threads: 1,
             dumpable: true,
@@ -43,10 +48,20 @@ impl KernelView for Idle {
         self.fds.clone()
     }
     fn system(&self) -> SystemView {
-        SystemView { uptime: 123_450_000_000, btime: 1_700_000_000, cpus: vec![Default::default(); 2], ..SystemView::default() }
+        SystemView {
+            uptime: 123_450_000_000,
+            btime: 1_700_000_000,
+            cpus: vec![Default::default(); 2],
+            ..SystemView::default()
+        }
     }
     fn memory(&self) -> MachineMem {
-        MachineMem { total: 2 << 30, free: 1 << 30, available: 3 << 29, ..MachineMem::default() }
+        MachineMem {
+            total: 2 << 30,
+            free: 1 << 30,
+            available: 3 << 29,
+            ..MachineMem::default()
+        }
     }
 }
 
@@ -61,8 +76,12 @@ pub(crate) struct World {
 
 impl World {
     pub fn new() -> World {
+        World::over(None)
+    }
+
+    pub fn over(image: Option<Arc<Image>>) -> World {
         let vfs = Vfs::new(Plan {
-            image: None,
+            image,
             lazy: None,
             root_dev: makedev(8, 1),
             root_source: "/dev/sda1".to_owned(),
@@ -76,8 +95,19 @@ impl World {
             limit_inodes: 100_000,
         });
         let root = vfs.root_path();
-        let view = Idle { facts: Facts::default(), exe: None, fds: Vec::new() };
-        let mut w = World { vfs, view, creds: Creds::root(), cwd: root.clone(), root, umask: 0o022 };
+        let view = Idle {
+            facts: Facts::default(),
+            exe: None,
+            fds: Vec::new(),
+        };
+        let mut w = World {
+            vfs,
+            view,
+            creds: Creds::root(),
+            cwd: root.clone(),
+            root,
+            umask: 0o022,
+        };
         w.with(|v, c| v.mount_standard(c)).unwrap();
         w
     }
@@ -134,7 +164,12 @@ impl World {
     }
 
     pub fn user(&mut self, uid: u32) {
-        self.creds = Creds { uid, gid: uid, groups: Arc::from([]), caps: 0 };
+        self.creds = Creds {
+            uid,
+            gid: uid,
+            groups: Arc::from([]),
+            caps: 0,
+        };
     }
 
     fn open(&mut self, path: &str, flags: u32) -> KResult<Opened> {
@@ -160,7 +195,15 @@ fn cover_files_are_read_and_written_over() {
     let mut w = World::new();
     w.put("/etc/motd", 0o644, 0, "hello\n");
     assert_eq!(w.cat("/etc/motd").unwrap(), b"hello\n");
-    let mut other = World { vfs: w.vfs.fork(), view: Idle { facts: Facts::default(), exe: None, fds: vec![] }, ..World::new() };
+    let mut other = World {
+        vfs: w.vfs.fork(),
+        view: Idle {
+            facts: Facts::default(),
+            exe: None,
+            fds: vec![],
+        },
+        ..World::new()
+    };
     let o = w.open("/etc/motd", oflag::RDWR).unwrap();
     w.with(|v, c| v.write(c, &o.path, 3, b"p!!!\nmore")).unwrap();
     assert_eq!(w.cat("/etc/motd").unwrap(), b"help!!!\nmore");
@@ -168,10 +211,16 @@ fn cover_files_are_read_and_written_over() {
     other.cwd = other.root.clone();
     assert_eq!(other.cat("/etc/motd").unwrap(), b"hello\n");
     // After a second clone neither side sees the other's writes.
-    let mut third = World { vfs: w.vfs.fork(), ..World::new() };
+    let mut third = World {
+        vfs: w.vfs.fork(),
+        ..World::new()
+    };
     w.with(|v, c| v.write(c, &o.path, 0, b"W")).unwrap();
     third.with(|v, c| v.write(c, &o.path, 0, b"T")).unwrap();
-    assert_eq!((w.cat("/etc/motd").unwrap()[0], third.cat("/etc/motd").unwrap()[0]), (b'W', b'T'));
+    assert_eq!(
+        (w.cat("/etc/motd").unwrap()[0], third.cat("/etc/motd").unwrap()[0]),
+        (b'W', b'T')
+    );
 }
 
 #[test]
@@ -185,12 +234,25 @@ fn permissions_as_linux_checks_them() {
     w.user(1000);
     assert_eq!(w.cat("/etc/shadow"), Err(Errno::EACCES));
     assert_eq!(w.cat("/root/x"), Err(Errno::EACCES));
-    assert_eq!(w.with(|v, c| v.unlink(c, c.cwd, b"/tmp/theirs")), Err(Errno::EPERM));
-    assert_eq!(w.with(|v, c| v.mkdir(c, c.cwd, b"/etc/x", 0o755)).map(drop), Err(Errno::EACCES));
-    assert_eq!(w.with(|v, c| v.chmod(c, c.cwd, b"/tmp/theirs", 0o777, 0)), Err(Errno::EPERM));
-    assert_eq!(w.with(|v, c| v.link(c, c.cwd, b"/etc/shadow", c.cwd, b"/tmp/s", 0)), Err(Errno::EPERM));
+    assert_eq!(
+        w.with(|v, c| v.unlink(c, c.cwd, b"/tmp/theirs")),
+        Err(Errno::EPERM)
+    );
+    assert_eq!(
+        w.with(|v, c| v.mkdir(c, c.cwd, b"/etc/x", 0o755)).map(drop),
+        Err(Errno::EACCES)
+    );
+    assert_eq!(
+        w.with(|v, c| v.chmod(c, c.cwd, b"/tmp/theirs", 0o777, 0)),
+        Err(Errno::EPERM)
+    );
+    assert_eq!(
+        w.with(|v, c| v.link(c, c.cwd, b"/etc/shadow", c.cwd, b"/tmp/s", 0)),
+        Err(Errno::EPERM)
+    );
     // A symlink of somebody else in a sticky directory is not followed.
-    w.with(|v, c| v.symlink(c, b"/etc/hostname", c.cwd, b"/tmp/mine")).unwrap();
+    w.with(|v, c| v.symlink(c, b"/etc/hostname", c.cwd, b"/tmp/mine"))
+        .unwrap();
     w.put("/etc/hostname", 0o644, 0, "h\n");
     assert!(w.cat("/tmp/mine").is_ok());
     w.user(1001);
@@ -198,7 +260,10 @@ fn permissions_as_linux_checks_them() {
     // The capability opens what the mode closes, but not execution of what nobody may execute.
     w.creds.caps = 1 << cap::DAC_OVERRIDE;
     assert!(w.cat("/etc/shadow").is_ok());
-    assert_eq!(w.with(|v, c| v.access(c, c.cwd, b"/etc/shadow", may::EXEC, 0)), Err(Errno::EACCES));
+    assert_eq!(
+        w.with(|v, c| v.access(c, c.cwd, b"/etc/shadow", may::EXEC, 0)),
+        Err(Errno::EACCES)
+    );
 }
 
 #[test]
@@ -207,11 +272,20 @@ fn immutable_and_append_only_hold_against_root() {
     w.put("/etc/keys", 0o600, 0, "k");
     let p = w.with(|v, c| v.walk(c, c.cwd, b"/etc/keys", 0)).unwrap();
     w.with(|v, c| v.set_flags(c, &p, perm::fl::IMMUTABLE)).unwrap();
-    assert_eq!(w.with(|v, c| v.flags(c, &p)).unwrap() & perm::fl::IMMUTABLE, perm::fl::IMMUTABLE);
+    assert_eq!(
+        w.with(|v, c| v.flags(c, &p)).unwrap() & perm::fl::IMMUTABLE,
+        perm::fl::IMMUTABLE
+    );
     assert_eq!(w.open("/etc/keys", oflag::WRONLY), Err(Errno::EPERM));
     assert_eq!(w.with(|v, c| v.unlink(c, c.cwd, b"/etc/keys")), Err(Errno::EPERM));
-    assert_eq!(w.with(|v, c| v.rename(c, c.cwd, b"/etc/keys", c.cwd, b"/etc/k2", 0)), Err(Errno::EPERM));
-    assert_eq!(w.with(|v, c| v.chmod(c, c.cwd, b"/etc/keys", 0, 0)), Err(Errno::EPERM));
+    assert_eq!(
+        w.with(|v, c| v.rename(c, c.cwd, b"/etc/keys", c.cwd, b"/etc/k2", 0)),
+        Err(Errno::EPERM)
+    );
+    assert_eq!(
+        w.with(|v, c| v.chmod(c, c.cwd, b"/etc/keys", 0, 0)),
+        Err(Errno::EPERM)
+    );
     w.with(|v, c| v.set_flags(c, &p, perm::fl::APPEND)).unwrap();
     assert_eq!(w.open("/etc/keys", oflag::WRONLY), Err(Errno::EPERM));
     assert!(w.open("/etc/keys", oflag::WRONLY | oflag::APPEND).is_ok());
@@ -233,7 +307,10 @@ fn unlinked_files_live_while_held() {
     w.vfs.release_writer(&o.path);
     assert_eq!(w.vfs.objects.usage().0, used - 1);
     let kinds: Vec<_> = w.vfs.take_changes().into_iter().map(|c| c.kind).collect();
-    assert_eq!(kinds, [ChangeKind::Created, ChangeKind::Removed, ChangeKind::Written]);
+    assert_eq!(
+        kinds,
+        [ChangeKind::Created, ChangeKind::Removed, ChangeKind::Written]
+    );
     // ext4 hands the number out again.
     let p = w.open("/g", oflag::CREAT | oflag::RDWR).unwrap().path;
     assert_eq!(p.ino, o.path.ino);
@@ -246,16 +323,23 @@ fn a_full_disk_and_a_spent_quota_say_so() {
     let o = w.open("/big", oflag::CREAT | oflag::WRONLY).unwrap();
     let data = vec![7; 64 * 1024];
     assert_eq!(w.with(|v, c| v.write(c, &o.path, 0, &data)), Ok(16384));
-    assert_eq!(w.with(|v, c| v.write(c, &o.path, 16384, &data)), Err(Errno::ENOSPC));
+    assert_eq!(
+        w.with(|v, c| v.write(c, &o.path, 16384, &data)),
+        Err(Errno::ENOSPC)
+    );
     w.vfs.set_inode_budget(1);
     assert!(w.open("/one", oflag::CREAT).is_ok());
     assert_eq!(w.open("/two", oflag::CREAT), Err(Errno::ENOSPC));
     let mut w = World::new();
     w.dir("/mnt", 0o755, 0);
-    w.with(|v, c| v.mount(c, b"tmpfs", b"/mnt", b"tmpfs", 0, b"size=8k")).unwrap();
+    w.with(|v, c| v.mount(c, b"tmpfs", b"/mnt", b"tmpfs", 0, b"size=8k"))
+        .unwrap();
     let o = w.open("/mnt/f", oflag::CREAT | oflag::WRONLY).unwrap();
     assert_eq!(w.with(|v, c| v.write(c, &o.path, 0, &data)), Ok(8192));
-    assert_eq!(w.with(|v, c| v.write(c, &o.path, 8192, &data)), Err(Errno::ENOSPC));
+    assert_eq!(
+        w.with(|v, c| v.write(c, &o.path, 8192, &data)),
+        Err(Errno::ENOSPC)
+    );
     let s = w.with(|v, _| v.statfs(&o.path)).unwrap();
     assert_eq!((s.blocks, s.bfree), (2, 0));
     w.with(|v, c| v.umount(c, b"/mnt", 0)).unwrap();
@@ -273,13 +357,22 @@ fn locks_conflict_split_and_find_deadlocks() {
     assert_eq!(v.lock(ino, b, r(50, 1), false, 2, false), Err(Errno::EAGAIN));
     v.unlock(ino, a, r(40, 20));
     v.lock(ino, b, r(45, 10), true, 2, false).unwrap();
-    assert_eq!(v.lock_conflict(ino, b, LockRange::ALL, true).unwrap().range, r(0, 40));
+    assert_eq!(
+        v.lock_conflict(ino, b, LockRange::ALL, true).unwrap().range,
+        r(0, 40)
+    );
     assert_eq!(v.lock(ino, a, r(45, 1), true, 1, true), Err(Errno::EAGAIN));
     assert_eq!(v.lock(ino, b, r(0, 1), true, 2, true), Err(Errno::EDEADLK));
     v.unlock_all(ino, b);
     v.lock(ino, a, r(45, 1), true, 1, true).unwrap();
-    assert!(v.lock(ino, LockKind::Flock(7), LockRange::ALL, true, 1, false).is_ok());
-    assert_eq!(v.lock(ino, LockKind::Flock(8), LockRange::ALL, false, 2, false), Err(Errno::EAGAIN));
+    assert!(
+        v.lock(ino, LockKind::Flock(7), LockRange::ALL, true, 1, false)
+            .is_ok()
+    );
+    assert_eq!(
+        v.lock(ino, LockKind::Flock(8), LockRange::ALL, false, 2, false),
+        Err(Errno::EAGAIN)
+    );
     assert!(!v.take_woken().is_empty());
 }
 
@@ -291,7 +384,8 @@ fn watches_see_what_happens() {
     w.vfs.watch(p.ino, 0xfff);
     let o = w.open("/w/f", oflag::CREAT | oflag::RDWR).unwrap();
     w.with(|v, c| v.write(c, &o.path, 0, b"x")).unwrap();
-    w.with(|v, c| v.rename(c, c.cwd, b"/w/f", c.cwd, b"/w/g", 0)).unwrap();
+    w.with(|v, c| v.rename(c, c.cwd, b"/w/f", c.cwd, b"/w/g", 0))
+        .unwrap();
     w.with(|v, c| v.unlink(c, c.cwd, b"/w/g")).unwrap();
     let masks: Vec<u32> = w.vfs.take_events().iter().map(|e| e.mask).collect();
     use inmask::*;
@@ -318,15 +412,81 @@ fn a_clone_is_cheap() {
 fn random_calls_agree_with_this_machine() {
     let mut total = 0;
     for seed in 1..=40u64 {
-        total += run_against_host(seed, 250);
+        total += run_against_host(seed, 250, false);
     }
     println!("{total} calls compared");
+}
+
+/// The same over an image that holds part of the tree already: what the image has and what was changed must look like one.
+#[test]
+fn random_calls_over_an_image_agree_with_this_machine() {
+    let mut total = 0;
+    for seed in 101..=140u64 {
+        total += run_against_host(seed, 250, true);
+    }
+    println!("{total} calls compared");
+}
+
+/// What both sides begin with: path below /h/t, content (`None`: a directory).
+fn seeded() -> Vec<(&'static str, Option<Vec<u8>>)> {
+    let bytes = |n: usize| Some((0..n).map(|i| (i / 7 % 251) as u8).collect::<Vec<u8>>());
+    vec![
+        ("a", None),
+        ("a/b", None),
+        ("a/b/c", bytes(9000)),
+        ("a/c", bytes(4096)),
+        ("b", None),
+        ("b/a", bytes(1)),
+        ("c", bytes(12_345)),
+        ("keep", None),
+        ("keep/x", bytes(100)),
+    ]
+}
+
+fn image_of_seeded() -> Arc<Image> {
+    let path = std::env::temp_dir().join(format!("turncoat-vfs-image-{}", std::process::id()));
+    let file = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&path)
+        .unwrap();
+    let _ = std::fs::remove_file(&path);
+    let w = Writer::new(file.try_clone().unwrap());
+    let attr = |perm| image::Attr::root(perm, 1_680_000_000);
+    let mut t = Tree::new(attr(0o755));
+    let dir = || NodeKind::Dir(BTreeMap::new());
+    t.put(b"/h", attr(0o755), dir()).unwrap();
+    t.put(b"/h/t", attr(0o755), dir()).unwrap();
+    for (p, content) in seeded() {
+        let kind = match content {
+            None => dir(),
+            Some(b) => NodeKind::File(image::Content::Bytes(b)),
+        };
+        let perm = if matches!(kind, NodeKind::Dir(_)) {
+            0o755
+        } else {
+            0o644
+        };
+        let id = t.put(format!("/h/t/{p}").as_bytes(), attr(perm), kind).unwrap();
+        if p == "c" {
+            t.link(id, b"/h/t/hard").unwrap();
+        }
+    }
+    t.put(b"/h/t/l", attr(0o777), NodeKind::Symlink(b"a".to_vec()))
+        .unwrap();
+    w.finish(&t, &[]).unwrap();
+    Image::open(file).unwrap()
 }
 
 struct Rng(u64);
 impl Rng {
     fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
         (self.0 >> 33) % n
     }
     fn pick<'a>(&mut self, list: &[&'a str]) -> &'a str {
@@ -342,35 +502,83 @@ fn ours<T>(r: KResult<T>) -> i32 {
     r.map_or_else(|e| e.0 as i32, |_| 0)
 }
 
-fn run_against_host(seed: u64, calls: u32) -> u32 {
-    let host = std::env::temp_dir().join(format!("turncoat-vfs-{}-{seed}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&host);
-    std::fs::create_dir(&host).unwrap();
+fn run_against_host(seed: u64, calls: u32, over_image: bool) -> u32 {
+    // Links to `..` end in `base`, which is ours as well.
+    let base = std::env::temp_dir().join(format!("turncoat-vfs-{}-{seed}", std::process::id()));
+    let host = base.join("t");
+    let _ = std::fs::remove_dir_all(&base);
+    std::fs::create_dir_all(&host).unwrap();
     let is_root = std::fs::metadata(&host).unwrap().uid() == 0;
-    let mut w = World::new();
+    if over_image && !is_root {
+        // The image's files are root's, those here would not be.
+        std::fs::remove_dir_all(&base).unwrap();
+        return 0;
+    }
+    let mut w = World::over(over_image.then(image_of_seeded));
+    if over_image {
+        for (p, content) in seeded() {
+            match content {
+                None => std::fs::create_dir(host.join(p)).unwrap(),
+                Some(b) => std::fs::write(host.join(p), b).unwrap(),
+            }
+        }
+        std::fs::hard_link(host.join("c"), host.join("hard")).unwrap();
+        std::os::unix::fs::symlink("a", host.join("l")).unwrap();
+    }
     if !is_root {
         w.user(1000);
         w.creds.gid = 1000;
     }
-    w.dir("/t", 0o755, w.creds.uid);
+    w.dir("/h", 0o755, w.creds.uid);
+    w.dir("/h/t", 0o755, w.creds.uid);
     let mut rng = Rng(seed);
     let long = "n".repeat(256);
-    let names = ["a", "b", "c", "a/b", "a/c", "b/a", "a/b/c", "l", "l/b", "a/l", "a/", "b/", "l/", "a/.", "a/..", "b/../a", ".", "..x", "none/x", &long];
+    let names = [
+        "a", "b", "c", "a/b", "a/c", "b/a", "a/b/c", "l", "l/b", "a/l", "a/", "b/", "l/", "a/.", "a/..",
+        "b/../a", ".", "..x", "none/x", &long,
+    ];
     for step in 0..calls {
         let (p, q) = (rng.pick(&names), rng.pick(&names));
-        let (hp, hq) = (host.join("x").parent().unwrap().to_str().unwrap().to_owned() + "/" + p, format!("{}/{q}", host.display()));
-        let (vp, vq) = (format!("/t/{p}"), format!("/t/{q}"));
+        let (hp, hq) = (
+            host.join("x").parent().unwrap().to_str().unwrap().to_owned() + "/" + p,
+            format!("{}/{q}", host.display()),
+        );
+        let (vp, vq) = (format!("/h/t/{p}"), format!("/h/t/{q}"));
         let (vpb, vqb) = (vp.as_bytes(), vq.as_bytes());
         let which = rng.below(13);
         let (theirs, mine, what) = match which {
-            0 | 1 => (code(std::fs::create_dir(&hp)), ours(w.with(|v, c| v.mkdir(c, c.cwd, vpb, 0o777))), "mkdir"),
-            2 => (code(std::fs::remove_dir(&hp)), ours(w.with(|v, c| v.rmdir(c, c.cwd, vpb))), "rmdir"),
-            3 => (code(std::fs::remove_file(&hp)), ours(w.with(|v, c| v.unlink(c, c.cwd, vpb))), "unlink"),
-            4 => (code(std::fs::rename(&hp, &hq)), ours(w.with(|v, c| v.rename(c, c.cwd, vpb, c.cwd, vqb, 0))), "rename"),
-            5 => (code(std::fs::hard_link(&hp, &hq)), ours(w.with(|v, c| v.link(c, c.cwd, vpb, c.cwd, vqb, 0))), "link"),
+            0 | 1 => (
+                code(std::fs::create_dir(&hp)),
+                ours(w.with(|v, c| v.mkdir(c, c.cwd, vpb, 0o777))),
+                "mkdir",
+            ),
+            2 => (
+                code(std::fs::remove_dir(&hp)),
+                ours(w.with(|v, c| v.rmdir(c, c.cwd, vpb))),
+                "rmdir",
+            ),
+            3 => (
+                code(std::fs::remove_file(&hp)),
+                ours(w.with(|v, c| v.unlink(c, c.cwd, vpb))),
+                "unlink",
+            ),
+            4 => (
+                code(std::fs::rename(&hp, &hq)),
+                ours(w.with(|v, c| v.rename(c, c.cwd, vpb, c.cwd, vqb, 0))),
+                "rename",
+            ),
+            5 => (
+                code(std::fs::hard_link(&hp, &hq)),
+                ours(w.with(|v, c| v.link(c, c.cwd, vpb, c.cwd, vqb, 0))),
+                "link",
+            ),
             6 => {
                 let to = ["a", "b", "../a", "l", "a/b", "none"][rng.below(6) as usize];
-                (code(std::os::unix::fs::symlink(to, &hp)), ours(w.with(|v, c| v.symlink(c, to.as_bytes(), c.cwd, vpb))), "symlink")
+                (
+                    code(std::os::unix::fs::symlink(to, &hp)),
+                    ours(w.with(|v, c| v.symlink(c, to.as_bytes(), c.cwd, vpb))),
+                    "symlink",
+                )
             }
             7 | 8 => {
                 let flags = [
@@ -383,7 +591,9 @@ fn run_against_host(seed: u64, calls: u32) -> u32 {
                 let (off, len) = (rng.below(20_000), rng.below(5000) as usize);
                 let data: Vec<u8> = (0..len).map(|i| (i as u64 ^ seed ^ step as u64) as u8).collect();
                 let mut o = std::fs::OpenOptions::new();
-                o.read(true).write(true).custom_flags((flags & !(oflag::CREAT | oflag::EXCL | oflag::TRUNC)) as i32);
+                o.read(true)
+                    .write(true)
+                    .custom_flags((flags & !(oflag::CREAT | oflag::EXCL | oflag::TRUNC)) as i32);
                 o.truncate(flags & oflag::TRUNC != 0);
                 if flags & oflag::EXCL != 0 {
                     o.create_new(true);
@@ -399,7 +609,10 @@ fn run_against_host(seed: u64, calls: u32) -> u32 {
             }
             9 => {
                 let len = rng.below(20_000);
-                let t = std::fs::OpenOptions::new().write(true).open(&hp).and_then(|f| f.set_len(len));
+                let t = std::fs::OpenOptions::new()
+                    .write(true)
+                    .open(&hp)
+                    .and_then(|f| f.set_len(len));
                 let m = w.with(|v, c| {
                     let o = v.open(c, c.cwd, vpb, oflag::WRONLY, 0, 0)?;
                     v.set_len(c, &o.path, len)
@@ -409,7 +622,10 @@ fn run_against_host(seed: u64, calls: u32) -> u32 {
             10 => {
                 let perm = [0o755, 0o700, 0o644, 0o4755, 0o1777][rng.below(5) as usize];
                 (
-                    code(std::fs::set_permissions(&hp, std::fs::Permissions::from_mode(perm))),
+                    code(std::fs::set_permissions(
+                        &hp,
+                        std::fs::Permissions::from_mode(perm),
+                    )),
                     ours(w.with(|v, c| v.chmod(c, c.cwd, vpb, perm, 0))),
                     "chmod",
                 )
@@ -436,8 +652,8 @@ fn run_against_host(seed: u64, calls: u32) -> u32 {
         }
         assert_eq!(mine, theirs, "seed {seed} step {step}: {what} {p} {q}");
     }
-    compare(&mut w, &host, "/t", seed);
-    std::fs::remove_dir_all(&host).unwrap();
+    compare(&mut w, &base, "/h", seed);
+    std::fs::remove_dir_all(&base).unwrap();
     calls
 }
 
@@ -452,7 +668,10 @@ fn same_meta(t: &std::fs::Metadata, m: &Stat, at: &str) {
 }
 
 fn compare(w: &mut World, host: &std::path::Path, path: &str, seed: u64) {
-    let mut names: Vec<String> = std::fs::read_dir(host).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = std::fs::read_dir(host)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     let mut mine: Vec<String> = w.ls(path).into_iter().filter(|n| n != "." && n != "..").collect();
     mine.sort();
@@ -460,12 +679,17 @@ fn compare(w: &mut World, host: &std::path::Path, path: &str, seed: u64) {
     for n in names {
         let (h, p) = (host.join(&n), format!("{path}/{n}"));
         let t = std::fs::symlink_metadata(&h).unwrap();
-        let m = w.with(|v, c| v.stat(c, c.cwd, p.as_bytes(), wflag::NOFOLLOW)).unwrap();
+        let m = w
+            .with(|v, c| v.stat(c, c.cwd, p.as_bytes(), wflag::NOFOLLOW))
+            .unwrap();
         same_meta(&t, &m, &p);
         if t.is_dir() {
             compare(w, &h, &p, seed);
         } else if t.is_file() {
-            assert!(std::fs::read(&h).unwrap() == w.cat(&p).unwrap(), "seed {seed}: content of {p}");
+            assert!(
+                std::fs::read(&h).unwrap() == w.cat(&p).unwrap(),
+                "seed {seed}: content of {p}"
+            );
         }
     }
 }
@@ -486,7 +710,15 @@ fn holes_are_found_and_punched() {
         assert_eq!(v.seek_hole(&p, 0, false), Err(Errno::ENXIO));
         v.fallocate(c, &p, 0, 0, 40_960).unwrap();
         assert_eq!(v.fstat(c, &p).unwrap().blocks, 80);
-        v.utimens(c, c.cwd, b"/sparse", SetTime::At(Timespec::secs(5)), SetTime::Omit, 0).unwrap();
+        v.utimens(
+            c,
+            c.cwd,
+            b"/sparse",
+            SetTime::At(Timespec::secs(5)),
+            SetTime::Omit,
+            0,
+        )
+        .unwrap();
         assert_eq!(v.fstat(c, &p).unwrap().atime, Timespec::secs(5));
     });
 }
@@ -497,15 +729,158 @@ fn magic_links_lead_to_places_and_descriptors() {
     w.put("/bin/bash", 0o755, 0, "ELF");
     w.view.exe = Some(w.with(|v, c| v.walk(c, c.cwd, b"/bin/bash", 0)).unwrap());
     w.view.fds = vec![
-        FdView { fd: 0, target: FdTarget::Anon("pipe:[99]".to_owned()), pos: 0, flags: 0, ino: 99, mnt_id: 12, extra: String::new() },
-        FdView { fd: 3, target: FdTarget::Path(w.view.exe.clone().unwrap()), pos: 2, flags: 0o2, ino: 5, mnt_id: 27, extra: String::new() },
+        FdView {
+            fd: 0,
+            target: FdTarget::Anon("pipe:[99]".to_owned()),
+            pos: 0,
+            flags: 0,
+            ino: 99,
+            mnt_id: 12,
+            extra: String::new(),
+        },
+        FdView {
+            fd: 3,
+            target: FdTarget::Path(w.view.exe.clone().unwrap()),
+            pos: 2,
+            flags: 0o2,
+            ino: 5,
+            mnt_id: 27,
+            extra: String::new(),
+        },
     ];
-    assert_eq!(w.with(|v, c| v.readlink(c, c.cwd, b"/proc/self/exe")).unwrap(), b"/bin/bash");
+    assert_eq!(
+        w.with(|v, c| v.readlink(c, c.cwd, b"/proc/self/exe")).unwrap(),
+        b"/bin/bash"
+    );
     assert_eq!(w.cat("/proc/self/exe").unwrap(), b"ELF");
     assert_eq!(w.cat("/proc/42/fd/3").unwrap(), b"ELF");
-    assert_eq!(w.with(|v, c| v.readlink(c, c.cwd, b"/dev/fd/0")).unwrap(), b"pipe:[99]");
-    assert_eq!(w.open("/dev/stdin", 0).unwrap().kind, Kind::Reopen { tid: 42, fd: 0 });
+    assert_eq!(
+        w.with(|v, c| v.readlink(c, c.cwd, b"/dev/fd/0")).unwrap(),
+        b"pipe:[99]"
+    );
+    assert_eq!(
+        w.open("/dev/stdin", 0).unwrap().kind,
+        Kind::Reopen { tid: 42, fd: 0 }
+    );
     w.user(1000);
-    assert_eq!(w.with(|v, c| v.readlink(c, c.cwd, b"/proc/1/exe")), Err(Errno::EACCES));
+    assert_eq!(
+        w.with(|v, c| v.readlink(c, c.cwd, b"/proc/1/exe")),
+        Err(Errno::EACCES)
+    );
     assert_eq!(w.ls("/proc/self/task"), [".", "..", "42"]);
+}
+
+/// Arguments that no sane program gives: nothing panics, and the tree can be listed afterwards.
+#[test]
+fn senseless_calls_do_no_harm() {
+    let mut rng = Rng(99);
+    let mut w = World::new();
+    w.dir("/d", 0o755, 0);
+    let parts: &[&[u8]] = &[
+        b"/d",
+        b"/proc",
+        b"self",
+        b"sys",
+        b"kernel",
+        b"hostname",
+        b"42",
+        b"fd",
+        b"0",
+        b"ns",
+        b"net",
+        b"..",
+        b".",
+        b"/",
+        b"",
+        b"a",
+        b"b",
+        b"\xff\xfe",
+        b"/sys",
+        b"class",
+        b"/dev",
+        b"pts",
+        b"shm",
+        b"task",
+        b"exe",
+        b"999999999999",
+        b"-1",
+        b"/run",
+        b"vm",
+        b"swappiness",
+        b"oom_score_adj",
+    ];
+    let wild = [
+        0u64,
+        1,
+        2,
+        4095,
+        4096,
+        4097,
+        1 << 31,
+        1 << 32,
+        (1 << 63) - 1,
+        1 << 63,
+        u64::MAX,
+    ];
+    for _ in 0..20_000 {
+        let mut path = |rng: &mut Rng| {
+            let mut p = Vec::new();
+            for _ in 0..rng.below(6) {
+                p.extend_from_slice(parts[rng.below(parts.len() as u64) as usize]);
+                p.push(b'/');
+            }
+            if rng.below(4) != 0 {
+                p.pop();
+            }
+            p
+        };
+        let (a, b) = (path(&mut rng), path(&mut rng));
+        let mut num = || wild[rng.below(wild.len() as u64) as usize];
+        let (x, y) = (num(), num());
+        let which = rng.below(20);
+        w.with(|v, c| -> KResult<()> {
+            let p = v.walk(c, c.cwd, &a, x as u32 & 0xfff_f100)?;
+            let o = v.open(c, c.cwd, &a, x as u32, y as u32, 0);
+            match which {
+                0 => drop(v.mkdir(c, &p, &b, x as u32)),
+                1 => drop(v.mknod(c, &p, &b, x as u32, y)),
+                2 => drop(v.symlink(c, &b, &p, b"a")),
+                3 => drop(v.link(c, &p, &b, &p, b"b", y as u32)),
+                4 => drop(v.rename(c, &p, &b, &p, b"a", y as u32 & 7)),
+                5 => drop(v.unlink(c, &p, &b)),
+                6 => drop(v.fallocate(c, &p, x as u32 & 0x13, x as i64, y as i64)),
+                7 => drop(v.write(c, &p, x, b"data")),
+                8 => drop(v.set_len(c, &p, y)),
+                9 => drop(v.seek_hole(&p, x, y & 1 == 0)),
+                10 => drop(v.setxattr(c, &p, b"user.x", &b, y as u32 & 3)),
+                11 => drop(v.synthetic_write(c, p.ino, &b)),
+                12 => drop(v.synthetic(c, p.ino)),
+                13 => drop(v.utimens_at(
+                    c,
+                    &p,
+                    SetTime::At(Timespec {
+                        sec: x as i64,
+                        nsec: 0,
+                    }),
+                    SetTime::Now,
+                )),
+                14 => drop(
+                    LockRange::of(x as i64, y as i64)
+                        .map(|r| v.lock(p.ino, LockKind::Posix(1), r, true, 1, true)),
+                ),
+                15 => drop(v.set_flags(c, &p, x as u32)),
+                16 => drop(v.mount(c, &b, &a, b"tmpfs", x as u32, &b)),
+                17 => drop(v.rmdir(c, &p, &b)),
+                18 => drop(v.getdents(c, &p, x, &mut |_| true)),
+                _ => drop(v.umount(c, &a, 2)),
+            }
+            if let Ok(o) = o {
+                let _ = v.read(c, &o.path, y, &mut [0; 64]);
+                let _ = v.full_path(c, &o.path);
+            }
+            Ok(())
+        })
+        .ok();
+    }
+    assert!(w.ls("/").len() >= 2);
 }

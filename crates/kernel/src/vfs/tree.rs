@@ -51,7 +51,12 @@ pub struct Tree {
 impl Tree {
     /// A tree with only a root of this mode.
     pub fn new(perm: u32) -> Tree {
-        let root = TreeInode { parent: 0, name: Name::from([]), perm, node: TreeNode::Dir(BTreeMap::new()) };
+        let root = TreeInode {
+            parent: 0,
+            name: Name::from([]),
+            perm,
+            node: TreeNode::Dir(BTreeMap::new()),
+        };
         Tree { nodes: vec![root] }
     }
 
@@ -72,12 +77,20 @@ impl Tree {
 
     /// The directory `path` (relative, `/` between names), made with mode 0755 where it is missing.
     pub fn dir(&mut self, path: &str) -> u32 {
-        path.split('/').filter(|p| !p.is_empty()).fold(0, |at, part| self.put(at, part, 0o755, TreeNode::Dir(BTreeMap::new())))
+        path.split('/').filter(|p| !p.is_empty()).fold(0, |at, part| {
+            self.put(at, part, 0o755, TreeNode::Dir(BTreeMap::new()))
+        })
     }
 
     fn put(&mut self, dir: u32, name: &str, perm: u32, node: TreeNode) -> u32 {
         let new = self.nodes.len() as u32;
-        let Some(TreeInode { node: TreeNode::Dir(map), .. }) = self.nodes.get_mut(dir as usize) else { return dir };
+        let Some(TreeInode {
+            node: TreeNode::Dir(map),
+            ..
+        }) = self.nodes.get_mut(dir as usize)
+        else {
+            return dir;
+        };
         if let Some(&old) = map.get(name.as_bytes()) {
             if !matches!(node, TreeNode::Dir(_))
                 && let Some(n) = self.nodes.get_mut(old as usize)
@@ -87,7 +100,12 @@ impl Tree {
             return old;
         }
         map.insert(Name::from(name.as_bytes()), new);
-        self.nodes.push(TreeInode { parent: dir, name: Name::from(name.as_bytes()), perm, node });
+        self.nodes.push(TreeInode {
+            parent: dir,
+            name: Name::from(name.as_bytes()),
+            perm,
+            node,
+        });
         new
     }
 

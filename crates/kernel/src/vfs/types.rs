@@ -71,7 +71,12 @@ pub struct Creds {
 impl Creds {
     /// The all-powerful caller.
     pub fn root() -> Creds {
-        Creds { uid: 0, gid: 0, groups: Arc::from([]), caps: (1 << 41) - 1 }
+        Creds {
+            uid: 0,
+            gid: 0,
+            groups: Arc::from([]),
+            caps: (1 << 41) - 1,
+        }
     }
     /// True if capability number `cap` is in the effective set.
     pub fn capable(&self, cap: u32) -> bool {
@@ -215,7 +220,10 @@ pub fn makedev(major: u32, minor: u32) -> u64 {
 
 /// Major and minor of a user-space device number.
 pub fn devnum(dev: u64) -> (u32, u32) {
-    ((dev >> 8 & 0xfff | dev >> 32 & !0xfff) as u32, (dev & 0xff | dev >> 12 & !0xff) as u32)
+    (
+        (dev >> 8 & 0xfff | dev >> 32 & !0xfff) as u32,
+        (dev & 0xff | dev >> 12 & !0xff) as u32,
+    )
 }
 
 /// All that `statx(2)` can say.

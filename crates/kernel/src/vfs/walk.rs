@@ -1,8 +1,8 @@
 //! From a path to a place: components, symbolic links, mounts, `..`, search permission, and the way back from a place to a path.
 
+use super::Vfs;
 use super::inode::{Attr, FsKind};
 use super::types::*;
-use super::Vfs;
 use crate::proc::LinkTarget;
 use crate::{Errno, KResult};
 
@@ -48,9 +48,15 @@ impl Walker<'_> {
     fn up(&self, mut p: Path) -> KResult<Path> {
         loop {
             if p.mnt == self.root.mnt && p.ino == self.root.ino {
-                return if self.flags & wflag::BENEATH != 0 { Err(Errno::EXDEV) } else { Ok(p) };
+                return if self.flags & wflag::BENEATH != 0 {
+                    Err(Errno::EXDEV)
+                } else {
+                    Ok(p)
+                };
             }
-            let Some(m) = self.vfs.mounts.get(p.mnt) else { return Ok(p) };
+            let Some(m) = self.vfs.mounts.get(p.mnt) else {
+                return Ok(p);
+            };
             if m.root != p.ino {
                 break;
             }
@@ -93,7 +99,11 @@ impl Walker<'_> {
             let tail = rest.get(at..).unwrap_or(&[]);
             if tail.is_empty() {
                 return Ok(if self.want_parent {
-                    Found::Parent(Parent { dir: cur, last: Last::Root, slash: false })
+                    Found::Parent(Parent {
+                        dir: cur,
+                        last: Last::Root,
+                        slash: false,
+                    })
                 } else {
                     if !vfs.attr(ctx.view, cur.ino)?.is_dir() {
                         return Err(Errno::ENOTDIR);
@@ -119,7 +129,11 @@ impl Walker<'_> {
                     b".." => Last::DotDot,
                     _ => Last::Norm(comp),
                 };
-                return Ok(Found::Parent(Parent { dir: cur, last, slash }));
+                return Ok(Found::Parent(Parent {
+                    dir: cur,
+                    last,
+                    slash,
+                }));
             }
             match &*comp {
                 b"." => {
@@ -154,7 +168,11 @@ impl Walker<'_> {
                     LinkTarget::Text(t) => t,
                     LinkTarget::Path(p) => {
                         if self.flags & (wflag::NO_MAGICLINKS | wflag::BENEATH | wflag::IN_ROOT) != 0 {
-                            return Err(if self.flags & wflag::NO_MAGICLINKS != 0 { Errno::ELOOP } else { Errno::EXDEV });
+                            return Err(if self.flags & wflag::NO_MAGICLINKS != 0 {
+                                Errno::ELOOP
+                            } else {
+                                Errno::EXDEV
+                            });
                         }
                         cur = p;
                         if is_last && !slash {
@@ -196,8 +214,19 @@ impl Walker<'_> {
 
 impl Vfs {
     fn walker<'a>(&'a self, ctx: &'a Ctx<'a>, base: &Path, flags: u32, want_parent: bool) -> Walker<'a> {
-        let root = if flags & (wflag::IN_ROOT | wflag::BENEATH) != 0 { base.clone() } else { ctx.root.clone() };
-        Walker { vfs: self, ctx, flags, root, links: 0, want_parent }
+        let root = if flags & (wflag::IN_ROOT | wflag::BENEATH) != 0 {
+            base.clone()
+        } else {
+            ctx.root.clone()
+        };
+        Walker {
+            vfs: self,
+            ctx,
+            flags,
+            root,
+            links: 0,
+            want_parent,
+        }
     }
 
     /// The place that `path` names, seen from `base` (the working directory or a directory descriptor). `flags` of `wflag`.
@@ -214,7 +243,14 @@ impl Vfs {
     }
 
     /// The directory in which the last component of `path` stands or would stand.
-    pub(super) fn walk_parent(&self, ctx: &Ctx, base: &Path, path: &[u8], flags: u32, links: u32) -> KResult<Parent> {
+    pub(super) fn walk_parent(
+        &self,
+        ctx: &Ctx,
+        base: &Path,
+        path: &[u8],
+        flags: u32,
+        links: u32,
+    ) -> KResult<Parent> {
         let mut w = self.walker(ctx, base, flags, true);
         w.links = links;
         match w.run(base, path)? {
@@ -229,14 +265,24 @@ impl Vfs {
             return Err(Errno::ENAMETOOLONG);
         }
         Ok(self.lookup(ctx.view, dir.ino, name)?.map(|ino| {
-            self.cross(Path { mnt: dir.mnt, ino, parent: dir.ino, name: name.clone() })
+            self.cross(Path {
+                mnt: dir.mnt,
+                ino,
+                parent: dir.ino,
+                name: name.clone(),
+            })
         }))
     }
 
     /// The place of a directory, with its parent and name.
     pub(super) fn place(&self, ctx: &Ctx, mnt: MountId, dir: Ino) -> Path {
         let (parent, name) = self.dir_place(ctx.view, dir).unwrap_or((dir, Name::from([])));
-        Path { mnt, ino: dir, parent, name }
+        Path {
+            mnt,
+            ino: dir,
+            parent,
+            name,
+        }
     }
 
     /// Where a symbolic link leads.
@@ -253,7 +299,11 @@ impl Vfs {
     pub fn readlink(&self, ctx: &Ctx, base: &Path, path: &[u8]) -> KResult<Vec<u8>> {
         let p = self.walk(ctx, base, path, wflag::NOFOLLOW | wflag::EMPTY_PATH)?;
         if !self.attr(ctx.view, p.ino)?.is_link() {
-            return Err(if path.is_empty() { Errno::ENOENT } else { Errno::EINVAL });
+            return Err(if path.is_empty() {
+                Errno::ENOENT
+            } else {
+                Errno::EINVAL
+            });
         }
         Ok(match self.link_target(ctx, p.ino)? {
             LinkTarget::Text(t) => t.to_vec(),
@@ -267,7 +317,8 @@ impl Vfs {
         if a.is_dir() {
             return self.dir_place(ctx.view, p.ino);
         }
-        let there = |parent: Ino, name: &Name| self.lookup(ctx.view, parent, name).ok().flatten() == Some(p.ino);
+        let there =
+            |parent: Ino, name: &Name| self.lookup(ctx.view, parent, name).ok().flatten() == Some(p.ino);
         if there(p.parent, &p.name) {
             return Some((p.parent, p.name.clone()));
         }
@@ -336,7 +387,12 @@ impl Vfs {
             if parent == cur.ino {
                 break;
             }
-            cur = Path { mnt: cur.mnt, ino: parent, parent, name: Name::from([]) };
+            cur = Path {
+                mnt: cur.mnt,
+                ino: parent,
+                parent,
+                name: Name::from([]),
+            };
         }
         let mut text = Vec::new();
         for part in parts.iter().rev() {

@@ -38,7 +38,11 @@ impl Vfs {
         let fs = self.fs(p.ino)?;
         let known = |prefix: &[u8]| name.starts_with(prefix) && name.len() > prefix.len();
         if name.starts_with(b"system.posix_acl_") {
-            return Err(if write || !fs.has_inodes() { Errno::EOPNOTSUPP } else { Errno::ENODATA });
+            return Err(if write || !fs.has_inodes() {
+                Errno::EOPNOTSUPP
+            } else {
+                Errno::ENODATA
+            });
         }
         if !fs.has_inodes() {
             return Err(Errno::EOPNOTSUPP);
@@ -74,7 +78,11 @@ impl Vfs {
     /// getxattr(2): the value. ENODATA if there is none.
     pub fn getxattr(&self, ctx: &Ctx, p: &Path, name: &[u8]) -> KResult<Vec<u8>> {
         self.check(ctx, p, name, false)?;
-        self.fs(p.ino)?.xattrs(p.ino.num()).get(name).map(|v| v.to_vec()).ok_or(Errno::ENODATA)
+        self.fs(p.ino)?
+            .xattrs(p.ino.num())
+            .get(name)
+            .map(|v| v.to_vec())
+            .ok_or(Errno::ENODATA)
     }
 
     /// listxattr(2): names, each with a NUL.
@@ -110,7 +118,11 @@ impl Vfs {
             (false, f) if f & 2 != 0 => return Err(Errno::ENODATA),
             _ => {}
         }
-        let total: usize = all.iter().filter(|(k, _)| &***k != name).map(|(k, v)| k.len() + v.len() + 16).sum();
+        let total: usize = all
+            .iter()
+            .filter(|(k, _)| &***k != name)
+            .map(|(k, v)| k.len() + v.len() + 16)
+            .sum();
         if total + name.len() + value.len() + 16 > TOTAL_MAX {
             return Err(Errno::ENOSPC);
         }
@@ -141,6 +153,10 @@ impl Vfs {
 
     /// The capability set of an executable (`security.capability`), for exec.
     pub fn file_caps(&self, ino: Ino) -> Option<Vec<u8>> {
-        self.fs(ino).ok()?.xattrs(ino.num()).get(b"security.capability".as_slice()).map(|v| v.to_vec())
+        self.fs(ino)
+            .ok()?
+            .xattrs(ino.num())
+            .get(b"security.capability".as_slice())
+            .map(|v| v.to_vec())
     }
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares two root file systems: kinds, modes, owners, link targets, contents, file capabilities.
+"""Compares two root file systems: kinds, modes, owners (by name), link targets, contents, file capabilities.
 
 compare-trees.py NATIVE OURS [EXCUSES]
 
@@ -7,8 +7,13 @@ NATIVE was made by dpkg itself, OURS by us (`image export`). EXCUSES has lines `
 counted, all others are printed. The exit status says whether any were printed."""
 import fnmatch, hashlib, os, stat, sys
 
+def names(root, file):
+    with open(root + file) as lines:
+        return {int(l.split(':')[2]): l.split(':')[0] for l in lines}
+
 def scan(root):
     out = {}
+    users, groups = names(root, '/etc/passwd'), names(root, '/etc/group')
     for base, dirs, files in os.walk(root):
         for name in dirs + files:
             path = os.path.join(base, name)
@@ -25,7 +30,7 @@ def scan(root):
             caps = {a: os.getxattr(path, a, follow_symlinks=False).hex()
                     for a in os.listxattr(path, follow_symlinks=False) if a == 'security.capability'}
             links = st.st_nlink if stat.S_ISREG(st.st_mode) else 0
-            out[rel] = (oct(mode), st.st_uid, st.st_gid, what, links, str(caps))
+            out[rel] = (oct(mode), users.get(st.st_uid, st.st_uid), groups.get(st.st_gid, st.st_gid), what, links, str(caps))
     return out
 
 a, b = scan(sys.argv[1].rstrip('/')), scan(sys.argv[2].rstrip('/'))
@@ -49,7 +54,7 @@ for path in sorted(set(a) | set(b)):
         if x is None or y is None:
             print('native only' if y is None else 'ours only  ', path, (x or y)[0], (x or y)[3] if (x or y)[0].startswith('0o12') else '')
         else:
-            print('differs    ', path, ' '.join(f'{m}!={n}' if len(str(m)) < 20 else 'content' for m, n in zip(x, y) if m != n))
+            print('differs    ', path, ' '.join(f'{m}!={n}' if len(str(m)) < 64 else 'content' for m, n in zip(x, y) if m != n))
 print(f'{len(a)} native, {len(b)} ours, {bad} unexplained differences')
 for glob, reason, n in excuses:
     print(f'  {n:5} {glob}: {reason}')

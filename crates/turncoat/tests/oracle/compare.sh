@@ -16,7 +16,8 @@ added=
 for package in "$@"; do added="$added +$package"; done
 # shellcheck disable=SC2086
 "$program" build $added
+rm -rf "$work/ours" "$work/native"
 "$program" export default "$work/ours"
 packages=$(awk '$1 == "Package:" {print $2}' "$work/ours/var/lib/dpkg/status" | paste -sd,)
-mmdebstrap --variant=custom --include="$packages" "$suite" "$work/native" /etc/apt/sources.list.d/*.sources
+mmdebstrap --quiet --variant=custom --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr --include="$packages" "$suite" "$work/native" /etc/apt/sources.list.d/*.sources
 python3 "$here/compare-trees.py" "$work/native" "$work/ours" "$here/excuses.txt"
