@@ -51,6 +51,18 @@ pub enum Peer {
     Resolver,
 }
 
+/// The socket's own idea of its connection (`sock->state`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+enum Phase {
+    #[default]
+    Unconnected,
+    /// `connect` was called and did not report its outcome yet.
+    Connecting,
+    Connected,
+    /// It was shut down before the outcome was reported.
+    Disconnecting,
+}
+
 /// The state of a TCP socket.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Tcp {
@@ -66,8 +78,12 @@ pub struct Tcp {
     pub(super) fin: bool,
     pub(super) backlog: Option<u32>,
     pub(super) accept: VecDeque<u32>,
-    /// `connect` was called and did not report its outcome yet.
-    connecting: bool,
+    /// How far `connect` has come, apart from the connection itself.
+    phase: Phase,
+    /// `bind` chose the local address, and the port.
+    chosen: (bool, bool),
+    /// The connection is over and the port given up; `local` still shows it.
+    released: bool,
     /// One urgent byte, and how many bytes stand before it.
     urgent: Option<(u8, usize)>,
     /// Bytes received and sent in all.
@@ -88,7 +104,9 @@ impl Default for Tcp {
             fin: false,
             backlog: None,
             accept: VecDeque::new(),
-            connecting: false,
+            phase: Phase::Unconnected,
+            chosen: (false, false),
+            released: false,
             urgent: None,
             moved: (0, 0),
             since: 0,
@@ -152,6 +170,7 @@ impl Net {
 
     fn local(&self, id: u32) -> Option<(Option<IpAddr>, u16)> {
         match &self.socks.get(id)?.body {
+            Body::Tcp(t) if t.released => Some((t.local.0, 0)),
             Body::Tcp(t) => Some(t.local),
             Body::Udp(u) => Some(u.local),
             _ => None,
@@ -163,7 +182,7 @@ impl Net {
         let Some(s) = self.socks.get_mut(id) else { return };
         let key = (s.protocol, local.1);
         match &mut s.body {
-            Body::Tcp(t) => t.local = local,
+            Body::Tcp(t) => (t.local, t.released) = (local, false),
             Body::Udp(u) => u.local = local,
             _ => return,
         }
@@ -279,12 +298,16 @@ impl Net {
             self.set_local(id, (ip, 0));
             return Ok(());
         }
+        let chose_port = port != 0;
         let port = match port {
             0 => self.free_port(id, ip, 1)?,
             p if self.port_free(id, ip, p) => p,
             _ => return Err(Errno::EADDRINUSE),
         };
         self.set_local(id, (ip, port));
+        if let Ok(t) = self.tcp_mut(id) {
+            t.chosen = (ip.is_some(), chose_port);
+        }
         if !tcp && !icmp {
             let ip = ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
             self.effect(NetEffect::Listening {
@@ -348,7 +371,7 @@ impl Net {
                 self.tcp_mut(id)?.backlog = Some(backlog);
                 return Ok(());
             }
-            State::Close => {}
+            State::Close if t.phase == Phase::Unconnected => {}
             _ => return Err(Errno::EINVAL),
         }
         let (ip, mut port) = t.local;
@@ -424,27 +447,13 @@ impl Net {
                 self.abandon_backlog(id);
             }
             self.tcp_reset_peer(id);
-            let keep = self.tcp(id)?.local;
-            let t = self.tcp_mut(id)?;
-            *t = Tcp {
-                local: keep,
-                ..Tcp::default()
-            };
-            let s = self.sock_mut(id)?;
-            (s.shut_read, s.shut_write) = (false, false);
-            return Ok(());
+            return self.tcp_disconnect(id);
         }
-        match (t.state, t.connecting) {
-            (State::SynSent, _) => return Err(if nonblock { Errno::EALREADY } else { Errno::EAGAIN }),
-            (_, true) => {
-                self.tcp_mut(id)?.connecting = false;
-                self.take_error(id)?;
-                return match self.tcp(id)?.state {
-                    State::Close => Err(Errno::ECONNABORTED),
-                    _ => Ok(()),
-                };
-            }
-            (State::Close, _) => {}
+        match (t.phase, t.state) {
+            (Phase::Connecting, State::SynSent) => return Err(if nonblock { Errno::EALREADY } else { Errno::EAGAIN }),
+            (Phase::Connecting, _) => return self.tcp_outcome(id),
+            (Phase::Unconnected, State::Close) => {}
+            (Phase::Disconnecting, _) => return Err(Errno::EINVAL),
             _ => return Err(Errno::EISCONN),
         }
         let (ip, port) = self.target(id, to)?;
@@ -457,7 +466,7 @@ impl Net {
         let t = self.tcp_mut(id)?;
         t.remote = (Some(ip), port);
         t.state = State::SynSent;
-        t.connecting = true;
+        t.phase = Phase::Connecting;
         t.since = since;
         let s = self.sock_mut(id)?;
         (s.shut_read, s.shut_write) = (false, false);
@@ -481,8 +490,41 @@ impl Net {
         if self.tcp(id)?.state == State::SynSent {
             return Err(Errno::EAGAIN);
         }
-        self.tcp_mut(id)?.connecting = false;
-        self.take_error(id)
+        self.tcp_outcome(id)
+    }
+
+    /// `connect` reports what came of it.
+    fn tcp_outcome(&mut self, id: u32) -> KResult<()> {
+        if self.tcp(id)?.state == State::Close {
+            let e = self.take_error(id).err().unwrap_or(Errno::ECONNABORTED);
+            self.tcp_disconnect(id)?;
+            return Err(e);
+        }
+        self.tcp_mut(id)?.phase = Phase::Connected;
+        Ok(())
+    }
+
+    /// The connection is over: the port is given up unless it was chosen.
+    fn release(&mut self, id: u32) {
+        if self.tcp(id).is_ok_and(|t| !t.chosen.1 && !t.released) {
+            self.unbind(id);
+            if let Ok(t) = self.tcp_mut(id) {
+                t.released = true;
+            }
+        }
+    }
+
+    /// Back to an unconnected socket; the port stays, the address if it was chosen.
+    fn tcp_disconnect(&mut self, id: u32) -> KResult<()> {
+        let t = self.tcp_mut(id)?;
+        let (chosen, (ip, port)) = (t.chosen, t.local);
+        let released = t.released;
+        *t = Tcp { chosen, released, local: (ip.filter(|_| chosen.0), port), ..Tcp::default() };
+        self.release(id);
+        let s = self.sock_mut(id)?;
+        (s.shut_read, s.shut_write, s.err) = (false, false, None);
+        self.wake(id);
+        Ok(())
     }
 
     pub(super) fn tcp_retry(&mut self, id: u32, tries: u8) {
@@ -495,8 +537,11 @@ impl Net {
     fn tcp_syn(&mut self, id: u32, tries: u8) {
         let Ok(t) = self.tcp(id) else { return };
         let (Some(ip), port) = t.remote else { return };
+        let own = t.local == t.remote;
         let Some(l) = self.tcp_listener(ip, port) else {
-            return self.tcp_decided(id, Err(Errno::ECONNREFUSED));
+            // Both ends at once: the socket is its own peer.
+            let outcome = if own { Ok(Peer::Socket(id)) } else { Err(Errno::ECONNREFUSED) };
+            return self.tcp_decided(id, outcome);
         };
         match self.tcp_incoming(l, t.local, t.remote, Peer::Socket(id)) {
             Ok(new) => self.tcp_decided(id, Ok(Peer::Socket(new))),
@@ -546,6 +591,7 @@ impl Net {
         self.sock_mut(new)?.opts = opts;
         let t = self.tcp_mut(new)?;
         t.state = State::Established;
+        t.phase = Phase::Connected;
         t.remote = from;
         t.peer = peer;
         t.since = since;
@@ -575,6 +621,7 @@ impl Net {
                     s.err = Some(e);
                     (s.shut_read, s.shut_write) = (true, true);
                 }
+                self.release(id);
             }
         }
         self.wake(id);
@@ -615,6 +662,14 @@ impl Net {
                         Some(_) => self.sock(p)?.opts.receive_buffer() / 2,
                         None => WINDOW / 2,
                     };
+                // Data for a side that closed both directions: reset.
+                if self.sock(p)?.shut_read && self.tcp(p).is_ok_and(|t| t.state == State::FinWait2 && !t.fin) {
+                    if !data.is_empty() {
+                        self.tcp_was_reset(p);
+                        self.tcp_was_reset(id);
+                    }
+                    return Ok(data.len());
+                }
                 let q = self.tcp_mut(p)?;
                 let n = data.len().min(limit.saturating_sub(q.recv.len()));
                 if out.flags & MSG_OOB != 0 && n == data.len() && n > 0 {
@@ -737,23 +792,24 @@ impl Net {
     // ---- the end of a connection
 
     pub(super) fn tcp_shutdown(&mut self, id: u32, read: bool, write: bool) -> KResult<()> {
-        let t = self.tcp(id)?;
+        let t = self.tcp_mut(id)?;
+        if t.phase == Phase::Connecting {
+            let early = matches!(t.state, State::SynSent | State::Close);
+            t.phase = if early { Phase::Disconnecting } else { Phase::Connected };
+        }
         match t.state {
-            State::Close | State::SynSent if !write && t.state == State::SynSent => {}
-            State::Close => return Err(Errno::ENOTCONN),
-            State::Listen => {
-                if read {
-                    self.abandon_backlog(id);
-                    self.tcp_mut(id)?.state = State::Close;
-                    self.sock_mut(id)?.shut_read = true;
-                    self.wake(id);
-                }
-                return Ok(());
-            }
-            State::SynSent => {
-                self.tcp_mut(id)?.state = State::Close;
+            // Refused, and yet remembered.
+            State::Close => {
+                let s = self.sock_mut(id)?;
+                s.shut_read |= read;
+                s.shut_write |= write;
                 self.wake(id);
-                return Ok(());
+                return Err(Errno::ENOTCONN);
+            }
+            State::Listen if !read => return Ok(()),
+            State::Listen | State::SynSent => {
+                self.abandon_backlog(id);
+                return self.tcp_disconnect(id);
             }
             _ => {}
         }
@@ -779,6 +835,9 @@ impl Net {
         };
         if let Ok(t) = self.tcp_mut(id) {
             t.state = next;
+        }
+        if next == State::Close {
+            self.release(id);
         }
         match peer {
             Peer::Socket(p) => self.tcp_fin_arrives(p),
@@ -814,6 +873,7 @@ impl Net {
                 t.state = State::Close;
                 let (local, remote) = (t.local, t.remote);
                 self.leave_behind(State::TimeWait, local, remote, family == AF_INET6);
+                self.release(id);
             }
             _ => {}
         }
@@ -858,6 +918,7 @@ impl Net {
             s.err = Some(e);
             (s.shut_read, s.shut_write) = (true, true);
         }
+        self.release(id);
         self.wake(id);
     }
 

@@ -223,13 +223,6 @@ impl Net {
             self.unix_mut(id)?.peer = Some(other);
             return Ok(());
         }
-        let u = self.unix(id)?;
-        if u.backlog.is_some() {
-            return Err(Errno::EINVAL);
-        }
-        if u.connected {
-            return Err(Errno::EISCONN);
-        }
         let l = self.unix(other)?;
         let (Some(backlog), false) = (l.backlog, self.sock(other)?.shut_read) else {
             return Err(Errno::ECONNREFUSED);
@@ -238,6 +231,13 @@ impl Net {
             return Err(Errno::EAGAIN);
         }
         let (name, cred) = (l.name.clone(), l.cred);
+        let u = self.unix(id)?;
+        if u.backlog.is_some() {
+            return Err(Errno::EINVAL);
+        }
+        if u.connected {
+            return Err(Errno::EISCONN);
+        }
         let (kind, owner) = (self.sock(id)?.kind, self.sock(other)?);
         let (uid, pid) = (owner.uid, owner.pid);
         let new = self.add(
@@ -323,13 +323,13 @@ impl Net {
                 cred = Cred { pid, uid, gid };
             }
         }
-        if out.flags & MSG_OOB != 0 {
-            return Err(Errno::EOPNOTSUPP);
-        }
         let s = self.sock(id)?;
         let (kind, limit, inode, shut) = (s.kind, s.opts.send_buffer(), s.inode, s.shut_write);
         let u = self.unix(id)?;
         let (sent, name) = (u.sent, u.name.clone());
+        if kind == SOCK_DGRAM && out.flags & MSG_OOB != 0 {
+            return Err(Errno::EOPNOTSUPP);
+        }
         let peer = if kind == SOCK_DGRAM {
             match &out.to {
                 Some(to) => self.unix_find(id, to, out.ino)?,
@@ -352,6 +352,9 @@ impl Net {
             }
             if !u.connected {
                 return Err(Errno::ENOTCONN);
+            }
+            if out.flags & MSG_OOB != 0 {
+                return Err(Errno::EOPNOTSUPP);
             }
             match u.peer {
                 Some(p) if !shut && self.alive(p, u) && !self.sock(p)?.shut_read => p,
@@ -444,13 +447,6 @@ impl Net {
     pub(super) fn unix_recv(&mut self, id: u32, max: usize, flags: u32) -> KResult<Received> {
         let s = self.sock(id)?;
         let (kind, shut, pass) = (s.kind, s.shut_read, s.opts.on(SOL_SOCKET, SO_PASSCRED));
-        if flags & MSG_OOB != 0 {
-            return Err(if kind == SOCK_STREAM {
-                Errno::EINVAL
-            } else {
-                Errno::EOPNOTSUPP
-            });
-        }
         let u = self.unix(id)?;
         if kind != SOCK_DGRAM && !u.connected {
             return Err(if kind == SOCK_STREAM {
@@ -459,6 +455,14 @@ impl Net {
                 Errno::ENOTCONN
             });
         }
+        if flags & MSG_OOB != 0 {
+            return Err(if kind == SOCK_STREAM {
+                Errno::EINVAL
+            } else {
+                Errno::EOPNOTSUPP
+            });
+        }
+        let u = self.unix(id)?;
         if u.queue.is_empty() {
             self.take_error(id)?;
             return match shut && (kind != SOCK_DGRAM || flags & MSG_DONTWAIT == 0) {
