@@ -720,7 +720,7 @@ impl Net {
 
 /// Memory that a message of this length is charged with.
 pub(crate) fn cost_of(len: usize) -> usize {
-    unix::cost(len)
+    unix::cost(len, false)
 }
 
 pub(crate) fn files_of(control: &[Control<FileId>]) -> Vec<FileId> {

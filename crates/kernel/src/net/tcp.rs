@@ -450,7 +450,9 @@ impl Net {
             return self.tcp_disconnect(id);
         }
         match (t.phase, t.state) {
-            (Phase::Connecting, State::SynSent) => return Err(if nonblock { Errno::EALREADY } else { Errno::EAGAIN }),
+            (Phase::Connecting, State::SynSent) => {
+                return Err(if nonblock { Errno::EALREADY } else { Errno::EAGAIN });
+            }
             (Phase::Connecting, _) => return self.tcp_outcome(id),
             (Phase::Unconnected, State::Close) => {}
             (Phase::Disconnecting, _) => return Err(Errno::EINVAL),
@@ -469,7 +471,6 @@ impl Net {
         t.phase = Phase::Connecting;
         t.since = since;
         let s = self.sock_mut(id)?;
-        (s.shut_read, s.shut_write) = (false, false);
         s.err = None;
         if self.facts.is_own(ip) {
             self.tcp_syn(id, 0);
@@ -519,7 +520,12 @@ impl Net {
         let t = self.tcp_mut(id)?;
         let (chosen, (ip, port)) = (t.chosen, t.local);
         let released = t.released;
-        *t = Tcp { chosen, released, local: (ip.filter(|_| chosen.0), port), ..Tcp::default() };
+        *t = Tcp {
+            chosen,
+            released,
+            local: (ip.filter(|_| chosen.0), port),
+            ..Tcp::default()
+        };
         self.release(id);
         let s = self.sock_mut(id)?;
         (s.shut_read, s.shut_write, s.err) = (false, false, None);
@@ -540,7 +546,11 @@ impl Net {
         let own = t.local == t.remote;
         let Some(l) = self.tcp_listener(ip, port) else {
             // Both ends at once: the socket is its own peer.
-            let outcome = if own { Ok(Peer::Socket(id)) } else { Err(Errno::ECONNREFUSED) };
+            let outcome = if own {
+                Ok(Peer::Socket(id))
+            } else {
+                Err(Errno::ECONNREFUSED)
+            };
             return self.tcp_decided(id, outcome);
         };
         match self.tcp_incoming(l, t.local, t.remote, Peer::Socket(id)) {
@@ -663,7 +673,8 @@ impl Net {
                         None => WINDOW / 2,
                     };
                 // Data for a side that closed both directions: reset.
-                if self.sock(p)?.shut_read && self.tcp(p).is_ok_and(|t| t.state == State::FinWait2 && !t.fin) {
+                if self.sock(p)?.shut_read && self.tcp(p).is_ok_and(|t| t.state == State::FinWait2 && !t.fin)
+                {
                     if !data.is_empty() {
                         self.tcp_was_reset(p);
                         self.tcp_was_reset(id);
@@ -733,6 +744,10 @@ impl Net {
                 ..Default::default()
             });
         }
+        // A read at the mark goes past the urgent byte.
+        if t.urgent.is_some_and(|u| u.1 == 0) && flags & MSG_PEEK == 0 {
+            t.urgent = None;
+        }
         if t.recv.is_empty() {
             if t.fin {
                 return Ok(Received::default());
@@ -795,7 +810,11 @@ impl Net {
         let t = self.tcp_mut(id)?;
         if t.phase == Phase::Connecting {
             let early = matches!(t.state, State::SynSent | State::Close);
-            t.phase = if early { Phase::Disconnecting } else { Phase::Connected };
+            t.phase = if early {
+                Phase::Disconnecting
+            } else {
+                Phase::Connected
+            };
         }
         match t.state {
             // Refused, and yet remembered.
