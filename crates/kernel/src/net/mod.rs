@@ -5,13 +5,14 @@
 //! [`Caller`], a path name comes with the inode it was resolved to, open files travel as opaque [`FileId`]s, and what must happen
 //! elsewhere is handed back as [`NetEffect`] (take them with [`Net::take_effects`] after each call).
 //!
-//! - [`unix`]: AF_UNIX. [`tcp`], [`udp`] (also ICMP and raw): AF_INET and AF_INET6. [`netlink`]: AF_NETLINK.
+//! - [`unix`]: AF_UNIX. [`tcp`], `tcp_end`, [`udp`] (also ICMP and raw), `bind`: AF_INET and AF_INET6. [`netlink`]: AF_NETLINK.
 //! - [`options`]: socket options. [`ioctl`]: interface requests. [`procfs`]: the texts of `/proc/net`.
 //! - [`outside`]: attempts to leave, the name server, streams that the host serves. [`dns`]: messages of the name system.
 //!
 //! Calls never block: `EAGAIN` means "wait for [`SockId::wait_key`] (at most [`Net::timeout`]) and try again" to a caller that
 //! may block. Set [`Net::now`] before each call; call [`Net::tick`] when [`Net::next_deadline`] has come.
 
+mod bind;
 pub mod dns;
 pub mod facts;
 pub mod ioctl;
@@ -20,6 +21,7 @@ pub mod options;
 pub mod outside;
 pub mod procfs;
 pub mod tcp;
+mod tcp_end;
 #[cfg(test)]
 mod tests;
 pub mod udp;

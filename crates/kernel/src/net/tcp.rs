@@ -8,14 +8,14 @@ use super::{Body, Caller, Net, NetEffect, Outgoing, Received, SockId, Socket, Ti
 use crate::abi::net::*;
 use crate::{Errno, KResult};
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Bytes that wait for a reader before the writer has to.
 pub(super) const WINDOW: usize = 256 << 10;
 /// How long TIME_WAIT and an orphaned FIN_WAIT2 last, in nanoseconds.
-const LEFT_BEHIND: u64 = 60_000_000_000;
+pub(super) const LEFT_BEHIND: u64 = 60_000_000_000;
 /// Connections left behind that are remembered (`net.ipv4.tcp_max_tw_buckets` of a small machine).
-const LEFT_BEHIND_MAX: usize = 8192;
+pub(super) const LEFT_BEHIND_MAX: usize = 8192;
 
 /// States as `/proc/net/tcp` numbers them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, PartialOrd, Ord)]
@@ -53,7 +53,7 @@ pub enum Peer {
 
 /// The socket's own idea of its connection (`sock->state`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-enum Phase {
+pub(super) enum Phase {
     #[default]
     Unconnected,
     /// `connect` was called and did not report its outcome yet.
@@ -79,11 +79,11 @@ pub struct Tcp {
     pub(super) backlog: Option<u32>,
     pub(super) accept: VecDeque<u32>,
     /// How far `connect` has come, apart from the connection itself.
-    phase: Phase,
+    pub(super) phase: Phase,
     /// `bind` chose the local address, and the port.
-    chosen: (bool, bool),
+    pub(super) chosen: (bool, bool),
     /// The connection is over and the port given up; `local` still shows it.
-    released: bool,
+    pub(super) released: bool,
     /// One urgent byte, and how many bytes stand before it.
     urgent: Option<(u8, usize)>,
     /// Bytes received and sent in all.
@@ -164,202 +164,6 @@ impl Net {
             Body::Tcp(t) => Ok(t),
             _ => Err(Errno::EBADF),
         }
-    }
-
-    // ---- local addresses, of TCP and UDP alike
-
-    fn local(&self, id: u32) -> Option<(Option<IpAddr>, u16)> {
-        match &self.socks.get(id)?.body {
-            Body::Tcp(t) if t.released => Some((t.local.0, 0)),
-            Body::Tcp(t) => Some(t.local),
-            Body::Udp(u) => Some(u.local),
-            _ => None,
-        }
-    }
-
-    fn set_local(&mut self, id: u32, local: (Option<IpAddr>, u16)) {
-        self.unbind(id);
-        let Some(s) = self.socks.get_mut(id) else { return };
-        let key = (s.protocol, local.1);
-        match &mut s.body {
-            Body::Tcp(t) => (t.local, t.released) = (local, false),
-            Body::Udp(u) => u.local = local,
-            _ => return,
-        }
-        if local.1 != 0 {
-            self.ports.entry(key).or_default().push(id);
-        }
-    }
-
-    pub(super) fn unbind(&mut self, id: u32) {
-        let (Some(local), Some(s)) = (self.local(id), self.socks.get(id)) else {
-            return;
-        };
-        let key = (s.protocol, local.1);
-        if let Some(v) = self.ports.get_mut(&key) {
-            v.retain(|i| *i != id);
-            if v.is_empty() {
-                self.ports.remove(&key);
-            }
-        }
-    }
-
-    /// Could a socket with this address take the port? Sockets on it must not overlap, or must agree to share.
-    fn port_free(&self, id: u32, ip: Option<IpAddr>, port: u16) -> bool {
-        let Some(s) = self.socks.get(id) else { return false };
-        let tcp = s.protocol == IPPROTO_TCP;
-        let (reuse, share) = (
-            s.opts.on(SOL_SOCKET, SO_REUSEADDR),
-            s.opts.on(SOL_SOCKET, SO_REUSEPORT),
-        );
-        let only6 = |s: &Socket| s.family == AF_INET6 && s.opts.on(IPPROTO_IPV6, IPV6_V6ONLY);
-        let both = |s: &Socket, ip: Option<IpAddr>| s.family == AF_INET6 && ip.is_none() && !only6(s);
-        let clash = self
-            .ports
-            .get(&(s.protocol, port))
-            .into_iter()
-            .flatten()
-            .any(|other| {
-                let (Some(o), Some((oip, _))) = (self.socks.get(*other), self.local(*other)) else {
-                    return false;
-                };
-                if *other == id {
-                    return false;
-                }
-                // Different families meet only where one is a wildcard for both, or an address is mapped.
-                let v6 = |s: &Socket, ip: Option<IpAddr>| ip.map_or(s.family == AF_INET6, |i| i.is_ipv6());
-                if v6(s, ip) != v6(o, oip) && !both(s, ip) && !both(o, oip) {
-                    return false;
-                }
-                let overlap = ip.is_none() || oip.is_none() || ip == oip;
-                let listening = matches!(&o.body, Body::Tcp(t) if t.state == State::Listen);
-                let reusable = reuse && o.opts.on(SOL_SOCKET, SO_REUSEADDR) && !(tcp && listening);
-                let shared = share && o.opts.on(SOL_SOCKET, SO_REUSEPORT) && s.uid == o.uid;
-                overlap && !reusable && !shared
-            });
-        let lingering = tcp
-            && !reuse
-            && !share
-            && self
-                .time_wait
-                .iter()
-                .any(|t| t.local.1 == port && ip.is_none_or(|ip| ip == t.local.0));
-        !clash && !lingering
-    }
-
-    /// A free port of the ephemeral range; binding takes odd ones first, connecting even ones, as Linux does.
-    fn free_port(&mut self, id: u32, ip: Option<IpAddr>, odd: u16) -> KResult<u16> {
-        let start = self.random();
-        for parity in [odd, 1 - odd] {
-            for i in 0..14116 {
-                let port = 32768 + 2 * ((start.wrapping_add(i) % 14116) as u16) + parity;
-                let taken = self.ports.contains_key(&(self.sock(id)?.protocol, port));
-                if !taken && port <= 60999 && self.port_free(id, ip, port) {
-                    return Ok(port);
-                }
-            }
-        }
-        Err(Errno::EADDRINUSE)
-    }
-
-    pub(super) fn inet_bind(&mut self, id: u32, who: &Caller, to: &SockAddr) -> KResult<()> {
-        let s = self.sock(id)?;
-        let v6 = s.family == AF_INET6;
-        let (ip, port) = match to {
-            SockAddr::V4(ip, port) if !v6 => (IpAddr::V4(*ip), *port),
-            SockAddr::V6(ip, port, ..) if v6 => (plain(IpAddr::V6(*ip)), *port),
-            SockAddr::V4(..) if v6 => return Err(Errno::EAFNOSUPPORT),
-            SockAddr::Unspec => return Err(if v6 { Errno::EAFNOSUPPORT } else { Errno::EINVAL }),
-            _ => return Err(Errno::EAFNOSUPPORT),
-        };
-        if v6 && ip.is_ipv4() && s.opts.on(IPPROTO_IPV6, IPV6_V6ONLY) {
-            return Err(Errno::EINVAL);
-        }
-        let tcp = s.protocol == IPPROTO_TCP;
-        let free = s.opts.on(IPPROTO_IP, IP_FREEBIND) || s.opts.on(IPPROTO_IPV6, IPV6_FREEBIND);
-        let multicast = ip.is_multicast() && !tcp;
-        let broadcast = !tcp && ip == IpAddr::V4(Ipv4Addr::BROADCAST);
-        if !ip.is_unspecified() && !self.facts.is_own(ip) && !multicast && !broadcast && !free {
-            return Err(Errno::EADDRNOTAVAIL);
-        }
-        if port != 0 && port < 1024 && !who.bind_low {
-            return Err(Errno::EACCES);
-        }
-        let icmp = !matches!(s.protocol, IPPROTO_TCP | IPPROTO_UDP);
-        if self.local(id).is_some_and(|l| l.1 != 0) || self.tcp(id).is_ok_and(|t| t.state != State::Close) {
-            return Err(Errno::EINVAL);
-        }
-        let ip = if ip.is_unspecified() && (ip.is_ipv4() && !v6 || ip.is_ipv6()) {
-            None
-        } else {
-            Some(ip)
-        };
-        if icmp && self.sock(id)?.kind == SOCK_RAW {
-            self.set_local(id, (ip, 0));
-            return Ok(());
-        }
-        let chose_port = port != 0;
-        let port = match port {
-            0 => self.free_port(id, ip, 1)?,
-            p if self.port_free(id, ip, p) => p,
-            _ => return Err(Errno::EADDRINUSE),
-        };
-        self.set_local(id, (ip, port));
-        if let Ok(t) = self.tcp_mut(id) {
-            t.chosen = (ip.is_some(), chose_port);
-        }
-        if !tcp && !icmp {
-            let ip = ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-            self.effect(NetEffect::Listening {
-                sock: SockId(id),
-                pid: who.pid,
-                ip,
-                port,
-                udp: true,
-            });
-        }
-        Ok(())
-    }
-
-    /// Gives a socket that is about to talk to `to` an address and port of its own.
-    pub(super) fn auto_bind(&mut self, id: u32, to: IpAddr) -> KResult<()> {
-        let (mut ip, mut port) = self.local(id).ok_or(Errno::EINVAL)?;
-        if ip.is_none() {
-            ip = Some(self.facts.source(to).ok_or(Errno::ENETUNREACH)?);
-        }
-        if port == 0 {
-            port = self.free_port(id, ip, 0)?;
-        }
-        self.set_local(id, (ip, port));
-        Ok(())
-    }
-
-    /// A port only, for a datagram socket that sends without having been bound.
-    pub(super) fn auto_port(&mut self, id: u32) -> KResult<()> {
-        let (ip, port) = self.local(id).ok_or(Errno::EINVAL)?;
-        if port == 0 {
-            let port = self.free_port(id, ip, 0)?;
-            self.set_local(id, (ip, port));
-        }
-        Ok(())
-    }
-
-    /// The address that a program means: its family must be the socket's, mapped addresses come out as IPv4.
-    pub(super) fn target(&self, id: u32, to: &SockAddr) -> KResult<(IpAddr, u16)> {
-        let s = self.sock(id)?;
-        let (ip, port) = match (to, s.family) {
-            (SockAddr::V4(ip, port), AF_INET) => (IpAddr::V4(*ip), *port),
-            (SockAddr::V6(ip, port, ..), AF_INET6) => (plain(IpAddr::V6(*ip)), *port),
-            _ => return Err(Errno::EAFNOSUPPORT),
-        };
-        if s.family == AF_INET6 && ip.is_ipv4() && s.opts.on(IPPROTO_IPV6, IPV6_V6ONLY) {
-            return Err(Errno::ENETUNREACH);
-        }
-        Ok(match ip {
-            IpAddr::V4(v) if v.is_unspecified() => (Ipv4Addr::LOCALHOST.into(), port),
-            IpAddr::V6(v) if v.is_unspecified() => (Ipv6Addr::LOCALHOST.into(), port),
-            ip => (ip, port),
-        })
     }
 
     // ---- listening and connecting
@@ -506,7 +310,7 @@ impl Net {
     }
 
     /// The connection is over: the port is given up unless it was chosen.
-    fn release(&mut self, id: u32) {
+    pub(super) fn release(&mut self, id: u32) {
         if self.tcp(id).is_ok_and(|t| !t.chosen.1 && !t.released) {
             self.unbind(id);
             if let Ok(t) = self.tcp_mut(id) {
@@ -516,7 +320,7 @@ impl Net {
     }
 
     /// Back to an unconnected socket; the port stays, the address if it was chosen.
-    fn tcp_disconnect(&mut self, id: u32) -> KResult<()> {
+    pub(super) fn tcp_disconnect(&mut self, id: u32) -> KResult<()> {
         let t = self.tcp_mut(id)?;
         let (chosen, (ip, port)) = (t.chosen, t.local);
         let released = t.released;
@@ -802,197 +606,6 @@ impl Net {
     /// Bytes in front of the urgent byte; `Some(0)` is "at the mark" (SIOCATMARK).
     pub(super) fn urgent_at(&self, id: u32) -> Option<usize> {
         self.tcp(id).ok()?.urgent.map(|u| u.1)
-    }
-
-    // ---- the end of a connection
-
-    pub(super) fn tcp_shutdown(&mut self, id: u32, read: bool, write: bool) -> KResult<()> {
-        let t = self.tcp_mut(id)?;
-        if t.phase == Phase::Connecting {
-            let early = matches!(t.state, State::SynSent | State::Close);
-            t.phase = if early {
-                Phase::Disconnecting
-            } else {
-                Phase::Connected
-            };
-        }
-        match t.state {
-            // Refused, and yet remembered.
-            State::Close => {
-                let s = self.sock_mut(id)?;
-                s.shut_read |= read;
-                s.shut_write |= write;
-                self.wake(id);
-                return Err(Errno::ENOTCONN);
-            }
-            State::Listen if !read => return Ok(()),
-            State::Listen | State::SynSent => {
-                self.abandon_backlog(id);
-                return self.tcp_disconnect(id);
-            }
-            _ => {}
-        }
-        let s = self.sock_mut(id)?;
-        s.shut_read |= read;
-        let first = write && !s.shut_write;
-        s.shut_write |= write;
-        if first {
-            self.tcp_fin(id);
-        }
-        self.wake(id);
-        Ok(())
-    }
-
-    /// This side says that it will send no more.
-    fn tcp_fin(&mut self, id: u32) {
-        let Ok(t) = self.tcp(id) else { return };
-        let (state, peer, local, remote) = (t.state, t.peer, t.local, t.remote);
-        let next = match state {
-            State::Established => State::FinWait2,
-            State::CloseWait => State::Close,
-            _ => return,
-        };
-        if let Ok(t) = self.tcp_mut(id) {
-            t.state = next;
-        }
-        if next == State::Close {
-            self.release(id);
-        }
-        match peer {
-            Peer::Socket(p) => self.tcp_fin_arrives(p),
-            Peer::Host(h) => self.host_eof(h),
-            Peer::Sink(_) | Peer::Resolver => self.tcp_fin_arrives(id),
-            // An orphan on the other side waits for this.
-            Peer::Nobody => {
-                let (until, now_state) = (self.now + LEFT_BEHIND, State::TimeWait);
-                for w in &mut self.time_wait {
-                    if w.state == State::FinWait2
-                        && Some(w.local.0) == remote.0
-                        && w.local.1 == remote.1
-                        && w.remote.1 == local.1
-                    {
-                        w.state = now_state;
-                        w.until = until;
-                    }
-                }
-            }
-        }
-    }
-
-    /// The peer of this socket said that it will send no more.
-    pub(super) fn tcp_fin_arrives(&mut self, id: u32) {
-        let Ok(s) = self.sock_mut(id) else { return };
-        s.shut_read = true;
-        let family = s.family;
-        let Ok(t) = self.tcp_mut(id) else { return };
-        t.fin = true;
-        match t.state {
-            State::Established => t.state = State::CloseWait,
-            State::FinWait2 => {
-                t.state = State::Close;
-                let (local, remote) = (t.local, t.remote);
-                self.leave_behind(State::TimeWait, local, remote, family == AF_INET6);
-                self.release(id);
-            }
-            _ => {}
-        }
-        self.wake(id);
-    }
-
-    fn leave_behind(
-        &mut self,
-        state: State,
-        local: (Option<IpAddr>, u16),
-        remote: (Option<IpAddr>, u16),
-        v6: bool,
-    ) {
-        let (Some(lip), Some(rip)) = (local.0, remote.0) else {
-            return;
-        };
-        if self.time_wait.len() >= LEFT_BEHIND_MAX {
-            self.time_wait.pop_front();
-        }
-        let until = self.now + LEFT_BEHIND;
-        self.time_wait.push_back(TimeWait {
-            state,
-            local: (lip, local.1),
-            remote: (rip, remote.1),
-            v6,
-            until,
-        });
-    }
-
-    /// The connection of this socket was reset by the peer.
-    pub(super) fn tcp_was_reset(&mut self, id: u32) {
-        let Ok(t) = self.tcp_mut(id) else { return };
-        let e = match t.state {
-            State::SynSent => Errno::ECONNREFUSED,
-            State::CloseWait => Errno::EPIPE,
-            State::Close => return,
-            _ => Errno::ECONNRESET,
-        };
-        t.state = State::Close;
-        t.peer = Peer::Nobody;
-        if let Ok(s) = self.sock_mut(id) {
-            s.err = Some(e);
-            (s.shut_read, s.shut_write) = (true, true);
-        }
-        self.release(id);
-        self.wake(id);
-    }
-
-    /// Resets the connection of this socket: its peer hears of it.
-    fn tcp_reset_peer(&mut self, id: u32) {
-        let Ok(t) = self.tcp_mut(id) else { return };
-        match std::mem::take(&mut t.peer) {
-            Peer::Socket(p) => self.tcp_was_reset(p),
-            Peer::Host(h) => self.host_eof(h),
-            _ => {}
-        }
-    }
-
-    fn abandon_backlog(&mut self, id: u32) {
-        let waiting = self
-            .tcp_mut(id)
-            .map(|t| std::mem::take(&mut t.accept))
-            .unwrap_or_default();
-        for new in waiting {
-            self.tcp_reset_peer(new);
-            self.unbind(new);
-            self.socks.remove(new);
-        }
-    }
-
-    pub(super) fn tcp_close(&mut self, id: u32) {
-        self.abandon_backlog(id);
-        let Ok(s) = self.sock(id) else { return };
-        let (abort, family) = (s.opts.abortive(), s.family);
-        let Ok(t) = self.tcp(id) else { return };
-        if t.has_peer() || t.state == State::FinWait2 {
-            if !t.recv.is_empty() || abort {
-                self.tcp_reset_peer(id);
-            } else {
-                let (peer, local, remote) = (t.peer, t.local, t.remote);
-                if matches!(t.state, State::Established) {
-                    self.tcp_fin(id);
-                    // Now FIN_WAIT2 without a socket, unless the peer closed at once.
-                    if self.tcp(id).is_ok_and(|t| t.state == State::FinWait2) {
-                        self.leave_behind(State::FinWait2, local, remote, family == AF_INET6);
-                    }
-                } else if matches!(t.state, State::FinWait2) {
-                    self.leave_behind(State::FinWait2, local, remote, family == AF_INET6);
-                } else {
-                    self.tcp_fin(id);
-                }
-                if let Peer::Socket(p) = peer
-                    && let Ok(t) = self.tcp_mut(p)
-                {
-                    t.peer = Peer::Nobody;
-                }
-            }
-        }
-        self.unbind(id);
-        self.socks.remove(id);
     }
 
     pub(super) fn tcp_poll(&self, id: u32, s: &Socket, t: &Tcp) -> u32 {

@@ -254,8 +254,10 @@ fn names_are_stable_and_belong_to_their_addresses() {
     }
     n.facts_mut().resolver.others = OtherNames::ServFail;
     assert_eq!(ask(&mut n, "other.org")[3] & 15, 2);
-    let mut other = Facts::default();
-    other.seed = 99;
+    let other = Facts {
+        seed: 99,
+        ..Facts::default()
+    };
     assert_ne!(
         ask(&mut Net::new(other), "cdn.example-mirror.com"),
         one,
@@ -454,10 +456,7 @@ fn bounds() {
     assert_eq!(made, SOCKETS_MAX);
     let mut n = net();
     let block = vec![0u8; 65536];
-    loop {
-        let Ok((a, b)) = n.socketpair(&USER, AF_UNIX.into(), SOCK_STREAM, 0) else {
-            break;
-        };
+    while let Ok((a, b)) = n.socketpair(&USER, AF_UNIX.into(), SOCK_STREAM, 0) {
         let _ = (
             say(&mut n, a, &block),
             say(&mut n, b, &block),

@@ -21,6 +21,18 @@ pub struct Datagram {
     pub at: u64,
 }
 
+/// What an ICMP error said.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Report {
+    errno: u16,
+    kind: u8,
+    code: u8,
+    /// Who said so.
+    by: IpAddr,
+    /// Where the datagram went.
+    to: (IpAddr, u16),
+}
+
 /// The state of a datagram socket.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Udp {
@@ -30,8 +42,8 @@ pub struct Udp {
     pub remote: Option<(IpAddr, u16)>,
     pub(super) queue: VecDeque<Datagram>,
     queued: usize,
-    /// Extended errors (IP_RECVERR): errno, ICMP type and code, who said so, where the datagram went.
-    pub(super) errors: VecDeque<(u16, u8, u8, IpAddr, (IpAddr, u16))>,
+    /// Errors for IP_RECVERR.
+    pub(super) errors: VecDeque<Report>,
     /// Datagrams dropped because the queue was full.
     pub drops: u32,
 }
@@ -182,7 +194,13 @@ impl Net {
             return;
         }
         if asked && u.errors.len() < 64 {
-            u.errors.push_back((e.0, kind, code, by, to));
+            u.errors.push_back(Report {
+                errno: e.0,
+                kind,
+                code,
+                by,
+                to,
+            });
         }
         if asked || u.remote.is_some() {
             if let Ok(s) = self.sock_mut(id) {
@@ -297,7 +315,13 @@ impl Net {
     /// MSG_ERRQUEUE: `struct sock_extended_err` and who said so.
     fn udp_error_queue(&mut self, id: u32) -> KResult<Received> {
         let u = self.udp_mut(id)?;
-        let (errno, kind, code, by, to) = u.errors.pop_front().ok_or(Errno::EAGAIN)?;
+        let Report {
+            errno,
+            kind,
+            code,
+            by,
+            to,
+        } = u.errors.pop_front().ok_or(Errno::EAGAIN)?;
         if u.errors.is_empty() {
             self.sock_mut(id)?.err = None;
         }

@@ -390,10 +390,9 @@ impl Net {
             if self.sock(peer)?.shut_read {
                 return Err(Errno::EPIPE);
             }
-            if kind == SOCK_DGRAM {
-                if peer != id && other.peer != Some(id) && other.queue.len() > QUEUE_MAX as usize {
-                    return Err(Errno::EAGAIN);
-                }
+            let full = other.queue.len() > QUEUE_MAX as usize;
+            if kind == SOCK_DGRAM && peer != id && other.peer != Some(id) && full {
+                return Err(Errno::EAGAIN);
             }
             let cost = cost(out.data.len(), false);
             let m = Message {
