@@ -1,1 +1,29 @@
 //! One seed becomes one coherent identity that every decoy of a machine shows. No I/O.
+//!
+//! [`Cover::new`] turns a [`Seed`], a role, the operator's [`Wishes`] and the facts of the receiving interface into a [`Cover`]:
+//! everything a machine says about itself, written once. Whoever shows a fact (a banner, `/proc`, `/etc`, a log line) takes it from
+//! here, so two places cannot disagree. The same input gives the same cover; clock and entropy are passed in.
+
+pub mod clock;
+mod cover;
+pub mod files;
+pub mod hardware;
+mod host;
+pub mod kernels;
+pub mod keys;
+pub mod network;
+pub mod processes;
+pub mod role;
+pub mod seed;
+pub mod users;
+mod wishes;
+
+pub use cover::{Cover, CoverError, Image};
+pub use files::{Content, File, Kind};
+pub use host::Host;
+pub use seed::{Seed, Stream};
+pub use wishes::{Given, UserWish, Wishes};
+
+/// Version of the cover's generators. A data directory keeps the version its cover was made with; a cover made by another version is
+/// migrated or refused, never silently changed.
+pub const FORMAT: u32 = 1;

@@ -1,1 +1,4 @@
 //! The services that intruders meet: listeners, protocols, authentication policy, recording.
+
+pub mod auth;
+pub mod worlds;

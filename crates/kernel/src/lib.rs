@@ -1,10 +1,36 @@
 //! The Linux that a program sees: processes, files, pipes, terminals, sockets, /proc.
+//!
+//! `world` is the machine and its doors; `task`, `exec`, `mm`, `signal`, `time`, `fd` and `futex` are its parts, `sys` decodes
+//! system calls. `vfs`, `proc`, `sysfs`, `tty` and `net` know nothing of tasks; `fsglue`, `view` and `login` join them to it.
 
 pub mod abi;
 pub mod errno;
+mod exec;
+mod fd;
+mod fsglue;
+mod futex;
+pub mod image;
+mod login;
+mod mm;
 pub mod net;
+pub mod object;
+pub mod proc;
+mod rng;
+mod signal;
 pub mod slab;
+mod sys;
+pub mod sysfs;
+pub mod task;
+mod time;
 pub mod tty;
+mod vdso;
+pub mod vfs;
+mod view;
 pub mod wait;
+mod world;
 
 pub use errno::{Errno, KResult};
+pub use login::{Account, Open, Term};
+pub use sys::{SYSCALLS, Support, syscall_doc};
+pub use task::creds::{Caps, Creds, cap};
+pub use world::{Boot, Conn, Fact, Input, Limits, Out, Output, Slice, Stamped, StandInSpec, World};

@@ -1,0 +1,334 @@
+//! The cover itself: everything drawn, in one value.
+
+use crate::files::{self, File};
+use crate::hardware::{self, Hardware};
+use crate::host::Host;
+use crate::keys::HostKeys;
+use crate::network::{self, Network};
+use crate::processes::{self, Process};
+use crate::seed::Seed;
+use crate::users::{self, User};
+use crate::wishes::Given;
+use crate::{clock, kernels, role};
+use serde::Serialize;
+
+/// What a cover needs to know of the image below it.
+pub trait Image {
+    /// Content of a regular file, following symbolic links; None if there is none.
+    fn read(&self, path: &str) -> Option<Vec<u8>>;
+    /// Installed packages: name and version.
+    fn packages(&self) -> Vec<(String, String)>;
+}
+
+/// Why a cover cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CoverError {
+    /// The role is not known.
+    UnknownRole(String),
+    /// The time zone is not one that covers know.
+    UnknownZone(String),
+    /// A host name, domain or user name is not valid on Debian.
+    BadName(String),
+    /// Two wishes contradict each other.
+    Contradiction(String),
+}
+
+impl std::fmt::Display for CoverError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            CoverError::UnknownRole(r) => write!(
+                f,
+                "cover.role: there is no role {r:?}; choose one of {}",
+                role::names().join(", ")
+            ),
+            CoverError::UnknownZone(z) => write!(
+                f,
+                "cover.timezone: {z:?} is not known; choose one of {}",
+                clock::ZONES
+                    .iter()
+                    .map(|z| z.0.name)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
+            CoverError::BadName(n) => write!(
+                f,
+                "cover: {n:?} is not a valid name (a-z, 0-9, - and, for users, _ and .)"
+            ),
+            CoverError::Contradiction(t) => write!(f, "cover: {t}"),
+        }
+    }
+}
+
+impl std::error::Error for CoverError {}
+
+/// One machine's identity.
+#[derive(Clone, Debug, Serialize)]
+pub struct Cover {
+    /// Generator version.
+    pub format: u32,
+    /// Name of the role.
+    pub role: String,
+    /// Name, place, identifiers, times.
+    pub host: Host,
+    /// Hardware.
+    pub hardware: Hardware,
+    /// Network.
+    pub network: Network,
+    /// People; the first installed the machine.
+    pub users: Vec<User>,
+    /// Host keys, once they were generated.
+    pub host_keys: Option<HostKeys>,
+    /// `sshd_config` lines that differ from the package's, as the authentication policy really behaves.
+    pub sshd_options: Vec<(String, String)>,
+    /// Password field of root in `/etc/shadow`.
+    pub root_hash: String,
+    /// Password fields of `users`, in their order.
+    pub user_hashes: Vec<String>,
+    #[serde(skip)]
+    seed: Seed,
+}
+
+/// Debian 12's release, before which no machine of this kind was installed.
+const BOOKWORM: i64 = 1_686_400_000;
+
+impl Cover {
+    /// Draws the cover of `seed`. `given` is kept with the seed: the same two give the same cover.
+    pub fn new(seed: Seed, given: &Given) -> Result<Cover, CoverError> {
+        let w = &given.wishes;
+        let mut s = seed.stream("host");
+        let role_name = match &w.role {
+            Some(r) => r.clone(),
+            None => role::names()[s.below(role::names().len() as u64) as usize].to_string(),
+        };
+        let role = role::named(&role_name).ok_or_else(|| CoverError::UnknownRole(role_name.clone()))?;
+        let drawn_zone = clock::ZONES[s.weighted(&clock::ZONES.iter().map(|z| z.1).collect::<Vec<_>>())].0;
+        let zone = match &w.timezone {
+            Some(z) => clock::ZONES
+                .iter()
+                .map(|k| k.0)
+                .find(|k| k.name == z)
+                .ok_or_else(|| CoverError::UnknownZone(z.clone()))?,
+            None => drawn_zone,
+        };
+        for u in &w.users {
+            if !valid_user(&u.name) {
+                return Err(CoverError::BadName(u.name.clone()));
+            }
+            if w.users.iter().filter(|o| o.name == u.name).count() > 1 {
+                return Err(CoverError::Contradiction(format!(
+                    "user {:?} is named twice",
+                    u.name
+                )));
+            }
+        }
+        for n in w.hostname.iter().chain(w.domain.iter().filter(|d| !d.is_empty())) {
+            if !valid_host(n) {
+                return Err(CoverError::BadName(n.clone()));
+            }
+        }
+        let word = users::coined(&mut s);
+        let drawn_domain = match s.weighted(&[3, 3, 3, 2]) {
+            0 => format!("{word}.internal"),
+            1 => format!("{word}.lan"),
+            2 => format!("int.{word}.net"),
+            _ => String::new(),
+        };
+        let stem = s.pick(&role.host_names).clone();
+        let drawn_name = match s.weighted(&[4, 4, 3, 3]) {
+            0 => format!("{stem}{:02}", 1 + s.below(6)),
+            1 => format!("{}-{stem}{}", &word[..word.len().min(4)], 1 + s.below(4)),
+            2 => format!("{stem}-{}", users::coined(&mut s)),
+            _ => users::coined(&mut s),
+        };
+        let oldest = (given.made - 900 * 86_400).max(BOOKWORM);
+        let newest = (given.made - 60 * 86_400).max(oldest);
+        let installed = work_hours(s.range(oldest, newest), &zone, &mut s);
+        let booted = (given.made - s.range(3, 70) * 86_400 + s.range(-20_000, 20_000))
+            .clamp(installed + 86_400, given.made - 3600);
+        let host = Host {
+            name: w.hostname.clone().unwrap_or(drawn_name),
+            domain: w.domain.clone().unwrap_or(drawn_domain),
+            zone,
+            locale: if s.chance(70) {
+                "en_US.UTF-8".into()
+            } else {
+                "C.UTF-8".into()
+            },
+            machine_id: s.uuid().replace('-', ""),
+            boot_id: s.uuid(),
+            installed,
+            booted,
+            kernel: kernels::newest_at(booted - 86_400 * s.range(0, 6)),
+        };
+        let hardware = hardware::draw(
+            &mut seed.stream("hardware"),
+            &role.cores,
+            &role.memory_mib,
+            &role.disk_gib,
+        );
+        let mut ns = seed.stream("neighbours");
+        let count = 3 + ns.below(5) as usize;
+        let stems = ns.sample(&role.neighbours, count);
+        let numbered = ns.chance(70);
+        let names: Vec<String> = stems
+            .iter()
+            .map(|n| {
+                if numbered {
+                    format!("{n}{:02}", 1 + ns.below(4))
+                } else {
+                    n.clone()
+                }
+            })
+            .collect();
+        let network = network::draw(
+            &mut seed.stream("network"),
+            hardware.platform,
+            &given.receiving,
+            &names,
+        );
+        let users = users::draw(&seed, &role, &w.users, installed, given.made);
+        Ok(Cover {
+            format: crate::FORMAT,
+            role: role_name,
+            host,
+            hardware,
+            network,
+            user_hashes: vec!["!".into(); users.len()],
+            users,
+            host_keys: None,
+            sshd_options: Vec::new(),
+            root_hash: "*".into(),
+            seed,
+        })
+    }
+
+    /// A stream of choices of this cover for `label`.
+    pub fn stream(&self, label: &str) -> crate::Stream {
+        self.seed.stream(label)
+    }
+
+    /// The seed. It is a secret: whoever knows it knows every key of the cover.
+    pub fn seed(&self) -> &Seed {
+        &self.seed
+    }
+
+    /// The files above the image, parents before children where both are listed.
+    pub fn files(&self, image: &dyn Image) -> Vec<File> {
+        let mut out = files::etc::files(self, image);
+        out.extend(files::homes::files(self, image));
+        out
+    }
+
+    /// The tasks that run since boot. `installed` says whether a program is in the image.
+    pub fn processes(&self, installed: &dyn Fn(&str) -> bool) -> Vec<Process> {
+        let disk = self.hardware.disks.first().map_or("sda", |d| d.name.as_str());
+        processes::draw(
+            &mut self.stream("processes"),
+            self.hardware.cores,
+            disk,
+            disk.starts_with('s'),
+            installed,
+        )
+    }
+}
+
+/// Moves a moment into the working hours of its day.
+fn work_hours(unix: i64, zone: &clock::Zone, s: &mut crate::Stream) -> i64 {
+    let day = unix.div_euclid(86_400) * 86_400;
+    let weekday = clock::Civil::from_unix(day).weekday;
+    let shift = match weekday {
+        0 => 1,
+        6 => -1,
+        _ => 0,
+    };
+    day + shift * 86_400 + s.range(9 * 3600, 17 * 3600) - zone.offset
+}
+
+fn valid_host(n: &str) -> bool {
+    !n.is_empty()
+        && n.len() <= 63
+        && n.split('.').all(|l| {
+            !l.is_empty()
+                && !l.starts_with('-')
+                && !l.ends_with('-')
+                && l.bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        })
+}
+
+fn valid_user(n: &str) -> bool {
+    n.len() <= 32
+        && n.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && n.bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wishes::{UserWish, Wishes};
+
+    fn given(w: Wishes) -> Given {
+        Given {
+            made: 1_795_400_000,
+            receiving: Default::default(),
+            wishes: w,
+        }
+    }
+
+    #[test]
+    fn same_seed_same_cover_and_times_agree() {
+        for i in 0..100u8 {
+            let c = Cover::new(Seed([i; 32]), &given(Wishes::default())).unwrap();
+            let d = Cover::new(Seed([i; 32]), &given(Wishes::default())).unwrap();
+            assert_eq!(
+                serde_json::to_string(&c).unwrap(),
+                serde_json::to_string(&d).unwrap()
+            );
+            assert!(c.host.installed < c.host.booted && c.host.booted < 1_795_400_000);
+            assert!(
+                c.host.kernel.uploaded < c.host.booted,
+                "{} {}",
+                c.host.kernel.release,
+                c.host.booted
+            );
+            assert!(
+                c.users
+                    .iter()
+                    .all(|u| u.since >= c.host.installed && u.password_changed < 1_795_400_000)
+            );
+            assert!(valid_host(&c.host.name), "{}", c.host.name);
+        }
+    }
+
+    #[test]
+    fn wishes_hold_and_bad_ones_are_refused() {
+        let w = Wishes {
+            hostname: Some("db7".into()),
+            users: vec![UserWish {
+                name: "mallory".into(),
+                ..Default::default()
+            }],
+            role: Some("backup".into()),
+            ..Default::default()
+        };
+        let c = Cover::new(Seed([3; 32]), &given(w)).unwrap();
+        assert_eq!(c.host.name, "db7");
+        assert_eq!(c.users[0].name, "mallory");
+        let bad = |w| Cover::new(Seed([3; 32]), &given(w)).unwrap_err().to_string();
+        assert!(
+            bad(Wishes {
+                role: Some("nope".into()),
+                ..Default::default()
+            })
+            .contains("bastion")
+        );
+        assert!(
+            bad(Wishes {
+                hostname: Some("Bad Name".into()),
+                ..Default::default()
+            })
+            .contains("not a valid name")
+        );
+    }
+}

@@ -1,0 +1,381 @@
+//! Runs decoded code: the run loop, the search for code, and the caches of a thread.
+//!
+//! `op` has the operation and the ways of a handler to memory; `alu`, `flow`, `string`, `system`, `sse` have the
+//! handlers; `lower` makes operations of decoded instructions; `block` makes blocks; `code` keeps them with their page.
+//!
+//! # What may never show
+//! Blocks, links, caches and the dispatcher change nothing that a program or the kernel sees: a block is entered only
+//! if the budget covers all of it, otherwise its instructions run one by one; a fault in its middle gives back what
+//! was not retired; and flags are dropped only where nothing can stop between the two settings.
+#![allow(unsafe_code)]
+
+mod alu;
+mod block;
+mod code;
+mod flow;
+mod fpu;
+mod lower;
+mod lower_fpu;
+mod lower_vec;
+mod op;
+mod sse;
+mod string;
+mod system;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ptr;
+use std::sync::atomic::Ordering;
+
+pub(crate) use code::PageCode;
+
+use crate::fault::{Exit, Fault, FaultKind};
+use crate::machine::Dispatcher;
+use crate::{Cpu, Machine, Space, flags};
+use op::{Cx, Op, Pc, TLB_NONE, TLB_SIZE, Why};
+
+/// Address spaces whose caches a thread keeps.
+const SETS: usize = 6;
+/// Instructions on two pages that are kept decoded for one address space.
+const CROSS_MAX: usize = 1024;
+
+thread_local! {
+    static CACHES: RefCell<Vec<Box<Cx>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Cx {
+    fn new() -> Box<Cx> {
+        Box::new(Cx {
+            tlb: [TLB_NONE; TLB_SIZE],
+            pcs: [Pc {
+                va: u64::MAX,
+                op: ptr::null(),
+            }; op::PCS_SIZE],
+            space: ptr::null_mut(),
+            machine: ptr::null_mut(),
+            why: Why::Enter,
+            b: 0,
+            dirty: false,
+            kind: 0,
+            fault: Fault::new(FaultKind::InvalidOpcode),
+            link: ptr::null(),
+            start_budget: 0,
+            start_retired: 0,
+            old_code: Vec::new(),
+            old_pages: Vec::new(),
+            old_ops: Vec::new(),
+            cross: HashMap::new(),
+            generation: 0,
+            epoch: 0,
+            used: 0,
+        })
+    }
+
+    fn flush_places(&mut self) {
+        self.pcs = [Pc {
+            va: u64::MAX,
+            op: ptr::null(),
+        }; op::PCS_SIZE];
+        self.cross.clear();
+    }
+
+    fn flush_all(&mut self) {
+        self.tlb = [TLB_NONE; TLB_SIZE];
+        self.flush_places();
+    }
+}
+
+/// The thread's caches for a space, fresh if it has none.
+fn take(generation: u64, kind: usize) -> Box<Cx> {
+    let epoch = crate::memory::invalidations();
+    let mut cx = CACHES.with(|c| {
+        let mut sets = c.try_borrow_mut().ok()?;
+        if let Some(i) = sets
+            .iter()
+            .position(|s| s.generation == generation && s.kind == kind)
+        {
+            return Some(sets.swap_remove(i));
+        }
+        if sets.len() >= SETS {
+            let oldest = sets
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, s)| s.used)
+                .map(|(i, _)| i)?;
+            return Some(sets.swap_remove(oldest));
+        }
+        None
+    });
+    let mut cx = cx.take().unwrap_or_else(Cx::new);
+    if cx.generation != generation || cx.kind != kind {
+        cx.flush_all();
+        cx.generation = generation;
+        cx.kind = kind;
+    } else if cx.epoch != epoch {
+        cx.flush_places();
+    }
+    cx.epoch = epoch;
+    cx
+}
+
+fn give_back(mut cx: Box<Cx>) {
+    cx.space = ptr::null_mut();
+    cx.machine = ptr::null_mut();
+    cx.old_code.clear();
+    cx.old_ops.clear();
+    cx.old_pages.clear();
+    CACHES.with(|c| {
+        if let Ok(mut sets) = c.try_borrow_mut() {
+            let newest = sets.iter().map(|s| s.used).max().unwrap_or(0);
+            cx.used = newest + 1;
+            sets.push(cx);
+        }
+    });
+}
+
+/// What the search for code at an address found.
+enum Found {
+    /// A block.
+    Block(*const Op),
+    /// Code that is not kept: run one instruction.
+    Once,
+    Fault(Fault),
+}
+
+/// Runs until the budget is spent, a system call, or a fault.
+///
+/// `budget` is in retired instructions (each iteration of a repeated string instruction counts) and is lowered by what
+/// was used. The run's end, registers, memory and budget are functions of its arguments alone.
+pub fn run(cpu: &mut Cpu, space: &mut Space, machine: &mut Machine, budget: &mut u64) -> Exit {
+    space.settle();
+    let kind = usize::from(machine.dispatcher == Dispatcher::Loop);
+    let mut cx = take(space.generation(), kind);
+    let start = (*budget).min(i64::MAX as u64 >> 1) as i64;
+    cx.start_budget = start;
+    cx.start_retired = machine.retired;
+    cx.dirty = false;
+    cx.why = Why::Enter;
+    cx.link = ptr::null();
+    let cxp: *mut Cx = &mut *cx;
+    // SAFETY: the context's pointers are the run's own borrows, and are cleared behind it.
+    let (exit, left) = unsafe {
+        (*cxp).space = space;
+        (*cxp).machine = machine;
+        execute(cpu, cxp, start)
+    };
+    let used = (start - left).max(0) as u64;
+    *budget -= used;
+    machine.retired = machine.retired.wrapping_add(used);
+    // A generation that changed under us (copies on write) was followed entry by entry.
+    cx.generation = space.generation();
+    give_back(cx);
+    exit
+}
+
+unsafe fn execute(cpu: *mut Cpu, cx: *mut Cx, mut b: i64) -> (Exit, i64) {
+    // SAFETY: the run's pointers; operations found live to the run's end (see `Cx::old_code`).
+    unsafe {
+        loop {
+            // Here `rip` is exact and `b` is what is left.
+            if b <= 0 {
+                return (Exit::Budget, 0);
+            }
+            let trap = (*cpu).fl_other & flags::TF != 0;
+            let mut once = trap || (*cx).why == Why::Short;
+            if !once {
+                match find(cpu, cx) {
+                    Found::Block(op) if i64::from((*op).left) <= b => {
+                        run_chain(op, b - i64::from((*op).left), cpu, cx);
+                        b = (*cx).b;
+                    }
+                    Found::Block(_) | Found::Once => once = true,
+                    Found::Fault(f) => return (Exit::Fault(f), b),
+                }
+            }
+            if once {
+                match block::single(cpu, cx) {
+                    Ok(ops) => {
+                        run_chain_once(&ops, b - 1, cpu, cx);
+                        b = (*cx).b;
+                        (*cx).old_ops.push(ops);
+                        if (*cx).old_ops.len() > 64 {
+                            // Nothing can point to them: they are never linked to.
+                            (*cx).old_ops.drain(..32);
+                        }
+                    }
+                    Err(f) => return (Exit::Fault(f), b),
+                }
+                (*cx).link = ptr::null();
+            }
+            let why = std::mem::replace(&mut (*cx).why, Why::Enter);
+            match why {
+                Why::Enter => {}
+                Why::Short => {
+                    // The remaining instructions run one by one.
+                    (*cx).why = Why::Short;
+                }
+                Why::Syscall => return (Exit::Syscall, b),
+                Why::Fault | Why::Trap => {
+                    (*cx).link = ptr::null();
+                    return (Exit::Fault((*cx).fault), b);
+                }
+                Why::Spent => return (Exit::Budget, 0),
+            }
+            if trap {
+                return (Exit::Fault(Fault::new(FaultKind::Debug)), b);
+            }
+        }
+    }
+}
+
+/// Runs handlers until one returns no operation.
+unsafe fn run_chain(mut op: *const Op, mut b: i64, cpu: *mut Cpu, cx: *mut Cx) {
+    // SAFETY: as in `execute`.
+    unsafe {
+        (*cx).why = Why::Enter;
+        loop {
+            op = ((*op).h)(op, cpu, cx, b).0;
+            if op.is_null() {
+                break;
+            }
+            if (*cx).dirty {
+                leave(op, cpu, cx);
+                break;
+            }
+            b = (*cx).b;
+        }
+        if (*cx).dirty {
+            (*cx).dirty = false;
+            (*cx).link = ptr::null();
+        }
+    }
+}
+
+/// Leaves the chain in front of `op`.
+unsafe fn leave(op: *const Op, cpu: *mut Cpu, cx: *mut Cx) {
+    // SAFETY: as in `execute`.
+    unsafe {
+        (*cpu).rip = (*cpu).page.wrapping_add(u64::from((*op).pc));
+        (*cx).b += i64::from((*op).left);
+        (*cx).why = Why::Enter;
+    }
+}
+
+/// Runs the operations of one instruction only.
+unsafe fn run_chain_once(ops: &[Op], mut b: i64, cpu: *mut Cpu, cx: *mut Cx) {
+    // SAFETY: as in `execute`.
+    unsafe {
+        (*cx).why = Why::Enter;
+        let range = ops.as_ptr_range();
+        let mut op = range.start;
+        loop {
+            op = ((*op).h)(op, cpu, cx, b).0;
+            if op.is_null() {
+                break;
+            }
+            if !range.contains(&op) {
+                leave(op, cpu, cx);
+                break;
+            }
+            b = (*cx).b;
+        }
+        (*cx).dirty = false;
+    }
+}
+
+/// Finds or makes the code at `rip`.
+unsafe fn find(cpu: *mut Cpu, cx: *mut Cx) -> Found {
+    // SAFETY: the run's pointers.
+    unsafe {
+        let va = (*cpu).rip;
+        let link = std::mem::replace(&mut (*cx).link, ptr::null());
+        let slot = flow::pc_slot(va);
+        if link.is_null() {
+            let e = (*cx).pcs[slot];
+            if e.va == va {
+                (*cpu).page = va & !0xfff;
+                return Found::Block(e.op);
+            }
+        }
+        let off = (va & 0xfff) as usize;
+        if off > 0xfff - 15
+            && let Some(ops) = (*cx).cross.get(&va)
+        {
+            let op = ops.as_ptr();
+            (*cx).pcs[slot] = Pc { va, op };
+            (*cpu).page = va & !0xfff;
+            return Found::Block(op);
+        }
+        let space = &mut *(*cx).space;
+        let page = match block::fetch_page(space, va) {
+            Ok(p) => p,
+            Err(f) => return Found::Fault(f),
+        };
+        let kind = (*cx).kind;
+        let mut op = page.code(kind).map_or(ptr::null(), |c| c.get(off));
+        if op.is_null() {
+            if !page.keeps_code() {
+                return Found::Once;
+            }
+            let page = page.clone_quiet();
+            if !page.has_code() && page.exclusive() {
+                // The page was writable through cached translations, here and on other threads.
+                (*cx).tlb = [TLB_NONE; TLB_SIZE];
+                (*cx).generation = space.renew_generation();
+            }
+            let code = match page.code(kind) {
+                Some(c) => c,
+                None => page.publish(kind, PageCode::new()),
+            };
+            if !code.has_room() {
+                return Found::Once;
+            }
+            match block::build(&page, off, kind) {
+                Some(ops) => op = code.insert(off, ops),
+                None => return cross(cpu, cx, va),
+            }
+            if op.is_null() {
+                return Found::Once;
+            }
+        }
+        (*cx).pcs[slot] = Pc { va, op };
+        if !link.is_null() {
+            (*link).store(op as u64, Ordering::Release);
+        }
+        (*cpu).page = va & !0xfff;
+        Found::Block(op)
+    }
+}
+
+/// Decodes an instruction that lies on two pages. Both are marked as having code, so that stores to them are noticed.
+unsafe fn cross(cpu: *mut Cpu, cx: *mut Cx, va: u64) -> Found {
+    // SAFETY: the run's pointers.
+    unsafe {
+        let space = &mut *(*cx).space;
+        let kind = (*cx).kind;
+        let second = match block::fetch_page(space, (va & !0xfff).wrapping_add(0x1000)) {
+            Ok(p) => p.clone_quiet(),
+            Err(f) => return Found::Fault(f),
+        };
+        if !second.keeps_code() || (*cx).cross.len() >= CROSS_MAX {
+            return Found::Once;
+        }
+        if !second.has_code() {
+            if second.exclusive() {
+                (*cx).tlb = [TLB_NONE; TLB_SIZE];
+                (*cx).generation = space.renew_generation();
+            }
+            second.publish(kind, PageCode::new());
+        }
+        match block::single(cpu, cx) {
+            Ok(ops) => {
+                let op = ops.as_ptr();
+                (*cx).cross.insert(va, ops);
+                (*cx).pcs[flow::pc_slot(va)] = Pc { va, op };
+                (*cpu).page = va & !0xfff;
+                Found::Block(op)
+            }
+            Err(f) => Found::Fault(f),
+        }
+    }
+}

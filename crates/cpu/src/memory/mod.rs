@@ -1,0 +1,27 @@
+//! Guest memory: pages, address spaces, and nothing of what is mapped why.
+//!
+//! `page` owns the 4 KiB unit and the rule who may write it in place; `space` owns page tables, copy-on-write
+//! and the kernel's copies in and out. The interpreter (`dispatch`) reaches bytes through pointers that a
+//! [`Space`] hands out and that stay good as long as the space's generation does not change.
+//!
+//! # The rule that makes this sound
+//! Bytes of a page are plain memory. A page is written only
+//! 1. through a [`Space`] in which it is mapped `Private` while it is *exclusive* (no second [`PageRef`] was ever
+//!    made since the page was), or
+//! 2. through a `Shared` mapping or [`PageRef::write`], by the world that owns the object.
+//!
+//! A world is one `Send` value that is run by one thread at a time, and pages of kind 2 belong to one world, so
+//! no page is written while another thread reads it. Pages that cross worlds (a snapshot's, an image's) are
+//! never of kind 2 after they have been shared, and are not exclusive, so they are immutable.
+#![allow(unsafe_code)]
+
+mod page;
+mod space;
+
+pub use page::{PAGE_SIZE, PageRef};
+pub use space::{Prot, Share, Space, Stats};
+
+pub(crate) use page::invalidations;
+
+#[cfg(test)]
+mod tests;

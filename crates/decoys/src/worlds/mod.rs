@@ -1,0 +1,158 @@
+//! Worlds as actors: who has which world, threads that run them, and how bytes and events leave them.
+//!
+//! A [`Guest`] is a machine that exists only in memory (the kernel's `World`; a fake one in tests). [`Worlds`] owns all of them, one for
+//! each source or one for all ([`Scope`]), and runs them in slices on a few threads. Whoever serves a connection holds a
+//! [`Handle`]: it opens logins, sends input and gets [`Output`]s, each with the highest [`Mark`] that it can depend on.
+
+mod actor;
+mod pool;
+
+pub use actor::{Handle, Output};
+pub use pool::{Bounds, Scope, Worlds};
+
+use turncoat_event::{Kind, Time};
+
+/// A login or a command on one world, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Conn(pub u32);
+
+/// A terminal for a login.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Terminal {
+    /// `TERM`.
+    pub term: Vec<u8>,
+    /// Columns.
+    pub columns: u32,
+    /// Rows.
+    pub rows: u32,
+    /// Width and height in pixels.
+    pub pixels: (u32, u32),
+    /// Encoded modes of RFC 4254 section 8.
+    pub modes: Vec<u8>,
+}
+
+/// What to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// The login shell.
+    Shell,
+    /// `shell -c command`.
+    Command(Vec<u8>),
+    /// A subsystem of sshd, by name.
+    Subsystem(Vec<u8>),
+}
+
+/// Opens a login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// The connection it belongs to: logins of one connection share their sshd processes.
+    pub link: u64,
+    /// User name.
+    pub user: Vec<u8>,
+    /// What to run.
+    pub program: Program,
+    /// Terminal, if one was asked for.
+    pub terminal: Option<Terminal>,
+    /// Environment from the client.
+    pub env: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The outsider's address.
+    pub peer: std::net::SocketAddr,
+    /// The address it reached.
+    pub local: std::net::SocketAddr,
+    /// How it logged in (`password`, `publickey`), for the log.
+    pub method: &'static str,
+}
+
+/// Input for a login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Bytes for the terminal or standard input.
+    Data(Vec<u8>),
+    /// No more bytes.
+    Eof,
+    /// The window changed: columns, rows, pixels.
+    Resize(u32, u32, (u32, u32)),
+    /// Deliver a signal, by name without `SIG`.
+    Signal(String),
+    /// The client is gone: hang up.
+    Close,
+}
+
+/// What a world makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Produced {
+    /// Bytes of standard output (and of a terminal), or standard error.
+    Data {
+        /// Which login.
+        conn: Conn,
+        /// Standard error.
+        stderr: bool,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// Nothing more comes on its output.
+    Eof {
+        /// Which login.
+        conn: Conn,
+    },
+    /// The program exited.
+    Exit {
+        /// Which login.
+        conn: Conn,
+        /// Exit status.
+        status: u32,
+    },
+    /// A signal ended the program.
+    Killed {
+        /// Which login.
+        conn: Conn,
+        /// Signal name without `SIG`.
+        signal: String,
+        /// It left a core.
+        core: bool,
+    },
+    /// Something happened; `conn` is the login whose process did it, if one did.
+    Event {
+        /// Which login.
+        conn: Option<Conn>,
+        /// What.
+        kind: Box<Kind>,
+    },
+    /// The machine goes down (a reboot or a halt by the guest): every connection drops.
+    Down,
+}
+
+/// What a world wants after a slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wants {
+    /// More time at once.
+    Run,
+    /// Nothing before this time, or before input.
+    Sleep(Option<Time>),
+    /// It is over.
+    Dead,
+}
+
+/// A machine that exists only in memory.
+pub trait Guest: Send {
+    /// Opens a login.
+    ///
+    /// # Errors
+    /// Why the machine refuses, in a few words (`no such user`, `out of processes`).
+    fn open(&mut self, open: &Open) -> Result<Conn, String>;
+
+    /// Gives input to a login; unknown logins are ignored.
+    fn input(&mut self, conn: Conn, input: Input);
+
+    /// Bytes of input that a login takes now.
+    fn room(&self, conn: Conn) -> usize;
+
+    /// Sets the password of an account as the machine keeps it, if it has the account.
+    fn set_password(&mut self, user: &[u8], hash: &str);
+
+    /// Runs for at most `budget` instructions at wall-clock time `now`.
+    fn run(&mut self, budget: u64, now: Time) -> Wants;
+
+    /// Hands out what was made since the last call, in order.
+    fn drain(&mut self, out: &mut Vec<Produced>);
+}

@@ -1,0 +1,436 @@
+//! All worlds, the threads that run them, and the clock that wakes them.
+
+use super::Guest;
+use super::actor::{Actor, Handle, Next, world_event};
+use crate::auth::source_key;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use turncoat_event::record::Recorder;
+use turncoat_event::{Mark, Time, WorldId, kinds};
+
+/// Whose world it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One for each source; the default towards the internet.
+    Source,
+    /// One for everybody; the default on an internal network.
+    Machine,
+}
+
+/// How much there may be of worlds.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Worlds at once; beyond it the one unused for longest goes.
+    pub worlds: usize,
+    /// Logins at once in one world.
+    pub logins: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds {
+            worlds: 2048,
+            logins: 64,
+        }
+    }
+}
+
+struct Queue {
+    ready: VecDeque<Arc<Actor>>,
+    sleeping: BinaryHeap<Reverse<(Time, u64)>>,
+    sleepers: BTreeMap<u64, Arc<Actor>>,
+    ticket: u64,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    stop: AtomicBool,
+    recorder: Arc<dyn Recorder>,
+    clock: Arc<dyn Fn() -> Time + Send + Sync>,
+}
+
+fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    fn wake(&self, actor: &Arc<Actor>) {
+        if !actor.queued.swap(true, Ordering::AcqRel) {
+            lock(&self.queue).ready.push_back(actor.clone());
+            self.changed.notify_one();
+        }
+    }
+
+    /// The next actor to run; waits for one. None when the pool stops.
+    fn next(&self) -> Option<Arc<Actor>> {
+        let mut q = lock(&self.queue);
+        loop {
+            if self.stop.load(Ordering::Acquire) {
+                return None;
+            }
+            let now = (self.clock)();
+            while let Some(Reverse((at, ticket))) = q.sleeping.peek().copied() {
+                if at > now {
+                    break;
+                }
+                q.sleeping.pop();
+                if let Some(a) = q.sleepers.remove(&ticket) {
+                    if !a.queued.swap(true, Ordering::AcqRel) {
+                        q.ready.push_back(a);
+                    }
+                }
+            }
+            if let Some(a) = q.ready.pop_front() {
+                return Some(a);
+            }
+            let wait = q
+                .sleeping
+                .peek()
+                .map_or(Duration::from_secs(3600), |Reverse((at, _))| {
+                    Duration::from_nanos(at.since(now).max(1) as u64)
+                });
+            q = self
+                .changed
+                .wait_timeout(q, wait)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    fn work(&self) {
+        while let Some(actor) = self.next() {
+            // Input that comes from here on queues the actor again.
+            actor.queued.store(false, Ordering::Release);
+            match actor.step((self.clock)(), &*self.recorder) {
+                Next::Again => self.wake(&actor),
+                Next::Sleep(Some(at)) => {
+                    let mut q = lock(&self.queue);
+                    q.ticket += 1;
+                    let t = q.ticket;
+                    let before = actor.ticket.swap(t, Ordering::AcqRel);
+                    q.sleepers.remove(&before);
+                    q.sleeping.push(Reverse((at, t)));
+                    q.sleepers.insert(t, actor);
+                    if q.sleeping.len() > 4 * q.sleepers.len() + 1024 {
+                        // Most entries belong to actors that were woken by input and sleep under another ticket.
+                        let kept = std::mem::take(&mut q.sleeping);
+                        q.sleeping = kept
+                            .into_iter()
+                            .filter(|Reverse((_, t))| q.sleepers.contains_key(t))
+                            .collect();
+                    }
+                    drop(q);
+                    self.changed.notify_one();
+                }
+                Next::Sleep(None) | Next::Gone => {}
+            }
+        }
+    }
+}
+
+/// Makes a fresh machine: a clone of the booted snapshot.
+pub type Make = Arc<dyn Fn() -> Box<dyn Guest> + Send + Sync>;
+
+/// All worlds of one machine.
+pub struct Worlds {
+    shared: Arc<Shared>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+    make: Make,
+    scope: Scope,
+    bounds: Bounds,
+    by_source: Mutex<BTreeMap<Option<IpAddr>, Arc<Actor>>>,
+    entropy: Arc<dyn Fn(&mut [u8]) + Send + Sync>,
+}
+
+impl Worlds {
+    /// Starts `threads` threads.
+    pub fn start(
+        make: Make,
+        scope: Scope,
+        bounds: Bounds,
+        threads: usize,
+        recorder: Arc<dyn Recorder>,
+        clock: Arc<dyn Fn() -> Time + Send + Sync>,
+        entropy: Arc<dyn Fn(&mut [u8]) + Send + Sync>,
+    ) -> std::io::Result<Worlds> {
+        let shared = Arc::new(Shared {
+            queue: Mutex::new(Queue {
+                ready: VecDeque::new(),
+                sleeping: BinaryHeap::new(),
+                sleepers: BTreeMap::new(),
+                ticket: 0,
+            }),
+            changed: Condvar::new(),
+            stop: AtomicBool::new(false),
+            recorder,
+            clock,
+        });
+        let mut handles = Vec::new();
+        for i in 0..threads.max(1) {
+            let s = shared.clone();
+            handles.push(
+                std::thread::Builder::new()
+                    .name(format!("world-{i}"))
+                    .stack_size(8 << 20)
+                    .spawn(move || s.work())?,
+            );
+        }
+        Ok(Worlds {
+            shared,
+            threads: handles,
+            make,
+            scope,
+            bounds,
+            by_source: Mutex::default(),
+            entropy,
+        })
+    }
+
+    fn handle(&self, actor: Arc<Actor>) -> Handle {
+        let s = self.shared.clone();
+        Handle {
+            actor,
+            wake: Arc::new(move |a| s.wake(a)),
+        }
+    }
+
+    /// The world that `source` meets, and whether it is new; None if it has as many logins as it may. `mark` covers what led here.
+    pub fn enter(&self, source: IpAddr, mark: Mark) -> Option<(Handle, bool)> {
+        let key = match self.scope {
+            Scope::Source => Some(source_key(source)),
+            Scope::Machine => None,
+        };
+        let now = (self.shared.clock)();
+        let mut map = lock(&self.by_source);
+        if let Some(a) = map.get(&key).filter(|a| a.alive()) {
+            return (a.logins() < self.bounds.logins).then(|| (self.handle(a.clone()), false));
+        }
+        while map.len() >= self.bounds.worlds.max(1) {
+            let oldest = map
+                .iter()
+                .filter(|(_, a)| a.logins() == 0)
+                .min_by_key(|(_, a)| lock(&a.state).last_used)
+                .map(|(k, a)| (*k, a.id));
+            let (k, id) = oldest?;
+            map.remove(&k);
+            let _ = self.shared.recorder.submit(world_event(
+                id,
+                now,
+                kinds::WorldEnd {
+                    reason: "evicted".into(),
+                    instructions: 0,
+                },
+            ));
+        }
+        let mut e = [0; 10];
+        (self.entropy)(&mut e);
+        let actor = Arc::new(Actor::new(WorldId::new(now, e), (self.make)(), mark, now));
+        map.insert(key, actor.clone());
+        // The machine runs from the first moment, not from the first login.
+        self.shared.wake(&actor);
+        Some((self.handle(actor), true))
+    }
+
+    /// Number of worlds.
+    pub fn len(&self) -> usize {
+        lock(&self.by_source).len()
+    }
+
+    /// True if there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Drop for Worlds {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.shared.changed.notify_all();
+        for t in self.threads.drain(..) {
+            let _ = t.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worlds::{Conn, Input, Open, Produced, Program, Wants};
+    use std::sync::atomic::AtomicU64;
+    use turncoat_event::record::{Item, Refused};
+    use turncoat_event::{Committer, Origin, Watermark};
+
+    /// A record that commits at once or when told.
+    struct Fake {
+        next: AtomicU64,
+        items: Mutex<Vec<Item>>,
+        watermark: Watermark,
+    }
+
+    impl Recorder for Fake {
+        fn submit(&self, item: Item) -> Result<Mark, Refused> {
+            lock(&self.items).push(item);
+            Ok(Mark(self.next.fetch_add(1, Ordering::SeqCst) + 1))
+        }
+        fn watermark(&self) -> &Watermark {
+            &self.watermark
+        }
+        fn accepting(&self) -> bool {
+            true
+        }
+    }
+
+    /// Echoes input; panics on "panic".
+    struct Echo {
+        out: Vec<Produced>,
+        next: u32,
+    }
+
+    impl Guest for Echo {
+        fn open(&mut self, _: &Open) -> Result<Conn, String> {
+            self.next += 1;
+            Ok(Conn(self.next))
+        }
+        fn input(&mut self, conn: Conn, input: Input) {
+            if let Input::Data(bytes) = input {
+                assert_ne!(bytes, b"panic", "told to");
+                self.out.push(Produced::Data {
+                    conn,
+                    stderr: false,
+                    bytes,
+                });
+            }
+        }
+        fn room(&self, _: Conn) -> usize {
+            4096
+        }
+        fn set_password(&mut self, _: &[u8], _: &str) {}
+        fn run(&mut self, _: u64, _: Time) -> Wants {
+            Wants::Sleep(None)
+        }
+        fn drain(&mut self, out: &mut Vec<Produced>) {
+            out.append(&mut self.out);
+        }
+    }
+
+    fn worlds(scope: Scope, bounds: Bounds) -> (Worlds, Arc<Fake>, Committer) {
+        let (committer, watermark) = Committer::new();
+        let fake = Arc::new(Fake {
+            next: AtomicU64::new(0),
+            items: Mutex::default(),
+            watermark,
+        });
+        let clock = Arc::new(|| Time::from_system(std::time::SystemTime::now()));
+        let make: Make = Arc::new(|| Box::new(Echo { out: vec![], next: 0 }));
+        let w = Worlds::start(
+            make,
+            scope,
+            bounds,
+            2,
+            fake.clone(),
+            clock,
+            Arc::new(|b: &mut [u8]| b.fill(7)),
+        )
+        .unwrap();
+        (w, fake, committer)
+    }
+
+    fn open() -> Open {
+        let a = "192.0.2.1:5".parse().unwrap();
+        Open {
+            link: 1,
+            user: b"root".to_vec(),
+            program: Program::Shell,
+            terminal: None,
+            env: vec![],
+            peer: a,
+            local: a,
+            method: "password",
+        }
+    }
+
+    #[tokio::test]
+    async fn one_world_a_source_and_output_carries_the_highest_mark() {
+        let (w, fake, _c) = worlds(Scope::Source, Bounds { worlds: 2, logins: 2 });
+        let a: IpAddr = "192.0.2.1".parse().unwrap();
+        let (h, fresh) = w.enter(a, Mark(0)).unwrap();
+        assert!(fresh && !w.enter(a, Mark(0)).unwrap().1);
+        let (tx, mut rx) = tokio::sync::mpsc::unbounded_channel();
+        let session = turncoat_event::SessionId::new(Time(0), [0; 10]);
+        let s: std::net::SocketAddr = "192.0.2.1:5".parse().unwrap();
+        let origin = Origin::session(session, s, s, "ssh");
+        let waiting = Arc::new(AtomicU64::new(0));
+        let conn = h
+            .open(open(), origin.clone(), 0, Mark(3), tx.clone(), waiting.clone())
+            .await
+            .unwrap();
+        h.input(conn, Input::Data(b"hello".to_vec()), Mark(100));
+        let o = rx.recv().await.unwrap();
+        assert_eq!(
+            o.what,
+            Produced::Data {
+                conn,
+                stderr: false,
+                bytes: b"hello".to_vec()
+            }
+        );
+        assert!(o.after >= Mark(100));
+        assert_eq!(waiting.load(Ordering::Relaxed), 5);
+        assert!(
+            lock(&fake.items)
+                .iter()
+                .any(|i| matches!(i, Item::Frame(f) if f.bytes == b"hello"))
+        );
+        // A second login sees what the first one's input made only under the first one's mark.
+        let conn2 = h
+            .open(open(), origin.clone(), 1, Mark(4), tx.clone(), waiting.clone())
+            .await
+            .unwrap();
+        h.input(conn2, Input::Data(b"x".to_vec()), Mark(5));
+        assert!(rx.recv().await.unwrap().after >= Mark(100));
+        assert!(w.enter(a, Mark(0)).is_none(), "as many logins as it may have");
+    }
+
+    #[tokio::test]
+    async fn a_panic_kills_one_world_and_the_others_go_on() {
+        let (w, fake, _c) = worlds(Scope::Source, Bounds::default());
+        let s: std::net::SocketAddr = "192.0.2.1:5".parse().unwrap();
+        let origin = Origin {
+            decoy: Some("ssh".into()),
+            ..Origin::default()
+        };
+        let (tx, mut rx) = tokio::sync::mpsc::unbounded_channel();
+        let waiting = Arc::new(AtomicU64::new(0));
+        let (h, _) = w.enter(s.ip(), Mark(0)).unwrap();
+        let conn = h
+            .open(open(), origin.clone(), 0, Mark(0), tx.clone(), waiting.clone())
+            .await
+            .unwrap();
+        h.input(conn, Input::Data(b"panic".to_vec()), Mark(0));
+        assert_eq!(rx.recv().await.unwrap().what, Produced::Down);
+        assert!(
+            lock(&fake.items)
+                .iter()
+                .any(|i| matches!(i, Item::Event(d) if d.kind.name() == "world.panic"))
+        );
+        let (h2, fresh) = w.enter(s.ip(), Mark(0)).unwrap();
+        assert!(fresh);
+        let conn = h2.open(open(), origin, 0, Mark(0), tx, waiting).await.unwrap();
+        h2.input(conn, Input::Data(b"ok".to_vec()), Mark(0));
+        assert!(matches!(rx.recv().await.unwrap().what, Produced::Data { .. }));
+    }
+
+    #[tokio::test]
+    async fn the_number_of_worlds_is_bounded() {
+        let (w, _f, _c) = worlds(Scope::Source, Bounds { worlds: 3, logins: 2 });
+        for i in 0..20 {
+            assert!(w.enter(IpAddr::from([192, 0, 2, i]), Mark(0)).is_some());
+            assert!(w.len() <= 3);
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Record, then answer: bytes for the network that wait until what they depend on is committed.
+//!
+//! Everything that a decoy hands to the record gets a [`Mark`]: a number that grows in the order of handing over,
+//! over all sessions. The record tells through a [`Committer`] how far it has come; whoever waits holds a
+//! [`Watermark`]. A decoy wraps what it wants to send in a [`Chunk`] that names the last mark it can depend on
+//! and puts it into its connection's [`Gate`]. Out of the gate come only [`Released`] bytes, and a `Released`
+//! is made nowhere else: a socket that takes nothing but `Released` cannot answer what is not on record.
+//!
+//! For a world, "can depend on" is the highest mark among all inputs and events of that world so far, whichever
+//! connection they came from: an answer on one connection may show what another one did.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// A place in the stream of things handed to the record. Grows; `Mark::NONE` is before the first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Mark(pub u64);
+
+impl Mark {
+    /// Depends on nothing.
+    pub const NONE: Mark = Mark(0);
+
+    /// The mark after this one.
+    pub fn next(self) -> Mark {
+        Mark(self.0.saturating_add(1))
+    }
+}
+
+/// The record takes nothing more: what waits for a commit will wait in vain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped;
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the record has stopped")
+    }
+}
+impl std::error::Error for Stopped {}
+
+#[derive(Debug, Default)]
+struct State {
+    committed: Mark,
+    stopped: bool,
+    wakers: BTreeMap<(Mark, u64), Waker>,
+    tickets: u64,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to say how far the record has come. There is one for each stream of marks; when it is dropped the stream has stopped.
+#[derive(Debug)]
+pub struct Committer(Arc<Shared>);
+
+impl Committer {
+    /// A new stream of marks: the one who commits and those who wait.
+    pub fn new() -> (Committer, Watermark) {
+        let shared = Arc::new(Shared::default());
+        (Committer(shared.clone()), Watermark(shared))
+    }
+
+    /// Everything up to `mark` is committed. A lower mark than before changes nothing.
+    pub fn committed(&self, mark: Mark) {
+        let due = {
+            let mut state = self.0.lock();
+            if mark <= state.committed {
+                return;
+            }
+            state.committed = mark;
+            let later = state.wakers.split_off(&(mark.next(), 0));
+            std::mem::replace(&mut state.wakers, later)
+        };
+        self.0.changed.notify_all();
+        due.into_values().for_each(Waker::wake);
+    }
+
+    /// Nothing more will be committed; everybody who waits is told.
+    pub fn stop(&self) {
+        let all = {
+            let mut state = self.0.lock();
+            state.stopped = true;
+            std::mem::take(&mut state.wakers)
+        };
+        self.0.changed.notify_all();
+        all.into_values().for_each(Waker::wake);
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// How far the record has come, for those who wait. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Watermark(Arc<Shared>);
+
+impl Watermark {
+    /// The highest committed mark.
+    pub fn committed(&self) -> Mark {
+        self.0.lock().committed
+    }
+
+    /// The record takes nothing more.
+    pub fn stopped(&self) -> bool {
+        self.0.lock().stopped
+    }
+
+    /// Ready when `mark` is committed, or when it never will be.
+    pub fn poll_reached(&self, mark: Mark, cx: &mut Context<'_>) -> Poll<Result<(), Stopped>> {
+        let mut state = self.0.lock();
+        if state.committed >= mark {
+            return Poll::Ready(Ok(()));
+        }
+        if state.stopped {
+            return Poll::Ready(Err(Stopped));
+        }
+        // A task that polls again while it waits for the same mark replaces its own waker.
+        let known = state
+            .wakers
+            .range((mark, 0)..(mark.next(), 0))
+            .find(|(_, w)| w.will_wake(cx.waker()))
+            .is_some();
+        if !known {
+            state.tickets += 1;
+            let ticket = state.tickets;
+            state.wakers.insert((mark, ticket), cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Waits for `mark`.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the record ends before.
+    pub async fn reached(&self, mark: Mark) -> Result<(), Stopped> {
+        poll_fn(|cx| self.poll_reached(mark, cx)).await
+    }
+
+    /// Blocks this thread until `mark` is committed or `timeout` is over; says whether it is committed.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the record ends before.
+    pub fn wait(&self, mark: Mark, timeout: Duration) -> Result<bool, Stopped> {
+        let state = self.0.lock();
+        let waiting = |s: &mut State| s.committed < mark && !s.stopped;
+        let (state, _) = self
+            .0
+            .changed
+            .wait_timeout_while(state, timeout, waiting)
+            .unwrap_or_else(PoisonError::into_inner);
+        if state.committed >= mark {
+            Ok(true)
+        } else if state.stopped {
+            Err(Stopped)
+        } else {
+            Ok(false)
+        }
+    }
+}
+
+/// Bytes for the network, and the last mark they can depend on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// What to send.
+    pub bytes: Vec<u8>,
+    /// The highest mark that the bytes can depend on.
+    pub after: Mark,
+}
+
+/// Bytes that may leave: everything they depend on is committed. Only a [`Gate`] makes these.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Released(Vec<u8>);
+
+impl Released {
+    /// Gives the bytes up to the socket.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+impl AsRef<[u8]> for Released {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// What waits to be sent on one connection, in order.
+#[derive(Debug)]
+pub struct Gate {
+    watermark: Watermark,
+    waiting: VecDeque<Chunk>,
+    bytes: usize,
+}
+
+impl Gate {
+    /// An empty gate that opens as `watermark` rises.
+    pub fn new(watermark: Watermark) -> Gate {
+        Gate {
+            watermark,
+            waiting: VecDeque::new(),
+            bytes: 0,
+        }
+    }
+
+    /// Puts bytes at the end of what waits.
+    pub fn push(&mut self, chunk: Chunk) {
+        if !chunk.bytes.is_empty() {
+            self.bytes = self.bytes.saturating_add(chunk.bytes.len());
+            self.waiting.push_back(chunk);
+        }
+    }
+
+    /// Bytes that wait, released or not: a decoy stops reading and running while this is high.
+    pub fn waiting_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// True when nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Everything that may leave now, as one piece; `None` when that is nothing.
+    pub fn take(&mut self) -> Option<Released> {
+        let committed = self.watermark.committed();
+        let mut out = Vec::new();
+        while let Some(chunk) = self.waiting.pop_front_if(|c| c.after <= committed) {
+            if out.is_empty() {
+                out = chunk.bytes;
+            } else {
+                out.extend_from_slice(&chunk.bytes);
+            }
+        }
+        self.bytes = self.bytes.saturating_sub(out.len());
+        if out.is_empty() { None } else { Some(Released(out)) }
+    }
+
+    /// Waits for something that may leave. Never ready while the gate is empty.
+    pub fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Result<Released, Stopped>> {
+        let Some(first) = self.waiting.front() else {
+            return Poll::Pending;
+        };
+        match self.watermark.poll_reached(first.after, cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(stopped)) => Poll::Ready(Err(stopped)),
+            Poll::Ready(Ok(())) => match self.take() {
+                Some(released) => Poll::Ready(Ok(released)),
+                None => Poll::Pending,
+            },
+        }
+    }
+
+    /// As [`Gate::poll_take`]. Safe to drop and call again.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the record ends while bytes wait: they must never leave.
+    pub async fn released(&mut self) -> Result<Released, Stopped> {
+        poll_fn(|cx| self.poll_take(cx)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(bytes: &[u8], after: u64) -> Chunk {
+        Chunk {
+            bytes: bytes.to_vec(),
+            after: Mark(after),
+        }
+    }
+
+    #[test]
+    fn nothing_leaves_before_its_mark_and_order_is_kept() {
+        let (committer, watermark) = Committer::new();
+        let mut gate = Gate::new(watermark);
+        gate.push(chunk(b"a", 0));
+        gate.push(chunk(b"b", 2));
+        gate.push(chunk(b"c", 1));
+        assert_eq!(gate.take().unwrap().as_ref(), b"a");
+        assert_eq!(gate.take(), None);
+        committer.committed(Mark(1));
+        assert_eq!(gate.take(), None, "c waits behind b");
+        committer.committed(Mark(2));
+        assert_eq!(gate.take().unwrap().as_ref(), b"bc");
+        assert_eq!(gate.waiting_bytes(), 0);
+    }
+
+    #[test]
+    fn a_stopped_record_releases_nothing() {
+        let (committer, watermark) = Committer::new();
+        let mut gate = Gate::new(watermark.clone());
+        gate.push(chunk(b"x", 1));
+        drop(committer);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert_eq!(gate.poll_take(&mut cx), Poll::Ready(Err(Stopped)));
+        assert_eq!(gate.take(), None);
+        assert_eq!(watermark.wait(Mark(1), Duration::ZERO), Err(Stopped));
+    }
+
+    #[test]
+    fn waiters_are_woken_once_and_only_when_due() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        struct Count(AtomicUsize);
+        impl std::task::Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        let count = Arc::new(Count(AtomicUsize::new(0)));
+        let waker = Waker::from(count.clone());
+        let mut cx = Context::from_waker(&waker);
+        let (committer, watermark) = Committer::new();
+        for _ in 0..3 {
+            assert_eq!(watermark.poll_reached(Mark(2), &mut cx), Poll::Pending);
+        }
+        committer.committed(Mark(1));
+        assert_eq!(count.0.load(Ordering::SeqCst), 0);
+        committer.committed(Mark(5));
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+        assert_eq!(watermark.poll_reached(Mark(2), &mut cx), Poll::Ready(Ok(())));
+    }
+}

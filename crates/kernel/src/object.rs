@@ -1,0 +1,477 @@
+//! Memory objects: what files, anonymous shared memory and memfds hold, page by page.
+//!
+//! The world owns objects; page tables only cache their pages. `read`, `write`, `truncate` and mappings go to the same pages. A
+//! page that came with a clone of the world (or from the image) is shared with others and is replaced before its first change:
+//! replaced and dropped pages are queued in `Objects::invalid`, so that `mm` can take them out of page tables that still show
+//! them. Objects are named by number: untouched files of the image need no entry at all.
+
+use std::sync::Arc;
+
+use turncoat_cpu::PageRef;
+
+use crate::image::{self, Image};
+use crate::vfs::pmap::PMap;
+use crate::{Errno, KResult};
+
+/// Bytes in a page.
+pub const PAGE: u64 = 4096;
+/// Largest file (ext4 with 4 KiB blocks).
+pub const MAX_LEN: u64 = 0xfff_ffff_f000;
+
+const LOWER: u64 = 1 << 63;
+
+/// The name of an object.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ObjectId(pub u64);
+
+impl ObjectId {
+    /// The content of file `n` of the image.
+    pub fn lower(n: u32) -> ObjectId {
+        ObjectId(LOWER | n as u64)
+    }
+}
+
+/// Content that the cover makes when it is first looked at. Must always give the same bytes for the same index.
+pub trait LazyContent: Send + Sync {
+    /// The bytes of content `index`.
+    fn content(&self, index: u32) -> Vec<u8>;
+}
+
+#[derive(Clone)]
+enum Base {
+    Zero,
+    Image(u32),
+    Bytes(Arc<[u8]>),
+    Lazy(u32),
+}
+
+#[derive(Clone)]
+struct Object {
+    len: u64,
+    base: Base,
+    /// Bytes of `base` that still show (lowered by truncation).
+    base_len: u64,
+    /// Pages of our own, each with the generation that made it. A hole punched into a base is a page of zeros.
+    pages: PMap<(PageRef, u32)>,
+    refs: u32,
+}
+
+/// Pages of an object that must leave the page tables: from the first index to the second (exclusive).
+pub type Invalid = (ObjectId, u64, u64);
+
+/// All objects of a world.
+#[derive(Clone)]
+pub struct Objects {
+    own: PMap<Arc<Object>>,
+    changed: PMap<Arc<Object>>,
+    next: u64,
+    generation: u32,
+    image: Option<Arc<Image>>,
+    lazy: Option<Arc<dyn LazyContent>>,
+    zero: PageRef,
+    /// Own pages in all objects.
+    used: u64,
+    /// Most own pages there may be.
+    limit: u64,
+    /// Pages to take out of page tables; `mm` drains it after each call.
+    pub invalid: Vec<Invalid>,
+}
+
+impl Objects {
+    /// No objects. `limit` bounds the pages that the world may own in them.
+    pub fn new(image: Option<Arc<Image>>, lazy: Option<Arc<dyn LazyContent>>, limit: u64) -> Objects {
+        Objects {
+            own: PMap::new(),
+            changed: PMap::new(),
+            next: 1,
+            generation: 1,
+            image,
+            lazy,
+            zero: PageRef::zeroed(),
+            used: 0,
+            limit,
+            invalid: Vec::new(),
+        }
+    }
+
+    /// To be called on both sides after a clone: pages that exist now are never again changed in place.
+    pub fn seal(&mut self) {
+        self.generation = self.generation.saturating_add(1);
+    }
+
+    /// Pages owned, and the most there may be.
+    pub fn usage(&self) -> (u64, u64) {
+        (self.used, self.limit)
+    }
+
+    /// Sets the most pages that the world may own.
+    pub fn set_limit(&mut self, pages: u64) {
+        self.limit = pages;
+    }
+
+    fn make(&mut self, base: Base, len: u64) -> ObjectId {
+        let id = self.next;
+        self.next += 1;
+        let o = Object { len, base_len: len, base, pages: PMap::new(), refs: 1 };
+        self.own.insert(id, Arc::new(o));
+        ObjectId(id)
+    }
+
+    /// A new object of `len` zero bytes with one reference.
+    pub fn create(&mut self, len: u64) -> ObjectId {
+        self.make(Base::Zero, len)
+    }
+
+    /// A new object with these bytes.
+    pub fn create_bytes(&mut self, bytes: Arc<[u8]>) -> ObjectId {
+        let len = bytes.len() as u64;
+        self.make(Base::Bytes(bytes), len)
+    }
+
+    /// A new object whose bytes the cover makes on first use; `len` is what they will be.
+    pub fn create_lazy(&mut self, index: u32, len: u64) -> ObjectId {
+        self.make(Base::Lazy(index), len)
+    }
+
+    fn get(&self, id: ObjectId) -> Option<&Object> {
+        let map = if id.0 & LOWER != 0 { &self.changed } else { &self.own };
+        map.get(id.0 & !LOWER).map(|o| &**o)
+    }
+
+    fn get_mut(&mut self, id: ObjectId) -> Option<&mut Object> {
+        let n = id.0 & !LOWER;
+        if id.0 & LOWER == 0 {
+            return self.own.get_mut(n).map(Arc::make_mut);
+        }
+        if !self.changed.contains(n) {
+            let len = self.lower_len(n as u32)?;
+            let o = Object { len, base: Base::Image(n as u32), base_len: len, pages: PMap::new(), refs: 1 };
+            self.changed.insert(n, Arc::new(o));
+        }
+        self.changed.get_mut(n).map(Arc::make_mut)
+    }
+
+    fn lower_len(&self, n: u32) -> Option<u64> {
+        self.image.as_ref()?.inode(image::Ino::new(n)).ok().map(|m| m.size)
+    }
+
+    /// One more holder (an inode, a mapping).
+    pub fn retain(&mut self, id: ObjectId) {
+        if id.0 & LOWER == 0
+            && let Some(o) = self.get_mut(id)
+        {
+            o.refs += 1;
+        }
+    }
+
+    /// One holder less; the last one's leaving frees the pages. Files of the image live as long as their inodes: a mapping holds those.
+    pub fn release(&mut self, id: ObjectId) {
+        if id.0 & LOWER != 0 {
+            return;
+        }
+        let Some(o) = self.get_mut(id) else { return };
+        o.refs = o.refs.saturating_sub(1);
+        if o.refs == 0
+            && let Some(o) = self.own.remove(id.0)
+        {
+            self.used -= o.pages.len();
+        }
+    }
+
+    /// The file that this was the content of is gone.
+    pub(crate) fn drop_file(&mut self, id: ObjectId) {
+        if id.0 & LOWER == 0 {
+            self.release(id);
+        } else if let Some(o) = self.changed.remove(id.0 & !LOWER) {
+            self.used -= o.pages.len();
+        }
+    }
+
+    /// Length in bytes.
+    pub fn len(&self, id: ObjectId) -> u64 {
+        match self.get(id) {
+            Some(o) => o.len,
+            None if id.0 & LOWER != 0 => self.lower_len(id.0 as u32).unwrap_or(0),
+            None => 0,
+        }
+    }
+
+    /// True if no object was ever made or changed.
+    pub fn is_empty(&self) -> bool {
+        self.own.is_empty() && self.changed.is_empty()
+    }
+
+    fn image_page(&self, n: u32, idx: u64) -> Option<PageRef> {
+        let page = self.image.as_ref()?.page(image::Ino::new(n), idx).ok()??;
+        Some(page)
+    }
+
+    fn base_page(&self, o: &Object, idx: u64) -> PageRef {
+        let off = idx * PAGE;
+        if off >= o.base_len {
+            return self.zero.clone();
+        }
+        let room = o.base_len - off;
+        let slice = |b: &[u8]| {
+            let from = (off as usize).min(b.len());
+            let to = (from + PAGE.min(room) as usize).min(b.len());
+            PageRef::from_slice(&b[from..to])
+        };
+        match &o.base {
+            Base::Zero => self.zero.clone(),
+            Base::Image(n) => match self.image_page(*n, idx) {
+                Some(p) if room >= PAGE || self.lower_len(*n) == Some(o.base_len) => p,
+                Some(p) => {
+                    let p = p.copy();
+                    p.write(room as usize, &[0; PAGE as usize][room as usize..]);
+                    p
+                }
+                None => self.zero.clone(),
+            },
+            Base::Bytes(b) => slice(b),
+            Base::Lazy(i) => self.lazy.as_ref().map_or_else(|| self.zero.clone(), |l| slice(&l.content(*i))),
+        }
+    }
+
+    /// Page `idx` for reading; zeros in holes. `None` behind the end (SIGBUS).
+    pub fn page(&mut self, id: ObjectId, idx: u64) -> Option<PageRef> {
+        if idx >= self.len(id).div_ceil(PAGE) {
+            return None;
+        }
+        let lower = id.0 & LOWER != 0;
+        let Some(o) = self.get(id) else {
+            return if lower { self.image_page(id.0 as u32, idx).or_else(|| Some(self.zero.clone())) } else { None };
+        };
+        if let Some((p, _)) = o.pages.get(idx) {
+            return Some(p.clone());
+        }
+        if let Base::Lazy(i) = o.base {
+            let bytes: Arc<[u8]> = self.lazy.as_ref().map(|l| l.content(i)).unwrap_or_default().into();
+            if let Some(o) = self.get_mut(id) {
+                o.base = Base::Bytes(bytes);
+            }
+        }
+        self.get(id).map(|o| self.base_page(o, idx))
+    }
+
+    /// Page `idx` for change in place, made our own first. ENOSPC when the world owns too much, EINVAL behind the end.
+    pub fn write_page(&mut self, id: ObjectId, idx: u64) -> KResult<PageRef> {
+        if idx >= self.len(id).div_ceil(PAGE) {
+            return Err(Errno::EINVAL);
+        }
+        self.own_page(id, idx)
+    }
+
+    fn own_page(&mut self, id: ObjectId, idx: u64) -> KResult<PageRef> {
+        let generation = self.generation;
+        let have = self.get(id).and_then(|o| o.pages.get(idx)).cloned();
+        let page = match have {
+            Some((p, g)) if g == generation => return Ok(p),
+            Some((p, _)) => p.copy(),
+            None => {
+                if self.used >= self.limit {
+                    return Err(Errno::ENOSPC);
+                }
+                let p = self.page(id, idx).map_or_else(PageRef::zeroed, |p| p.copy());
+                self.used += 1;
+                p
+            }
+        };
+        self.invalid.push((id, idx, idx + 1));
+        let o = self.get_mut(id).ok_or(Errno::EIO)?;
+        o.pages.insert(idx, (page.clone(), generation));
+        Ok(page)
+    }
+
+    /// Copies bytes out; 0 at or behind the end.
+    pub fn read(&mut self, id: ObjectId, off: u64, buf: &mut [u8]) -> usize {
+        let len = self.len(id);
+        if off >= len {
+            return 0;
+        }
+        let n = (len - off).min(buf.len() as u64) as usize;
+        let mut done = 0;
+        while done < n {
+            let at = off + done as u64;
+            let in_page = (at % PAGE) as usize;
+            let take = (PAGE as usize - in_page).min(n - done);
+            let Some(part) = buf.get_mut(done..done + take) else { break };
+            match self.page(id, at / PAGE) {
+                Some(p) => {
+                    p.read(in_page, part);
+                }
+                None => part.fill(0),
+            }
+            done += take;
+        }
+        n
+    }
+
+    /// Writes bytes, growing the object. Short when room runs out after some bytes, else ENOSPC or EFBIG.
+    pub fn write(&mut self, id: ObjectId, off: u64, buf: &[u8]) -> KResult<usize> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        if off >= MAX_LEN {
+            return Err(Errno::EFBIG);
+        }
+        let n = (MAX_LEN - off).min(buf.len() as u64) as usize;
+        let mut done = 0;
+        while done < n {
+            let at = off + done as u64;
+            let in_page = (at % PAGE) as usize;
+            let take = (PAGE as usize - in_page).min(n - done);
+            let page = match self.own_page(id, at / PAGE) {
+                Ok(p) => p,
+                Err(e) if done == 0 => return Err(e),
+                Err(_) => break,
+            };
+            page.write(in_page, buf.get(done..done + take).unwrap_or(&[]));
+            done += take;
+        }
+        if let Some(o) = self.get_mut(id) {
+            o.len = o.len.max(off + done as u64);
+        }
+        Ok(done)
+    }
+
+    /// Sets the length; what is cut off is zero when it comes back.
+    pub fn truncate(&mut self, id: ObjectId, len: u64) -> KResult<()> {
+        if len > MAX_LEN {
+            return Err(Errno::EFBIG);
+        }
+        let old = self.len(id);
+        if len == old {
+            return Ok(());
+        }
+        let in_page = (len % PAGE) as usize;
+        if len < old && in_page != 0 && self.get(id).is_some_and(|o| o.pages.contains(len / PAGE)) {
+            let p = self.own_page(id, len / PAGE)?;
+            p.write(in_page, &[0; PAGE as usize][in_page..]);
+        }
+        let o = self.get_mut(id).ok_or(Errno::EIO)?;
+        o.len = len;
+        let mut freed = 0;
+        if len < old {
+            o.base_len = o.base_len.min(len);
+            o.pages.split_off(len.div_ceil(PAGE), |_, _| freed += 1);
+            self.invalid.push((id, len / PAGE, u64::MAX));
+        }
+        self.used -= freed;
+        Ok(())
+    }
+
+    /// Makes a range read as zeros and frees whole pages of it. The length stays.
+    pub fn punch(&mut self, id: ObjectId, off: u64, end: u64) -> KResult<()> {
+        let end = end.min(self.len(id).next_multiple_of(PAGE));
+        let mut at = off;
+        while at < end {
+            let in_page = (at % PAGE) as usize;
+            let take = (PAGE - in_page as u64).min(end - at);
+            let idx = at / PAGE;
+            if take == PAGE {
+                let o = self.get_mut(id).ok_or(Errno::EIO)?;
+                if at >= o.base_len || matches!(o.base, Base::Zero) {
+                    // Jump over what is a hole already.
+                    match o.pages.range(idx).next().map(|(k, _)| k) {
+                        Some(k) if k == idx => {
+                            o.pages.remove(idx);
+                            self.used -= 1;
+                        }
+                        Some(k) => {
+                            at = (k * PAGE).max(at + PAGE);
+                            continue;
+                        }
+                        None => break,
+                    }
+                } else {
+                    let p = self.own_page(id, idx)?;
+                    p.write(0, &[0; PAGE as usize]);
+                }
+            } else if self.has_data(id, idx) {
+                let p = self.own_page(id, idx)?;
+                p.write(in_page, &[0; PAGE as usize][..take as usize]);
+            }
+            at += take;
+        }
+        self.invalid.push((id, off / PAGE, end.div_ceil(PAGE)));
+        Ok(())
+    }
+
+    /// Gives every page of a range a place of its own (fallocate); pages with content stay as they are.
+    pub fn reserve(&mut self, id: ObjectId, off: u64, end: u64) -> KResult<()> {
+        let need = end.div_ceil(PAGE) - off / PAGE;
+        if self.used.saturating_add(need) > self.limit {
+            return Err(Errno::ENOSPC);
+        }
+        for idx in off / PAGE..end.div_ceil(PAGE) {
+            if !self.has_data(id, idx) {
+                let zero = self.zero.clone();
+                let o = self.get_mut(id).ok_or(Errno::EIO)?;
+                // The shared page of zeros counts as of no generation, and is replaced at the first write.
+                o.pages.insert(idx, (zero, 0));
+                self.used += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// True if page `idx` is not a hole.
+    pub fn has_data(&self, id: ObjectId, idx: u64) -> bool {
+        let n = id.0 & !LOWER;
+        match self.get(id) {
+            Some(o) => {
+                o.pages.contains(idx)
+                    || idx * PAGE < o.base_len
+                        && match o.base {
+                            Base::Zero => false,
+                            Base::Image(n) => !self.image_hole(n, idx),
+                            _ => true,
+                        }
+            }
+            None => id.0 & LOWER != 0 && idx * PAGE < self.len(id) && !self.image_hole(n as u32, idx),
+        }
+    }
+
+    fn image_hole(&self, n: u32, idx: u64) -> bool {
+        self.image.as_ref().is_none_or(|i| i.is_hole(image::Ino::new(n), idx).unwrap_or(true))
+    }
+
+    /// Next page with data at or behind `idx`, below `end`.
+    pub fn next_data(&self, id: ObjectId, idx: u64, end: u64) -> Option<u64> {
+        if let Some(o) = self.get(id)
+            && (matches!(o.base, Base::Zero) || idx * PAGE >= o.base_len)
+        {
+            return o.pages.range(idx).next().map(|(k, _)| k).filter(|&k| k < end);
+        }
+        (idx..end).find(|&i| self.has_data(id, i))
+    }
+
+    /// Pages that take room, for st_blocks.
+    pub fn pages_used(&self, id: ObjectId) -> u64 {
+        match self.get(id) {
+            Some(o) => {
+                let base = o.base_len.div_ceil(PAGE);
+                match o.base {
+                    Base::Zero => o.pages.len(),
+                    _ => {
+                        let above = o.pages.range(base).count() as u64;
+                        let holes = match o.base {
+                            Base::Image(n) => (0..base)
+                                .filter(|&i| !o.pages.contains(i) && self.image_hole(n, i))
+                                .count() as u64,
+                            _ => 0,
+                        };
+                        base - holes + above
+                    }
+                }
+            }
+            None if id.0 & LOWER != 0 => {
+                let n = id.0 as u32;
+                let pages = self.len(id).div_ceil(PAGE);
+                pages - (0..pages).filter(|&i| self.image_hole(n, i)).count() as u64
+            }
+            None => 0,
+        }
+    }
+}

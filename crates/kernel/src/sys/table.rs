@@ -1,0 +1,398 @@
+//! The table of system calls (arch/x86/entry/syscalls/syscall_64.tbl): what serves each, how it restarts, how it prints.
+
+use super::{Handler, Restart, fs, misc, rw, socket, stat};
+use crate::fd::{epoll, event, pipe, poll};
+use crate::task::{jobs, rlimit};
+use crate::{exec, futex, mm, signal, time};
+
+/// How far a call is served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Support {
+    /// As Linux does.
+    Full,
+    /// With gaps; the text says which.
+    Partial(&'static str),
+    /// Refused with the error a Debian server gives, or with ENOSYS; the text says which.
+    Absent(&'static str),
+}
+
+/// One system call.
+pub struct Entry {
+    /// Its number.
+    pub nr: u16,
+    /// Its name.
+    pub name: &'static str,
+    /// How far it is served.
+    pub support: Support,
+    pub(crate) restart: Restart,
+    pub(crate) args: &'static str,
+    pub(crate) handler: Handler,
+}
+
+const fn f(nr: u16, name: &'static str, args: &'static str, handler: Handler) -> Entry {
+    Entry { nr, name, support: Support::Full, restart: Restart::Sys, args, handler }
+}
+const fn n(nr: u16, name: &'static str, args: &'static str, handler: Handler) -> Entry {
+    Entry { nr, name, support: Support::Full, restart: Restart::Never, args, handler }
+}
+const fn p(nr: u16, name: &'static str, args: &'static str, handler: Handler, missing: &'static str) -> Entry {
+    Entry { nr, name, support: Support::Partial(missing), restart: Restart::Sys, args, handler }
+}
+const fn x(nr: u16, name: &'static str, args: &'static str, handler: Handler, why: &'static str) -> Entry {
+    Entry { nr, name, support: Support::Absent(why), restart: Restart::Sys, args, handler }
+}
+
+/// Every call that this kernel knows, by number.
+pub static SYSCALLS: &[Entry] = &[
+    f(0, "read", "dBu", rw::read),
+    f(1, "write", "dbu", rw::write),
+    f(2, "open", "soo", fs::open),
+    f(3, "close", "d", rw::close),
+    f(4, "stat", "sx", stat::stat),
+    f(5, "fstat", "dx", stat::stat),
+    f(6, "lstat", "sx", stat::stat),
+    n(7, "poll", "xud", poll::poll),
+    f(8, "lseek", "dud", rw::lseek),
+    f(9, "mmap", "xuxxdx", mm::mmap),
+    f(10, "mprotect", "xux", mm::mprotect),
+    f(11, "munmap", "xu", mm::munmap),
+    f(12, "brk", "x", mm::brk),
+    f(13, "rt_sigaction", "gxxu", signal::rt_sigaction),
+    f(14, "rt_sigprocmask", "dxxu", signal::rt_sigprocmask),
+    f(15, "rt_sigreturn", "", signal::rt_sigreturn),
+    f(16, "ioctl", "dxx", rw::ioctl),
+    f(17, "pread64", "dBuu", rw::pread64),
+    f(18, "pwrite64", "dbuu", rw::pwrite64),
+    f(19, "readv", "dxu", rw::readv),
+    f(20, "writev", "dxu", rw::writev),
+    f(21, "access", "so", fs::access),
+    f(22, "pipe", "x", pipe::pipe2),
+    n(23, "select", "dxxxx", poll::select),
+    f(24, "sched_yield", "", jobs::sched),
+    f(25, "mremap", "xuuxx", mm::mremap),
+    f(26, "msync", "xux", mm::msync),
+    f(27, "mincore", "xux", mm::mincore),
+    f(28, "madvise", "xud", mm::madvise),
+    x(29, "shmget", "dux", misc::nosys, "ENOSYS: System V IPC"),
+    x(30, "shmat", "dxx", misc::nosys, "ENOSYS: System V IPC"),
+    x(31, "shmctl", "ddx", misc::nosys, "ENOSYS: System V IPC"),
+    f(32, "dup", "d", rw::dup),
+    f(33, "dup2", "dd", rw::dup2),
+    n(34, "pause", "", signal::pause),
+    n(35, "nanosleep", "xx", time::nanosleep),
+    f(36, "getitimer", "dx", time::getitimer),
+    f(37, "alarm", "u", time::alarm),
+    f(38, "setitimer", "dxx", time::setitimer),
+    f(39, "getpid", "", jobs::getpid),
+    f(40, "sendfile", "ddxu", rw::sendfile),
+    f(41, "socket", "ddd", socket::socket),
+    f(42, "connect", "dxu", socket::connect),
+    f(43, "accept", "dxx", socket::accept),
+    f(44, "sendto", "dbuxxu", socket::sendto),
+    f(45, "recvfrom", "dBuxxx", socket::recvfrom),
+    f(46, "sendmsg", "dxx", socket::sendmsg),
+    f(47, "recvmsg", "dxx", socket::recvmsg),
+    f(48, "shutdown", "dd", socket::shutdown),
+    f(49, "bind", "dxu", socket::bind),
+    f(50, "listen", "dd", socket::listen),
+    f(51, "getsockname", "dxx", socket::getname),
+    f(52, "getpeername", "dxx", socket::getname),
+    f(53, "socketpair", "dddx", socket::socketpair),
+    f(54, "setsockopt", "dddxu", socket::setsockopt),
+    f(55, "getsockopt", "dddxx", socket::getsockopt),
+    p(56, "clone", "xxxxx", jobs::clone, "no new namespaces"),
+    f(57, "fork", "", jobs::fork),
+    f(58, "vfork", "", jobs::fork),
+    f(59, "execve", "svx", exec::execve),
+    f(60, "exit", "d", jobs::exit),
+    f(61, "wait4", "dxxx", jobs::wait4),
+    f(62, "kill", "dg", signal::kill),
+    f(63, "uname", "x", misc::uname),
+    x(64, "semget", "ddx", misc::nosys, "ENOSYS: System V IPC"),
+    x(65, "semop", "dxu", misc::nosys, "ENOSYS: System V IPC"),
+    x(66, "semctl", "dddx", misc::nosys, "ENOSYS: System V IPC"),
+    x(67, "shmdt", "x", misc::nosys, "ENOSYS: System V IPC"),
+    x(68, "msgget", "dx", misc::nosys, "ENOSYS: System V IPC"),
+    x(69, "msgsnd", "dxux", misc::nosys, "ENOSYS: System V IPC"),
+    x(70, "msgrcv", "dxudx", misc::nosys, "ENOSYS: System V IPC"),
+    x(71, "msgctl", "ddx", misc::nosys, "ENOSYS: System V IPC"),
+    p(72, "fcntl", "ddx", rw::fcntl, "no leases, no signals for readiness"),
+    f(73, "flock", "dd", rw::flock),
+    f(74, "fsync", "d", rw::fsync),
+    f(75, "fdatasync", "d", rw::fsync),
+    f(76, "truncate", "su", fs::truncate),
+    f(77, "ftruncate", "du", rw::ftruncate),
+    f(78, "getdents", "dxu", stat::getdents),
+    f(79, "getcwd", "xu", fs::getcwd),
+    f(80, "chdir", "s", fs::chdir),
+    f(81, "fchdir", "d", fs::chdir),
+    f(82, "rename", "ss", fs::rename),
+    f(83, "mkdir", "so", fs::mkdir),
+    f(84, "rmdir", "s", fs::unlink),
+    f(85, "creat", "so", fs::open),
+    f(86, "link", "ss", fs::link),
+    f(87, "unlink", "s", fs::unlink),
+    f(88, "symlink", "ss", fs::symlink),
+    f(89, "readlink", "sxu", fs::readlink),
+    f(90, "chmod", "so", fs::chmod),
+    f(91, "fchmod", "do", fs::chmod),
+    f(92, "chown", "sdd", fs::chown),
+    f(93, "fchown", "ddd", fs::chown),
+    f(94, "lchown", "sdd", fs::chown),
+    f(95, "umask", "o", fs::umask),
+    f(96, "gettimeofday", "xx", time::gettimeofday),
+    f(97, "getrlimit", "dx", rlimit::getrlimit),
+    f(98, "getrusage", "dx", time::getrusage),
+    f(99, "sysinfo", "x", misc::sysinfo),
+    f(100, "times", "x", time::times),
+    p(101, "ptrace", "xdxx", misc::ptrace, "EPERM always"),
+    f(102, "getuid", "", jobs::getid),
+    f(103, "syslog", "dxd", misc::syslog),
+    f(104, "getgid", "", jobs::getid),
+    f(105, "setuid", "d", jobs::setid),
+    f(106, "setgid", "d", jobs::setid),
+    f(107, "geteuid", "", jobs::getid),
+    f(108, "getegid", "", jobs::getid),
+    f(109, "setpgid", "dd", jobs::setpgid),
+    f(110, "getppid", "", jobs::getppid),
+    f(111, "getpgrp", "", jobs::getpgrp),
+    f(112, "setsid", "", jobs::setsid),
+    f(113, "setreuid", "dd", jobs::setid),
+    f(114, "setregid", "dd", jobs::setid),
+    f(115, "getgroups", "dx", jobs::getgroups),
+    f(116, "setgroups", "dx", jobs::setgroups),
+    f(117, "setresuid", "ddd", jobs::setid),
+    f(118, "getresuid", "xxx", jobs::getres),
+    f(119, "setresgid", "ddd", jobs::setid),
+    f(120, "getresgid", "xxx", jobs::getres),
+    f(121, "getpgid", "d", jobs::getpgid),
+    f(122, "setfsuid", "d", jobs::setid),
+    f(123, "setfsgid", "d", jobs::setid),
+    f(124, "getsid", "d", jobs::getsid),
+    f(125, "capget", "xx", jobs::capget),
+    f(126, "capset", "xx", jobs::capset),
+    f(127, "rt_sigpending", "xu", signal::rt_sigpending),
+    n(128, "rt_sigtimedwait", "xxxu", signal::rt_sigtimedwait),
+    f(129, "rt_sigqueueinfo", "dgx", signal::rt_sigqueueinfo),
+    n(130, "rt_sigsuspend", "xu", signal::rt_sigsuspend),
+    f(131, "sigaltstack", "xx", signal::sigaltstack),
+    f(132, "utime", "sx", fs::utimens),
+    f(133, "mknod", "sox", fs::mknod),
+    f(135, "personality", "x", misc::personality),
+    f(137, "statfs", "sx", stat::statfs),
+    f(138, "fstatfs", "dx", stat::statfs),
+    f(140, "getpriority", "dd", jobs::getpriority),
+    f(141, "setpriority", "ddd", jobs::setpriority),
+    f(142, "sched_setparam", "dx", jobs::sched),
+    f(143, "sched_getparam", "dx", jobs::sched),
+    p(144, "sched_setscheduler", "ddx", jobs::sched, "policies are remembered, not followed"),
+    f(145, "sched_getscheduler", "d", jobs::sched),
+    f(146, "sched_get_priority_max", "d", jobs::sched),
+    f(147, "sched_get_priority_min", "d", jobs::sched),
+    f(148, "sched_rr_get_interval", "dx", jobs::sched),
+    f(149, "mlock", "xu", mm::mlock),
+    f(150, "munlock", "xu", mm::mlock),
+    f(151, "mlockall", "x", mm::mlock),
+    f(152, "munlockall", "", mm::mlock),
+    x(153, "vhangup", "", misc::privileged, "EPERM"),
+    p(155, "pivot_root", "ss", fs::pivot_root, "one mount namespace"),
+    p(157, "prctl", "dxxxx", misc::prctl, "no PR_SET_MM, no speculation control"),
+    f(158, "arch_prctl", "xx", misc::arch_prctl),
+    p(159, "adjtimex", "x", time::adjtimex, "reads; changes are accepted and not followed"),
+    f(160, "setrlimit", "dx", rlimit::setrlimit),
+    f(161, "chroot", "s", fs::chroot),
+    f(162, "sync", "", misc::zero),
+    x(163, "acct", "s", misc::privileged, "EPERM"),
+    p(164, "settimeofday", "xx", time::settimeofday, "accepted and not followed"),
+    f(165, "mount", "sssxx", fs::mount),
+    f(166, "umount2", "sx", fs::umount2),
+    x(167, "swapon", "sx", misc::privileged, "EPERM"),
+    x(168, "swapoff", "s", misc::privileged, "EPERM"),
+    p(169, "reboot", "xxxx", misc::reboot, "the world halts"),
+    f(170, "sethostname", "su", misc::sethostname),
+    f(171, "setdomainname", "su", misc::sethostname),
+    x(172, "iopl", "d", misc::eperm, "EPERM"),
+    x(173, "ioperm", "uud", misc::eperm, "EPERM"),
+    p(175, "init_module", "xus", misc::module, "EPERM, or ENOEXEC for root"),
+    p(176, "delete_module", "sx", misc::module, "EPERM, or ENOENT for root"),
+    x(179, "quotactl", "xsdx", misc::nosys, "ENOSYS"),
+    f(186, "gettid", "", jobs::gettid),
+    f(187, "readahead", "duu", rw::fadvise),
+    f(188, "setxattr", "ssxux", fs::setxattr),
+    f(189, "lsetxattr", "ssxux", fs::setxattr),
+    f(190, "fsetxattr", "dsxux", fs::setxattr),
+    f(191, "getxattr", "ssxu", fs::getxattr),
+    f(192, "lgetxattr", "ssxu", fs::getxattr),
+    f(193, "fgetxattr", "dsxu", fs::getxattr),
+    f(194, "listxattr", "sxu", fs::listxattr),
+    f(195, "llistxattr", "sxu", fs::listxattr),
+    f(196, "flistxattr", "dxu", fs::listxattr),
+    f(197, "removexattr", "ss", fs::removexattr),
+    f(198, "lremovexattr", "ss", fs::removexattr),
+    f(199, "fremovexattr", "ds", fs::removexattr),
+    f(200, "tkill", "dg", signal::tkill),
+    f(201, "time", "x", time::time),
+    f(202, "futex", "xxdxxx", futex::futex),
+    f(203, "sched_setaffinity", "dux", jobs::sched),
+    f(204, "sched_getaffinity", "dux", jobs::sched),
+    x(206, "io_setup", "ux", misc::nosys, "ENOSYS: kernel AIO"),
+    f(213, "epoll_create", "d", epoll::epoll_create1),
+    f(217, "getdents64", "dxu", stat::getdents),
+    f(218, "set_tid_address", "x", jobs::set_tid_address),
+    f(221, "fadvise64", "duud", rw::fadvise),
+    f(222, "timer_create", "dxx", time::timer_create),
+    f(223, "timer_settime", "ddxx", time::timer_settime),
+    f(224, "timer_gettime", "dx", time::timer_gettime),
+    f(225, "timer_getoverrun", "d", time::timer_getoverrun),
+    f(226, "timer_delete", "d", time::timer_delete),
+    p(227, "clock_settime", "dx", time::clock_settime, "accepted and not followed"),
+    f(228, "clock_gettime", "dx", time::clock_gettime),
+    f(229, "clock_getres", "dx", time::clock_getres),
+    n(230, "clock_nanosleep", "ddxx", time::clock_nanosleep),
+    f(231, "exit_group", "d", jobs::exit_group),
+    n(232, "epoll_wait", "dxdd", epoll::epoll_wait),
+    f(233, "epoll_ctl", "dddx", epoll::epoll_ctl),
+    f(234, "tgkill", "ddg", signal::tgkill),
+    f(235, "utimes", "sx", fs::utimens),
+    x(237, "mbind", "xuxxux", misc::nosys, "ENOSYS: NUMA"),
+    p(247, "waitid", "ddxxx", jobs::waitid, "no pidfd-only options"),
+    x(248, "add_key", "ssxud", misc::keyctl, "EDQUOT"),
+    x(249, "request_key", "sssd", misc::keyctl, "EDQUOT"),
+    x(250, "keyctl", "dxxxx", misc::keyctl, "EOPNOTSUPP but for session keyrings"),
+    p(251, "ioprio_set", "ddd", misc::ioprio, "accepted and not followed"),
+    f(252, "ioprio_get", "dd", misc::ioprio),
+    f(253, "inotify_init", "", event::inotify_init1),
+    f(254, "inotify_add_watch", "dsx", event::inotify_add_watch),
+    f(255, "inotify_rm_watch", "dd", event::inotify_rm_watch),
+    f(257, "openat", "asoo", fs::open),
+    f(258, "mkdirat", "aso", fs::mkdir),
+    f(259, "mknodat", "asox", fs::mknod),
+    f(260, "fchownat", "asddx", fs::chown),
+    f(261, "futimesat", "asx", fs::utimens),
+    f(262, "newfstatat", "asxx", stat::stat),
+    f(263, "unlinkat", "asx", fs::unlink),
+    f(264, "renameat", "asas", fs::rename),
+    f(265, "linkat", "asasx", fs::link),
+    f(266, "symlinkat", "sas", fs::symlink),
+    f(267, "readlinkat", "asxu", fs::readlink),
+    f(268, "fchmodat", "aso", fs::chmod),
+    f(269, "faccessat", "aso", fs::access),
+    n(270, "pselect6", "dxxxxx", poll::select),
+    n(271, "ppoll", "xuxxu", poll::poll),
+    p(272, "unshare", "x", jobs::unshare, "no new namespaces"),
+    f(273, "set_robust_list", "xu", jobs::set_robust_list),
+    f(274, "get_robust_list", "dxx", jobs::get_robust_list),
+    f(275, "splice", "dxdxux", rw::splice),
+    f(276, "tee", "ddux", rw::tee),
+    f(277, "sync_file_range", "duux", rw::fsync),
+    f(278, "vmsplice", "dxux", rw::vmsplice),
+    f(280, "utimensat", "asxx", fs::utimens),
+    n(281, "epoll_pwait", "dxddxu", epoll::epoll_wait),
+    f(282, "signalfd", "dxu", event::signalfd4),
+    f(283, "timerfd_create", "dx", event::timerfd_create),
+    f(284, "eventfd", "u", event::eventfd2),
+    f(285, "fallocate", "dxuu", rw::fallocate),
+    f(286, "timerfd_settime", "dxxx", event::timerfd_settime),
+    f(287, "timerfd_gettime", "dx", event::timerfd_gettime),
+    f(288, "accept4", "dxxx", socket::accept),
+    f(289, "signalfd4", "dxux", event::signalfd4),
+    f(290, "eventfd2", "ux", event::eventfd2),
+    f(291, "epoll_create1", "x", epoll::epoll_create1),
+    f(292, "dup3", "ddx", rw::dup2),
+    f(293, "pipe2", "xx", pipe::pipe2),
+    f(294, "inotify_init1", "x", event::inotify_init1),
+    f(295, "preadv", "dxuu", rw::readv),
+    f(296, "pwritev", "dxuu", rw::writev),
+    f(297, "rt_tgsigqueueinfo", "ddgx", signal::rt_tgsigqueueinfo),
+    x(298, "perf_event_open", "xdddx", misc::eperm, "EACCES or EPERM: kernel.perf_event_paranoid=3"),
+    f(299, "recvmmsg", "dxuxx", socket::recvmmsg),
+    x(300, "fanotify_init", "xx", misc::eperm, "EPERM"),
+    f(302, "prlimit64", "ddxx", rlimit::prlimit64),
+    f(303, "name_to_handle_at", "asxxx", fs::name_to_handle_at),
+    f(304, "open_by_handle_at", "dxx", fs::open_by_handle_at),
+    p(305, "clock_adjtime", "dx", time::adjtimex, "reads; changes are accepted and not followed"),
+    f(306, "syncfs", "d", rw::fsync),
+    f(307, "sendmmsg", "dxux", socket::sendmmsg),
+    x(308, "setns", "dx", misc::privileged, "EPERM"),
+    f(309, "getcpu", "xxx", misc::getcpu),
+    f(310, "process_vm_readv", "dxuxux", misc::process_vm),
+    f(311, "process_vm_writev", "dxuxux", misc::process_vm),
+    f(312, "kcmp", "dddxx", misc::kcmp),
+    p(313, "finit_module", "dsx", misc::module, "EPERM, or ENOEXEC for root"),
+    p(314, "sched_setattr", "dxx", jobs::sched, "accepted and not followed"),
+    f(315, "sched_getattr", "dxux", jobs::sched),
+    f(316, "renameat2", "asasx", fs::rename),
+    p(317, "seccomp", "xxx", misc::seccomp, "filters are accepted and not applied"),
+    f(318, "getrandom", "xux", misc::getrandom),
+    f(319, "memfd_create", "sx", fs::memfd_create),
+    x(320, "kexec_file_load", "dduxx", misc::eperm, "EPERM"),
+    x(321, "bpf", "dxu", misc::eperm, "EPERM: kernel.unprivileged_bpf_disabled=2"),
+    f(322, "execveat", "asvxx", exec::execve),
+    x(323, "userfaultfd", "x", misc::eperm, "EPERM: vm.unprivileged_userfaultfd=0"),
+    f(324, "membarrier", "dxd", misc::membarrier),
+    f(325, "mlock2", "xux", mm::mlock),
+    f(326, "copy_file_range", "dxdxux", rw::copy_file_range),
+    f(327, "preadv2", "dxuuux", rw::readv),
+    f(328, "pwritev2", "dxuuux", rw::writev),
+    x(329, "pkey_mprotect", "xuxd", misc::nosys, "ENOSYS"),
+    x(330, "pkey_alloc", "xx", misc::nosys, "ENOSYS"),
+    f(332, "statx", "asxxx", stat::statx),
+    f(334, "rseq", "xuxx", jobs::rseq),
+    f(424, "pidfd_send_signal", "dgxx", event::pidfd_send_signal),
+    x(425, "io_uring_setup", "ux", misc::nosys, "ENOSYS"),
+    x(426, "io_uring_enter", "duuxx", misc::nosys, "ENOSYS"),
+    x(428, "open_tree", "asx", misc::nosys, "ENOSYS: new mount API"),
+    x(429, "move_mount", "asasx", misc::nosys, "ENOSYS: new mount API"),
+    x(430, "fsopen", "sx", misc::nosys, "ENOSYS: new mount API"),
+    f(434, "pidfd_open", "dx", event::pidfd_open),
+    f(435, "clone3", "xu", jobs::clone3),
+    f(436, "close_range", "uux", rw::close_range),
+    f(437, "openat2", "asxu", fs::openat2),
+    f(439, "faccessat2", "asox", fs::access),
+    n(441, "epoll_pwait2", "dxdxxu", epoll::epoll_wait),
+    x(444, "landlock_create_ruleset", "xux", misc::nosys, "ENOSYS"),
+];
+
+/// The entry of a call.
+pub(crate) fn entry(nr: u64) -> Option<&'static Entry> {
+    let nr = u16::try_from(nr).ok()?;
+    SYSCALLS.binary_search_by_key(&nr, |e| e.nr).ok().and_then(|i| SYSCALLS.get(i))
+}
+
+/// The table as a Markdown document.
+pub fn syscall_doc() -> String {
+    let mut s = String::from(
+        "# System calls\n\nMade from the table in `crates/kernel/src/sys/table.rs`. A call that is not listed answers ENOSYS and is counted.\n\n\
+         | number | call | support |\n| --- | --- | --- |\n",
+    );
+    for e in SYSCALLS {
+        let how = match e.support {
+            Support::Full => "full".to_owned(),
+            Support::Partial(m) => format!("partial: {m}"),
+            Support::Absent(m) => format!("absent: {m}"),
+        };
+        s.push_str(&format!("| {} | {} | {how} |\n", e.nr, e.name));
+    }
+    s
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sorted_and_unique() {
+        for w in SYSCALLS.windows(2) {
+            assert!(w[0].nr < w[1].nr, "{}", w[1].name);
+        }
+    }
+
+    #[test]
+    fn document_is_fresh() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/syscalls.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, syscall_doc()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), syscall_doc(), "run with UPDATE_DOCS=1");
+    }
+}

@@ -1,0 +1,511 @@
+//! Tests of the file system: by hand for what needs several users, and against a directory of this machine for the rest.
+
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::sync::Arc;
+
+use super::attr::SetTime;
+use super::boot::{Content, CoverFile, Plan};
+use super::*;
+use crate::proc::view::{FdTarget, FdView, MachineMem, SystemView, TaskView};
+use crate::sysfs::facts::Facts;
+
+/// A machine with one process.
+pub(crate) struct Idle {
+    pub facts: Facts,
+    pub exe: Option<Path>,
+    pub fds: Vec<FdView>,
+}
+
+impl KernelView for Idle {
+    fn pids(&self) -> Vec<u32> {
+        vec![1, 42]
+    }
+    fn current(&self) -> (u32, u32) {
+        (42, 42)
+    }
+    fn task(&self, tid: u32) -> Option<TaskView> {
+        matches!(tid, 1 | 42).then(|| TaskView {
+            tid,
+            tgid: tid,
+            comm: if tid == 1 { b"systemd".to_vec() } else { b"bash".to_vec() },
+            state: b'S',
+            threads: 1,
+            dumpable: true,
+            exe: self.exe.clone(),
+            tpgid: -1,
+            ..TaskView::default()
+        })
+    }
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+    fn fds(&self, _tid: u32) -> Vec<FdView> {
+        self.fds.clone()
+    }
+    fn system(&self) -> SystemView {
+        SystemView { uptime: 123_450_000_000, btime: 1_700_000_000, cpus: vec![Default::default(); 2], ..SystemView::default() }
+    }
+    fn memory(&self) -> MachineMem {
+        MachineMem { total: 2 << 30, free: 1 << 30, available: 3 << 29, ..MachineMem::default() }
+    }
+}
+
+pub(crate) struct World {
+    pub vfs: Vfs,
+    pub view: Idle,
+    pub creds: Creds,
+    pub root: Path,
+    pub cwd: Path,
+    pub umask: u32,
+}
+
+impl World {
+    pub fn new() -> World {
+        let vfs = Vfs::new(Plan {
+            image: None,
+            lazy: None,
+            root_dev: makedev(8, 1),
+            root_source: "/dev/sda1".to_owned(),
+            root_options: "errors=remount-ro".to_owned(),
+            blocks: 5_000_000,
+            blocks_used: 10_000,
+            files: 1_250_000,
+            installed: Timespec::secs(1_690_000_000),
+            booted: Timespec::secs(1_700_000_000),
+            limit_pages: 100_000,
+            limit_inodes: 100_000,
+        });
+        let root = vfs.root_path();
+        let view = Idle { facts: Facts::default(), exe: None, fds: Vec::new() };
+        let mut w = World { vfs, view, creds: Creds::root(), cwd: root.clone(), root, umask: 0o022 };
+        w.with(|v, c| v.mount_standard(c)).unwrap();
+        w
+    }
+
+    pub fn with<T>(&mut self, f: impl FnOnce(&mut Vfs, &Ctx) -> T) -> T {
+        let ctx = Ctx {
+            creds: &self.creds,
+            now: Timespec::secs(1_700_001_000),
+            umask: self.umask,
+            root: &self.root,
+            cwd: &self.cwd,
+            view: &self.view,
+        };
+        f(&mut self.vfs, &ctx)
+    }
+
+    pub fn put(&mut self, path: &str, perm: u32, uid: u32, text: &str) {
+        let f = CoverFile {
+            path: path.as_bytes().to_vec(),
+            perm,
+            uid,
+            gid: uid,
+            mtime: Timespec::secs(1_690_000_000),
+            content: Content::Bytes(Arc::from(text.as_bytes())),
+        };
+        self.with(|v, c| v.put(c, &f)).unwrap();
+    }
+
+    pub fn dir(&mut self, path: &str, perm: u32, uid: u32) {
+        let f = CoverFile {
+            path: path.as_bytes().to_vec(),
+            perm,
+            uid,
+            gid: uid,
+            mtime: Timespec::secs(1_690_000_000),
+            content: Content::Dir,
+        };
+        self.with(|v, c| v.put(c, &f)).unwrap();
+    }
+
+    pub fn cat(&mut self, path: &str) -> KResult<Vec<u8>> {
+        self.with(|v, c| {
+            let o = v.open(c, c.cwd, path.as_bytes(), 0, 0, 0)?;
+            match o.kind {
+                Kind::Synthetic => v.synthetic(c, o.path.ino),
+                _ => {
+                    let mut buf = vec![0; 65536];
+                    let n = v.read(c, &o.path, 0, &mut buf)?;
+                    buf.truncate(n);
+                    Ok(buf)
+                }
+            }
+        })
+    }
+
+    pub fn user(&mut self, uid: u32) {
+        self.creds = Creds { uid, gid: uid, groups: Arc::from([]), caps: 0 };
+    }
+
+    fn open(&mut self, path: &str, flags: u32) -> KResult<Opened> {
+        self.with(|v, c| v.open(c, c.cwd, path.as_bytes(), flags, 0o666, 0))
+    }
+
+    fn ls(&mut self, path: &str) -> Vec<String> {
+        self.with(|v, c| {
+            let p = v.walk(c, c.cwd, path.as_bytes(), 0).unwrap();
+            let mut out = Vec::new();
+            v.getdents(c, &p, 0, &mut |e| {
+                out.push(String::from_utf8_lossy(&e.name).into_owned());
+                true
+            })
+            .unwrap();
+            out
+        })
+    }
+}
+
+#[test]
+fn cover_files_are_read_and_written_over() {
+    let mut w = World::new();
+    w.put("/etc/motd", 0o644, 0, "hello\n");
+    assert_eq!(w.cat("/etc/motd").unwrap(), b"hello\n");
+    let mut other = World { vfs: w.vfs.fork(), view: Idle { facts: Facts::default(), exe: None, fds: vec![] }, ..World::new() };
+    let o = w.open("/etc/motd", oflag::RDWR).unwrap();
+    w.with(|v, c| v.write(c, &o.path, 3, b"p!!!\nmore")).unwrap();
+    assert_eq!(w.cat("/etc/motd").unwrap(), b"help!!!\nmore");
+    other.root = other.vfs.root_path();
+    other.cwd = other.root.clone();
+    assert_eq!(other.cat("/etc/motd").unwrap(), b"hello\n");
+    // After a second clone neither side sees the other's writes.
+    let mut third = World { vfs: w.vfs.fork(), ..World::new() };
+    w.with(|v, c| v.write(c, &o.path, 0, b"W")).unwrap();
+    third.with(|v, c| v.write(c, &o.path, 0, b"T")).unwrap();
+    assert_eq!((w.cat("/etc/motd").unwrap()[0], third.cat("/etc/motd").unwrap()[0]), (b'W', b'T'));
+}
+
+#[test]
+fn permissions_as_linux_checks_them() {
+    let mut w = World::new();
+    w.put("/etc/shadow", 0o640, 0, "root:*:1::::::\n");
+    w.dir("/root", 0o700, 0);
+    w.put("/root/x", 0o644, 0, "");
+    w.dir("/tmp", 0o1777, 0);
+    w.put("/tmp/theirs", 0o644, 0, "");
+    w.user(1000);
+    assert_eq!(w.cat("/etc/shadow"), Err(Errno::EACCES));
+    assert_eq!(w.cat("/root/x"), Err(Errno::EACCES));
+    assert_eq!(w.with(|v, c| v.unlink(c, c.cwd, b"/tmp/theirs")), Err(Errno::EPERM));
+    assert_eq!(w.with(|v, c| v.mkdir(c, c.cwd, b"/etc/x", 0o755)).map(drop), Err(Errno::EACCES));
+    assert_eq!(w.with(|v, c| v.chmod(c, c.cwd, b"/tmp/theirs", 0o777, 0)), Err(Errno::EPERM));
+    assert_eq!(w.with(|v, c| v.link(c, c.cwd, b"/etc/shadow", c.cwd, b"/tmp/s", 0)), Err(Errno::EPERM));
+    // A symlink of somebody else in a sticky directory is not followed.
+    w.with(|v, c| v.symlink(c, b"/etc/hostname", c.cwd, b"/tmp/mine")).unwrap();
+    w.put("/etc/hostname", 0o644, 0, "h\n");
+    assert!(w.cat("/tmp/mine").is_ok());
+    w.user(1001);
+    assert_eq!(w.cat("/tmp/mine"), Err(Errno::EACCES));
+    // The capability opens what the mode closes, but not execution of what nobody may execute.
+    w.creds.caps = 1 << cap::DAC_OVERRIDE;
+    assert!(w.cat("/etc/shadow").is_ok());
+    assert_eq!(w.with(|v, c| v.access(c, c.cwd, b"/etc/shadow", may::EXEC, 0)), Err(Errno::EACCES));
+}
+
+#[test]
+fn immutable_and_append_only_hold_against_root() {
+    let mut w = World::new();
+    w.put("/etc/keys", 0o600, 0, "k");
+    let p = w.with(|v, c| v.walk(c, c.cwd, b"/etc/keys", 0)).unwrap();
+    w.with(|v, c| v.set_flags(c, &p, perm::fl::IMMUTABLE)).unwrap();
+    assert_eq!(w.with(|v, c| v.flags(c, &p)).unwrap() & perm::fl::IMMUTABLE, perm::fl::IMMUTABLE);
+    assert_eq!(w.open("/etc/keys", oflag::WRONLY), Err(Errno::EPERM));
+    assert_eq!(w.with(|v, c| v.unlink(c, c.cwd, b"/etc/keys")), Err(Errno::EPERM));
+    assert_eq!(w.with(|v, c| v.rename(c, c.cwd, b"/etc/keys", c.cwd, b"/etc/k2", 0)), Err(Errno::EPERM));
+    assert_eq!(w.with(|v, c| v.chmod(c, c.cwd, b"/etc/keys", 0, 0)), Err(Errno::EPERM));
+    w.with(|v, c| v.set_flags(c, &p, perm::fl::APPEND)).unwrap();
+    assert_eq!(w.open("/etc/keys", oflag::WRONLY), Err(Errno::EPERM));
+    assert!(w.open("/etc/keys", oflag::WRONLY | oflag::APPEND).is_ok());
+    w.with(|v, c| v.set_flags(c, &p, 0)).unwrap();
+    w.with(|v, c| v.unlink(c, c.cwd, b"/etc/keys")).unwrap();
+}
+
+#[test]
+fn unlinked_files_live_while_held() {
+    let mut w = World::new();
+    let o = w.open("/f", oflag::CREAT | oflag::RDWR).unwrap();
+    w.vfs.hold_writer(o.path.ino);
+    w.with(|v, c| v.write(c, &o.path, 0, b"alive")).unwrap();
+    let used = w.vfs.objects.usage().0;
+    w.with(|v, c| v.unlink(c, c.cwd, b"/f")).unwrap();
+    let mut buf = [0; 5];
+    assert_eq!(w.with(|v, c| v.read(c, &o.path, 0, &mut buf)), Ok(5));
+    assert_eq!(w.with(|v, c| v.path_text(c, &o.path)), b"/f (deleted)");
+    w.vfs.release_writer(&o.path);
+    assert_eq!(w.vfs.objects.usage().0, used - 1);
+    let kinds: Vec<_> = w.vfs.take_changes().into_iter().map(|c| c.kind).collect();
+    assert_eq!(kinds, [ChangeKind::Created, ChangeKind::Removed, ChangeKind::Written]);
+    // ext4 hands the number out again.
+    let p = w.open("/g", oflag::CREAT | oflag::RDWR).unwrap().path;
+    assert_eq!(p.ino, o.path.ino);
+}
+
+#[test]
+fn a_full_disk_and_a_spent_quota_say_so() {
+    let mut w = World::new();
+    w.vfs.objects.set_limit(4);
+    let o = w.open("/big", oflag::CREAT | oflag::WRONLY).unwrap();
+    let data = vec![7; 64 * 1024];
+    assert_eq!(w.with(|v, c| v.write(c, &o.path, 0, &data)), Ok(16384));
+    assert_eq!(w.with(|v, c| v.write(c, &o.path, 16384, &data)), Err(Errno::ENOSPC));
+    w.vfs.set_inode_budget(1);
+    assert!(w.open("/one", oflag::CREAT).is_ok());
+    assert_eq!(w.open("/two", oflag::CREAT), Err(Errno::ENOSPC));
+    let mut w = World::new();
+    w.dir("/mnt", 0o755, 0);
+    w.with(|v, c| v.mount(c, b"tmpfs", b"/mnt", b"tmpfs", 0, b"size=8k")).unwrap();
+    let o = w.open("/mnt/f", oflag::CREAT | oflag::WRONLY).unwrap();
+    assert_eq!(w.with(|v, c| v.write(c, &o.path, 0, &data)), Ok(8192));
+    assert_eq!(w.with(|v, c| v.write(c, &o.path, 8192, &data)), Err(Errno::ENOSPC));
+    let s = w.with(|v, _| v.statfs(&o.path)).unwrap();
+    assert_eq!((s.blocks, s.bfree), (2, 0));
+    w.with(|v, c| v.umount(c, b"/mnt", 0)).unwrap();
+    assert_eq!(w.ls("/mnt"), [".", ".."]);
+}
+
+#[test]
+fn locks_conflict_split_and_find_deadlocks() {
+    let mut w = World::new();
+    let ino = w.open("/l", oflag::CREAT | oflag::RDWR).unwrap().path.ino;
+    let (a, b) = (LockKind::Posix(1), LockKind::Posix(2));
+    let r = |s, l| LockRange::of(s, l).unwrap();
+    let v = &mut w.vfs;
+    v.lock(ino, a, r(0, 100), true, 1, false).unwrap();
+    assert_eq!(v.lock(ino, b, r(50, 1), false, 2, false), Err(Errno::EAGAIN));
+    v.unlock(ino, a, r(40, 20));
+    v.lock(ino, b, r(45, 10), true, 2, false).unwrap();
+    assert_eq!(v.lock_conflict(ino, b, LockRange::ALL, true).unwrap().range, r(0, 40));
+    assert_eq!(v.lock(ino, a, r(45, 1), true, 1, true), Err(Errno::EAGAIN));
+    assert_eq!(v.lock(ino, b, r(0, 1), true, 2, true), Err(Errno::EDEADLK));
+    v.unlock_all(ino, b);
+    v.lock(ino, a, r(45, 1), true, 1, true).unwrap();
+    assert!(v.lock(ino, LockKind::Flock(7), LockRange::ALL, true, 1, false).is_ok());
+    assert_eq!(v.lock(ino, LockKind::Flock(8), LockRange::ALL, false, 2, false), Err(Errno::EAGAIN));
+    assert!(!v.take_woken().is_empty());
+}
+
+#[test]
+fn watches_see_what_happens() {
+    let mut w = World::new();
+    w.dir("/w", 0o755, 0);
+    let p = w.with(|v, c| v.walk(c, c.cwd, b"/w", 0)).unwrap();
+    w.vfs.watch(p.ino, 0xfff);
+    let o = w.open("/w/f", oflag::CREAT | oflag::RDWR).unwrap();
+    w.with(|v, c| v.write(c, &o.path, 0, b"x")).unwrap();
+    w.with(|v, c| v.rename(c, c.cwd, b"/w/f", c.cwd, b"/w/g", 0)).unwrap();
+    w.with(|v, c| v.unlink(c, c.cwd, b"/w/g")).unwrap();
+    let masks: Vec<u32> = w.vfs.take_events().iter().map(|e| e.mask).collect();
+    use inmask::*;
+    assert_eq!(masks, [CREATE, MODIFY, MOVED_FROM, MOVED_TO, ATTRIB, DELETE]);
+}
+
+#[test]
+fn a_clone_is_cheap() {
+    let mut w = World::new();
+    for i in 0..5000 {
+        w.put(&format!("/srv/{}/{i}", i % 50), 0o644, 0, "x");
+    }
+    let start = std::time::Instant::now();
+    let n = 200;
+    let clones: Vec<Vfs> = (0..n).map(|_| w.vfs.fork()).collect();
+    let each = start.elapsed() / n;
+    drop(clones);
+    println!("clone of a file system: {each:?}");
+    assert!(each.as_micros() < 50, "{each:?}");
+}
+
+/// Random calls on a directory of this machine's file system and on ours give the same results and the same tree.
+#[test]
+fn random_calls_agree_with_this_machine() {
+    let mut total = 0;
+    for seed in 1..=40u64 {
+        total += run_against_host(seed, 250);
+    }
+    println!("{total} calls compared");
+}
+
+struct Rng(u64);
+impl Rng {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) % n
+    }
+    fn pick<'a>(&mut self, list: &[&'a str]) -> &'a str {
+        list[self.below(list.len() as u64) as usize]
+    }
+}
+
+fn code<T>(r: std::io::Result<T>) -> i32 {
+    r.map_or_else(|e| e.raw_os_error().unwrap_or(-1), |_| 0)
+}
+
+fn ours<T>(r: KResult<T>) -> i32 {
+    r.map_or_else(|e| e.0 as i32, |_| 0)
+}
+
+fn run_against_host(seed: u64, calls: u32) -> u32 {
+    let host = std::env::temp_dir().join(format!("turncoat-vfs-{}-{seed}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&host);
+    std::fs::create_dir(&host).unwrap();
+    let is_root = std::fs::metadata(&host).unwrap().uid() == 0;
+    let mut w = World::new();
+    if !is_root {
+        w.user(1000);
+        w.creds.gid = 1000;
+    }
+    w.dir("/t", 0o755, w.creds.uid);
+    let mut rng = Rng(seed);
+    let long = "n".repeat(256);
+    let names = ["a", "b", "c", "a/b", "a/c", "b/a", "a/b/c", "l", "l/b", "a/l", "a/", "b/", "l/", "a/.", "a/..", "b/../a", ".", "..x", "none/x", &long];
+    for step in 0..calls {
+        let (p, q) = (rng.pick(&names), rng.pick(&names));
+        let (hp, hq) = (host.join("x").parent().unwrap().to_str().unwrap().to_owned() + "/" + p, format!("{}/{q}", host.display()));
+        let (vp, vq) = (format!("/t/{p}"), format!("/t/{q}"));
+        let (vpb, vqb) = (vp.as_bytes(), vq.as_bytes());
+        let which = rng.below(13);
+        let (theirs, mine, what) = match which {
+            0 | 1 => (code(std::fs::create_dir(&hp)), ours(w.with(|v, c| v.mkdir(c, c.cwd, vpb, 0o777))), "mkdir"),
+            2 => (code(std::fs::remove_dir(&hp)), ours(w.with(|v, c| v.rmdir(c, c.cwd, vpb))), "rmdir"),
+            3 => (code(std::fs::remove_file(&hp)), ours(w.with(|v, c| v.unlink(c, c.cwd, vpb))), "unlink"),
+            4 => (code(std::fs::rename(&hp, &hq)), ours(w.with(|v, c| v.rename(c, c.cwd, vpb, c.cwd, vqb, 0))), "rename"),
+            5 => (code(std::fs::hard_link(&hp, &hq)), ours(w.with(|v, c| v.link(c, c.cwd, vpb, c.cwd, vqb, 0))), "link"),
+            6 => {
+                let to = ["a", "b", "../a", "l", "a/b", "none"][rng.below(6) as usize];
+                (code(std::os::unix::fs::symlink(to, &hp)), ours(w.with(|v, c| v.symlink(c, to.as_bytes(), c.cwd, vpb))), "symlink")
+            }
+            7 | 8 => {
+                let flags = [
+                    oflag::CREAT | oflag::RDWR,
+                    oflag::CREAT | oflag::EXCL | oflag::RDWR,
+                    oflag::RDWR | oflag::TRUNC,
+                    oflag::RDWR | oflag::NOFOLLOW,
+                    oflag::RDWR | oflag::CREAT | oflag::NOFOLLOW,
+                ][rng.below(5) as usize];
+                let (off, len) = (rng.below(20_000), rng.below(5000) as usize);
+                let data: Vec<u8> = (0..len).map(|i| (i as u64 ^ seed ^ step as u64) as u8).collect();
+                let mut o = std::fs::OpenOptions::new();
+                o.read(true).write(true).custom_flags((flags & !(oflag::CREAT | oflag::EXCL | oflag::TRUNC)) as i32);
+                o.truncate(flags & oflag::TRUNC != 0);
+                if flags & oflag::EXCL != 0 {
+                    o.create_new(true);
+                } else if flags & oflag::CREAT != 0 {
+                    o.create(true);
+                }
+                let t = o.open(&hp).and_then(|f| f.write_all_at(&data, off));
+                let m = w.with(|v, c| {
+                    let o = v.open(c, c.cwd, vpb, flags, 0o666, 0)?;
+                    v.write(c, &o.path, off, &data)
+                });
+                (code(t), ours(m), "open and write")
+            }
+            9 => {
+                let len = rng.below(20_000);
+                let t = std::fs::OpenOptions::new().write(true).open(&hp).and_then(|f| f.set_len(len));
+                let m = w.with(|v, c| {
+                    let o = v.open(c, c.cwd, vpb, oflag::WRONLY, 0, 0)?;
+                    v.set_len(c, &o.path, len)
+                });
+                (code(t), ours(m), "truncate")
+            }
+            10 => {
+                let perm = [0o755, 0o700, 0o644, 0o4755, 0o1777][rng.below(5) as usize];
+                (
+                    code(std::fs::set_permissions(&hp, std::fs::Permissions::from_mode(perm))),
+                    ours(w.with(|v, c| v.chmod(c, c.cwd, vpb, perm, 0))),
+                    "chmod",
+                )
+            }
+            11 => {
+                let t = std::fs::metadata(&hp);
+                let m = w.with(|v, c| v.stat(c, c.cwd, vpb, 0));
+                if let (Ok(t), Ok(m)) = (&t, &m) {
+                    same_meta(t, m, &format!("seed {seed} step {step} {p}"));
+                }
+                (code(t), ours(m), "stat")
+            }
+            _ => {
+                let t = std::fs::read_link(&hp);
+                let m = w.with(|v, c| v.readlink(c, c.cwd, vpb));
+                if let (Ok(t), Ok(m)) = (&t, &m) {
+                    assert_eq!(t.as_os_str().as_encoded_bytes(), m.as_slice());
+                }
+                (code(t), ours(m), "readlink")
+            }
+        };
+        if mine != theirs {
+            let _ = std::process::Command::new("ls").arg("-laR").arg(&host).status();
+        }
+        assert_eq!(mine, theirs, "seed {seed} step {step}: {what} {p} {q}");
+    }
+    compare(&mut w, &host, "/t", seed);
+    std::fs::remove_dir_all(&host).unwrap();
+    calls
+}
+
+fn same_meta(t: &std::fs::Metadata, m: &Stat, at: &str) {
+    assert_eq!((t.mode(), t.nlink()), (m.mode, m.nlink as u64), "{at}");
+    if !t.is_dir() {
+        assert_eq!(t.size(), m.size, "{at}");
+    }
+    if t.is_symlink() || t.is_dir() {
+        assert_eq!(t.blocks(), m.blocks, "{at}");
+    }
+}
+
+fn compare(w: &mut World, host: &std::path::Path, path: &str, seed: u64) {
+    let mut names: Vec<String> = std::fs::read_dir(host).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    let mut mine: Vec<String> = w.ls(path).into_iter().filter(|n| n != "." && n != "..").collect();
+    mine.sort();
+    assert_eq!(mine, names, "seed {seed}: listing of {path}");
+    for n in names {
+        let (h, p) = (host.join(&n), format!("{path}/{n}"));
+        let t = std::fs::symlink_metadata(&h).unwrap();
+        let m = w.with(|v, c| v.stat(c, c.cwd, p.as_bytes(), wflag::NOFOLLOW)).unwrap();
+        same_meta(&t, &m, &p);
+        if t.is_dir() {
+            compare(w, &h, &p, seed);
+        } else if t.is_file() {
+            assert!(std::fs::read(&h).unwrap() == w.cat(&p).unwrap(), "seed {seed}: content of {p}");
+        }
+    }
+}
+
+#[test]
+fn holes_are_found_and_punched() {
+    let mut w = World::new();
+    let p = w.open("/sparse", oflag::CREAT | oflag::RDWR).unwrap().path;
+    w.with(|v, c| {
+        v.write(c, &p, 1 << 20, b"data").unwrap();
+        assert_eq!(v.fstat(c, &p).unwrap().blocks, 8);
+        assert_eq!(v.seek_hole(&p, 0, false), Ok(1 << 20));
+        assert_eq!(v.seek_hole(&p, 0, true), Ok(0));
+        assert_eq!(v.seek_hole(&p, 1 << 20, true), Ok((1 << 20) + 4));
+        assert_eq!(v.seek_hole(&p, 2 << 20, true), Err(Errno::ENXIO));
+        v.fallocate(c, &p, 3, 1 << 20, 4096).unwrap();
+        assert_eq!(v.fstat(c, &p).unwrap().blocks, 0);
+        assert_eq!(v.seek_hole(&p, 0, false), Err(Errno::ENXIO));
+        v.fallocate(c, &p, 0, 0, 40_960).unwrap();
+        assert_eq!(v.fstat(c, &p).unwrap().blocks, 80);
+        v.utimens(c, c.cwd, b"/sparse", SetTime::At(Timespec::secs(5)), SetTime::Omit, 0).unwrap();
+        assert_eq!(v.fstat(c, &p).unwrap().atime, Timespec::secs(5));
+    });
+}
+
+#[test]
+fn magic_links_lead_to_places_and_descriptors() {
+    let mut w = World::new();
+    w.put("/bin/bash", 0o755, 0, "ELF");
+    w.view.exe = Some(w.with(|v, c| v.walk(c, c.cwd, b"/bin/bash", 0)).unwrap());
+    w.view.fds = vec![
+        FdView { fd: 0, target: FdTarget::Anon("pipe:[99]".to_owned()), pos: 0, flags: 0, ino: 99, mnt_id: 12, extra: String::new() },
+        FdView { fd: 3, target: FdTarget::Path(w.view.exe.clone().unwrap()), pos: 2, flags: 0o2, ino: 5, mnt_id: 27, extra: String::new() },
+    ];
+    assert_eq!(w.with(|v, c| v.readlink(c, c.cwd, b"/proc/self/exe")).unwrap(), b"/bin/bash");
+    assert_eq!(w.cat("/proc/self/exe").unwrap(), b"ELF");
+    assert_eq!(w.cat("/proc/42/fd/3").unwrap(), b"ELF");
+    assert_eq!(w.with(|v, c| v.readlink(c, c.cwd, b"/dev/fd/0")).unwrap(), b"pipe:[99]");
+    assert_eq!(w.open("/dev/stdin", 0).unwrap().kind, Kind::Reopen { tid: 42, fd: 0 });
+    w.user(1000);
+    assert_eq!(w.with(|v, c| v.readlink(c, c.cwd, b"/proc/1/exe")), Err(Errno::EACCES));
+    assert_eq!(w.ls("/proc/self/task"), [".", "..", "42"]);
+}

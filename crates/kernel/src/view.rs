@@ -1,0 +1,480 @@
+//! The world as procfs and sysfs show it.
+
+use crate::abi::sig::SigSet;
+use crate::abi::*;
+use crate::fd::What;
+use crate::mm::Back;
+use crate::proc::view::*;
+use crate::sysfs::facts::Facts;
+use crate::task::State;
+use crate::vfs::makedev;
+use crate::world::World;
+
+impl World {
+    /// Memory of the machine as free(1) and sysinfo(2) see it.
+    pub(crate) fn machine_mem(&self) -> MachineMem {
+        let total = self.facts_of.memory.saturating_sub(self.facts_of.memory / 40);
+        let mut anon: u64 = self.procs.values().filter_map(|p| p.standin.as_ref()).map(|s| s.rss / 2).sum();
+        for m in self.mms.values() {
+            anon += m.vmas.values().map(|v| if v.back == Back::Anon { (v.end - v.start).min(256 << 10) } else { 0 }).sum::<u64>();
+        }
+        let own = self.vfs.pages() * PAGE;
+        // The page cache of a machine that has been up for a while; it breathes a little with time.
+        let wobble = (self.clock.mono() / 1_000_000_000 * 7919) % 4096 * 1024;
+        let cached = total / 4 + own + wobble;
+        let slab = total / 24;
+        let free = total.saturating_sub(anon + cached + slab + total / 20);
+        MachineMem {
+            total,
+            free,
+            available: free + cached * 9 / 10 + slab / 2,
+            buffers: total / 64,
+            cached,
+            swap_total: self
+                .facts_of
+                .disk
+                .partitions
+                .iter()
+                .filter(|p| p.number != self.facts_of.disk.root)
+                .map(|p| p.sectors * 512)
+                .max()
+                .unwrap_or(0),
+            swap_free: self
+                .facts_of
+                .disk
+                .partitions
+                .iter()
+                .filter(|p| p.number != self.facts_of.disk.root)
+                .map(|p| p.sectors * 512)
+                .max()
+                .unwrap_or(0),
+            active_anon: anon / 8,
+            inactive_anon: anon,
+            active_file: cached / 3,
+            inactive_file: cached / 2,
+            dirty: 64 << 10,
+            anon_pages: anon,
+            mapped: cached / 5,
+            shmem: 1 << 20,
+            slab_reclaimable: slab / 2,
+            slab_unreclaimable: slab / 2,
+            kernel_stack: self.tasks.len() as u64 * 16384,
+            page_tables: self.tasks.len() as u64 * 16384,
+            committed: anon * 3,
+        }
+    }
+
+    /// The kernel log.
+    pub(crate) fn kernel_log(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn task_state(&self, tid: u32) -> u8 {
+        match self.t(tid).map(|t| t.state) {
+            Ok(State::Runnable) => b'R',
+            Ok(State::Sleeping { uninterruptible: true }) => b'D',
+            Ok(State::Sleeping { .. }) => match self.t(tid).ok().and_then(|t| self.p(t.tgid).ok()).and_then(|p| p.standin.as_ref()) {
+                Some(s) if s.kthread => b'I',
+                _ => b'S',
+            },
+            Ok(State::Stopped) => b'T',
+            _ => b'Z',
+        }
+    }
+
+    /// Name of what a descriptor refers to, if it has no path.
+    pub(crate) fn anon_name(&self, what: &What) -> String {
+        match what {
+            What::Pipe { id, .. } => format!("pipe:[{}]", self.pipes.get(*id).map_or(0, |p| p.ino)),
+            What::Socket(s) => format!("socket:[{}]", self.sock_inode(*s)),
+            What::Event(e) => self.event_name(*e).to_owned(),
+            What::Tty(t) => format!("/dev/{}", t.tty.name()),
+            _ => "anon_inode:".to_owned(),
+        }
+    }
+}
+
+impl KernelView for World {
+    fn pids(&self) -> Vec<u32> {
+        self.procs.keys().copied().collect()
+    }
+
+    fn current(&self) -> (u32, u32) {
+        (self.tgid(self.current), self.current)
+    }
+
+    fn facts(&self) -> &Facts {
+        &self.facts_of
+    }
+
+    fn threads(&self, tgid: u32) -> Vec<u32> {
+        let mut v = self.p(tgid).map(|p| p.threads.clone()).unwrap_or_default();
+        v.sort_unstable();
+        v
+    }
+
+    fn children(&self, tgid: u32) -> Vec<u32> {
+        World::children(self, tgid)
+    }
+
+    fn task(&self, tid: u32) -> Option<TaskView> {
+        let t = self.t(tid).ok()?;
+        let p = self.p(t.tgid).ok()?;
+        let k = &t.creds;
+        let sh = self.sighands.get(&t.sighand);
+        let (mut ign, mut caught) = (SigSet(0), SigSet(0));
+        if let Some(s) = sh {
+            for sig in 1..=64u8 {
+                match s.get(sig).handler {
+                    0 => {}
+                    1 => ign.add(sig),
+                    _ => caught.add(sig),
+                }
+            }
+        }
+        let tty = p.ctty.map_or(0, |t| {
+            let (a, b) = t.device();
+            makedev(a, b)
+        });
+        let tpgid = p.ctty.and_then(|t| self.ttys.tty(t)).and_then(|t| t.foreground()).map_or(-1, |g| g as i32);
+        let leader = tid == t.tgid;
+        let (ut, st) = if leader { self.proc_time(t.tgid) } else { (t.utime, t.stime) };
+        let fs = self.fss.get(&t.fs);
+        let mm = t.mm.and_then(|m| self.mms.get(&m));
+        let mut mem = MemView::default();
+        let mut exe = None;
+        if let Some(m) = mm {
+            exe = m.exe.clone();
+            mem.vsize = m.total();
+            mem.vpeak = m.peak.max(mem.vsize);
+            let mut present = [0u64; 3];
+            for v in m.vmas.values() {
+                let n = m.space.present(v.start, v.end - v.start).count() as u64 * PAGE;
+                match &v.back {
+                    Back::Anon => present[0] += n,
+                    Back::Obj { file: Some(_), .. } => present[1] += n,
+                    Back::Obj { .. } => present[2] += n,
+                }
+                let len = v.end - v.start;
+                if v.label == "[stack]" {
+                    mem.stack += len;
+                } else if v.prot & 4 != 0 {
+                    mem.lib += len;
+                } else if v.prot & 2 != 0 && !v.shared {
+                    mem.data += len;
+                }
+                if v.locked {
+                    mem.locked += len;
+                }
+            }
+            mem.rss_anon = present[0];
+            mem.rss_file = present[1];
+            mem.rss_shmem = present[2];
+            mem.hwm = m.hiwater_rss.max(mem.rss());
+            mem.text = page_up(m.end_code) - page_down(m.start_code);
+            mem.lib = mem.lib.saturating_sub(mem.text);
+            mem.page_tables = 40960 + mem.rss() / 512;
+            mem.start_code = m.start_code;
+            mem.end_code = m.end_code;
+            mem.start_stack = m.start_stack;
+            mem.start_data = m.start_data;
+            mem.end_data = m.end_data;
+            mem.start_brk = m.start_brk;
+            (mem.arg_start, mem.arg_end) = m.arg;
+            (mem.env_start, mem.env_end) = m.env;
+        }
+        if let Some(s) = &p.standin {
+            mem.vsize = s.vsz;
+            mem.vpeak = s.vsz;
+            mem.rss_anon = s.rss / 4;
+            mem.rss_file = s.rss - s.rss / 4;
+            mem.hwm = s.rss;
+            mem.data = s.vsz / 8;
+            mem.stack = if s.kthread { 0 } else { 132 << 10 };
+            mem.text = s.rss / 8;
+            mem.lib = s.rss / 2;
+            mem.page_tables = if s.kthread { 0 } else { 49152 };
+        }
+        let kthread = p.standin.as_ref().is_some_and(|s| s.kthread);
+        Some(TaskView {
+            tid,
+            tgid: t.tgid,
+            ppid: p.ppid,
+            pgrp: p.pgid,
+            session: p.sid,
+            comm: t.comm().to_vec(),
+            state: self.task_state(tid),
+            tty,
+            tpgid,
+            flags: if kthread { 0x0020_8040 } else { 0x0040_0000 },
+            minflt: t.minflt,
+            cminflt: p.child_flt.0,
+            majflt: t.majflt,
+            cmajflt: p.child_flt.1,
+            utime: ut,
+            stime: st,
+            cutime: p.child_time.0,
+            cstime: p.child_time.1,
+            priority: 20 + t.nice,
+            nice: t.nice,
+            threads: p.standin.as_ref().map_or(p.threads.len() as u32, |s| s.threads),
+            start: t.start,
+            exit_signal: p.exit_signal as i32,
+            processor: tid % 2,
+            rt_priority: 0,
+            policy: t.policy,
+            exit_code: p.zombie.unwrap_or(0),
+            uids: [k.uid, k.euid, k.suid, k.fsuid],
+            gids: [k.gid, k.egid, k.sgid, k.fsgid],
+            groups: k.groups.clone(),
+            cap_inh: k.inheritable.0,
+            cap_prm: k.permitted.0,
+            cap_eff: k.effective.0,
+            cap_bnd: k.bounding.0,
+            cap_amb: k.ambient.0,
+            no_new_privs: k.no_new_privs,
+            umask: fs.map_or(0o022, |f| f.umask),
+            fd_size: t.files.and_then(|f| self.fdtables.get(&f)).map_or(64, |f| (f.slots.len() as u32).next_power_of_two().max(64)),
+            sig_pending: t.pending.set.0,
+            sig_shared: p.pending.set.0,
+            sig_blocked: t.mask.0,
+            sig_ignored: ign.0 | p.standin.as_ref().map_or(0, |s| s.ignores.0),
+            sig_caught: caught.0,
+            sig_queued: 0,
+            sig_limit: p.limits[RLIMIT_SIGPENDING].0,
+            voluntary: t.nvcsw,
+            involuntary: t.nivcsw,
+            oom_score_adj: p.oom_score_adj,
+            dumpable: p.dumpable != 0,
+            kthread,
+            wchan: "0",
+            loginuid: if p.conn.is_some() { k.uid } else { u32::MAX },
+            sessionid: p.conn.map_or(u32::MAX, |c| c.0),
+            cgroup: self.cgroup_of(t.tgid),
+            exe,
+            cwd: fs.map(|f| f.cwd.clone()),
+            root: fs.map(|f| f.root.clone()),
+            mem,
+            limits: p.limits,
+            io: IoView { rchar: t.rchar, wchar: t.wchar, syscr: t.syscr, syscw: t.syscw, ..IoView::default() },
+            syscall: t.call.as_ref().map(|c| (c.nr as i64, c.a, 0, 0)),
+        })
+    }
+
+    fn cmdline(&self, tid: u32) -> Vec<u8> {
+        let Ok(t) = self.t(tid) else { return Vec::new() };
+        if let Some(s) = self.p(t.tgid).ok().and_then(|p| p.standin.clone()) {
+            return s.cmdline.clone();
+        }
+        let Some(m) = t.mm.and_then(|m| self.mms.get(&m)) else { return Vec::new() };
+        // A program that wrote over its arguments' end (setproctitle) shows the environment's beginning too.
+        let mut b = self.peek(tid, m.arg.0, m.arg.1.saturating_sub(m.arg.0).min(1 << 20) as usize);
+        if b.last().is_some_and(|c| *c != 0) {
+            let more = self.peek(tid, m.env.0, m.env.1.saturating_sub(m.env.0).min(1 << 16) as usize);
+            let n = more.iter().position(|c| *c == 0).unwrap_or(more.len());
+            b.extend_from_slice(&more[..n]);
+        }
+        b
+    }
+
+    fn environ(&self, tid: u32) -> Vec<u8> {
+        let Some(m) = self.t(tid).ok().and_then(|t| t.mm).and_then(|m| self.mms.get(&m)) else { return Vec::new() };
+        self.peek(tid, m.env.0, m.env.1.saturating_sub(m.env.0).min(1 << 20) as usize)
+    }
+
+    fn auxv(&self, tid: u32) -> Vec<u8> {
+        self.t(tid).ok().and_then(|t| t.mm).and_then(|m| self.mms.get(&m)).map_or(Vec::new(), |m| m.auxv.clone())
+    }
+
+    fn maps(&self, tid: u32) -> Vec<MapView> {
+        let Some(m) = self.t(tid).ok().and_then(|t| t.mm).and_then(|m| self.mms.get(&m)) else { return Vec::new() };
+        m.vmas
+            .values()
+            .map(|v| {
+                let mut resident = 0;
+                for _ in m.space.present(v.start, v.end - v.start) {
+                    resident += 1;
+                }
+                let (offset, file, label) = match &v.back {
+                    Back::Anon => (0, None, v.label.to_owned()),
+                    Back::Obj { off, file, label, .. } => (*off, file.clone(), (*label).to_owned()),
+                };
+                MapView {
+                    start: v.start,
+                    end: v.end,
+                    read: v.prot & 1 != 0,
+                    write: v.prot & 2 != 0,
+                    exec: v.prot & 4 != 0,
+                    shared: v.shared,
+                    offset,
+                    file,
+                    label,
+                    resident,
+                    dirty: if v.prot & 2 != 0 { resident } else { 0 },
+                }
+            })
+            .collect()
+    }
+
+    fn fds(&self, tid: u32) -> Vec<FdView> {
+        let Some(t) = self.t(tid).ok().and_then(|t| t.files).and_then(|f| self.fdtables.get(&f)) else { return Vec::new() };
+        t.slots
+            .iter()
+            .enumerate()
+            .filter_map(|(fd, s)| {
+                let s = (*s)?;
+                let f = self.file(s.file).ok()?;
+                let target = match &f.loc {
+                    Some(l) => FdTarget::Path(l.clone()),
+                    None => FdTarget::Anon(self.anon_name(&f.what)),
+                };
+                Some(FdView {
+                    fd: fd as u32,
+                    target,
+                    pos: f.pos,
+                    flags: f.flags | if s.cloexec { O_CLOEXEC } else { 0 },
+                    ino: match &f.what {
+                        What::Pipe { id, .. } => self.pipes.get(*id).map_or(0, |p| p.ino),
+                        What::Socket(s) => self.sock_inode(*s),
+                        _ => 0,
+                    },
+                    mnt_id: f.loc.as_ref().map_or(15, |l| l.mnt.0),
+                    extra: String::new(),
+                })
+            })
+            .collect()
+    }
+
+    fn system(&self) -> SystemView {
+        let up = self.clock.mono();
+        let cpus = self.cpu_mask().count_ones() as u64;
+        let mut busy = (0, 0);
+        for t in self.tasks.values() {
+            busy.0 += t.utime;
+            busy.1 += t.stime;
+        }
+        let tick = 10_000_000;
+        let secs = up / crate::time::SEC;
+        let cpu = |i: u64| {
+            let (u, s) = (busy.0 / cpus / tick + secs * (3 + i) / 40, busy.1 / cpus / tick + secs * (4 + i) / 50);
+            CpuTime {
+                user: u,
+                nice: secs / 90,
+                system: s,
+                idle: (up / tick).saturating_sub(u + s),
+                iowait: secs / 12,
+                irq: 0,
+                softirq: secs / 60,
+                steal: 0,
+            }
+        };
+        let running = self.tasks.values().filter(|t| t.state == State::Runnable).count() as u32;
+        SystemView {
+            uptime: up,
+            btime: (self.clock.offset() / crate::time::SEC) as i64,
+            cpus: (0..cpus).map(cpu).collect(),
+            context_switches: secs * 210 + self.switches * 3,
+            forks: self.forks + secs / 30,
+            running: running.max(1),
+            blocked: 0,
+            load: self.load.map(|l| (l * 100 >> 16) as u32),
+            last_pid: self.last_pid,
+            disk: DiskCounters {
+                reads: 14_000 + secs / 60,
+                sectors_read: 1_100_000 + secs,
+                read_ms: 9_000 + secs / 70,
+                writes: 3_000 + secs / 5,
+                sectors_written: 150_000 + secs * 4,
+                write_ms: 5_000 + secs / 8,
+                io_ms: 11_000 + secs / 9,
+                weighted_ms: 15_000 + secs / 6,
+                ..DiskCounters::default()
+            },
+            pgfault: 400_000 + secs * 40,
+            pgmajfault: 2_000 + secs / 600,
+            entropy_avail: 256,
+        }
+    }
+
+    fn memory(&self) -> MachineMem {
+        self.machine_mem()
+    }
+
+    fn nics(&self) -> Vec<NicView> {
+        self.nic_views()
+    }
+
+    fn net(&self, name: &str) -> Option<Vec<u8>> {
+        self.net_text(name)
+    }
+
+    fn sysctl(&self, name: &str) -> Option<Vec<u8>> {
+        match name {
+            "kernel.hostname" => Some(self.hostname.clone()),
+            "kernel.domainname" => Some(self.domain.clone()),
+            "kernel.osrelease" => Some(self.facts_of.release.as_bytes().to_vec()),
+            "kernel.version" => Some(self.facts_of.version.as_bytes().to_vec()),
+            _ => None,
+        }
+    }
+
+    fn kmsg(&self) -> Vec<u8> {
+        self.kernel_log()
+    }
+
+    fn hostname(&self) -> (Vec<u8>, Vec<u8>) {
+        (self.hostname.clone(), self.domain.clone())
+    }
+
+    fn read_mem(&self, tid: u32, addr: u64, buf: &mut [u8]) -> usize {
+        let b = self.peek(tid, addr, buf.len());
+        for (d, s) in buf.iter_mut().zip(&b) {
+            *d = *s;
+        }
+        b.len()
+    }
+}
+
+impl World {
+    /// Bytes of a task's memory that are present.
+    fn peek(&self, tid: u32, va: u64, len: usize) -> Vec<u8> {
+        let Some(m) = self.t(tid).ok().and_then(|t| t.mm).and_then(|m| self.mms.get(&m)) else { return Vec::new() };
+        let mut b = vec![0; len];
+        match m.space.read(va, &mut b) {
+            Ok(()) => b,
+            Err(f) => {
+                b.truncate(f.done);
+                b
+            }
+        }
+    }
+
+    fn cgroup_of(&self, tgid: u32) -> String {
+        let Ok(p) = self.p(tgid) else { return "/".into() };
+        if let Some(s) = &p.standin {
+            if s.kthread {
+                return "/".into();
+            }
+            if tgid == 1 {
+                return "/init.scope".into();
+            }
+            let name = self.t(tgid).map(|t| String::from_utf8_lossy(t.comm()).into_owned()).unwrap_or_default();
+            let unit = match name.as_str() {
+                "sshd" if p.conn.is_none() => "ssh",
+                "agetty" => "system-getty.slice/getty@tty1",
+                "dbus-daemon" => "dbus",
+                n => n,
+            };
+            if p.conn.is_none() {
+                return format!("/system.slice/{unit}.service");
+            }
+        }
+        match p.conn {
+            Some(c) => {
+                let uid = self.t(tgid).map_or(0, |t| t.creds.uid);
+                format!("/user.slice/user-{uid}.slice/session-{}.scope", c.0)
+            }
+            None => "/system.slice".into(),
+        }
+    }
+}

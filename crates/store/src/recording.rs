@@ -1,0 +1,304 @@
+//! Recordings: what went over a session's terminal or channel, both ways, with its timing.
+//!
+//! While a session runs, its frames are appended raw to one file; when it is closed the file is compressed (gzip).
+//! A frame is `length: u32, direction: u8, channel: u16, time: i64` (little-endian) and `length` bytes. A file that ends
+//! in the middle of a frame (the program was killed) is read up to there. [`asciicast`] writes the usual form for players.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufReader, Read, Write};
+use std::path::Path;
+
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use turncoat_event::record::FRAME_MAX;
+use turncoat_event::{Direction, Frame, SessionId, Time};
+
+use crate::{Layout, Result, StoreError};
+
+/// First bytes of a recording.
+pub const MAGIC: &[u8] = b"turncoat recording 1\n";
+
+const HEAD: usize = 15;
+
+fn direction_code(direction: Direction) -> u8 {
+    match direction {
+        Direction::Input => b'i',
+        Direction::Output => b'o',
+        Direction::Resize => b'r',
+    }
+}
+
+/// Appends the written form of a frame.
+pub fn encode_frame(frame: &Frame, out: &mut Vec<u8>) {
+    for piece in frame.bytes.chunks(FRAME_MAX) {
+        let length = u32::try_from(piece.len()).unwrap_or(0);
+        out.extend_from_slice(&length.to_le_bytes());
+        out.push(direction_code(frame.direction));
+        out.extend_from_slice(&frame.channel.to_le_bytes());
+        out.extend_from_slice(&frame.time.0.to_le_bytes());
+        out.extend_from_slice(piece);
+    }
+}
+
+/// Reads the frames of one recording, in order.
+pub struct Frames {
+    session: SessionId,
+    from: Box<dyn Read + Send>,
+}
+
+/// Opens a session's recording, running or closed. `None` when it has none.
+pub fn open(layout: &Layout, session: SessionId) -> Result<Option<Frames>> {
+    // A recording may be compressed between the two looks: then the second look finds it.
+    for path in [
+        layout.recording(session),
+        layout.recording_closed(session),
+        layout.recording(session),
+    ] {
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(source) => return Err(StoreError::Io { path, source }),
+        };
+        let packed = path.extension().is_some_and(|e| e == "gz");
+        let from: Box<dyn Read + Send> = if packed {
+            Box::new(BufReader::new(GzDecoder::new(BufReader::new(file))))
+        } else {
+            Box::new(BufReader::new(file))
+        };
+        return Frames::new(session, from).map(Some);
+    }
+    Ok(None)
+}
+
+impl Frames {
+    /// Reads frames from anything that begins like a recording.
+    pub fn new(session: SessionId, mut from: Box<dyn Read + Send>) -> Result<Frames> {
+        let mut magic = [0; MAGIC.len()];
+        match from.read_exact(&mut magic) {
+            Ok(()) if magic == MAGIC => Ok(Frames { session, from }),
+            _ => Err(StoreError::Damaged(format!(
+                "the recording of {session} does not begin like one"
+            ))),
+        }
+    }
+}
+
+impl Iterator for Frames {
+    type Item = Frame;
+
+    fn next(&mut self) -> Option<Frame> {
+        let mut head = [0u8; HEAD];
+        self.from.read_exact(&mut head).ok()?;
+        let [l0, l1, l2, l3, direction, c0, c1, time @ ..] = head;
+        let length = usize::try_from(u32::from_le_bytes([l0, l1, l2, l3]))
+            .ok()
+            .filter(|l| *l <= FRAME_MAX)?;
+        let direction = match direction {
+            b'i' => Direction::Input,
+            b'o' => Direction::Output,
+            b'r' => Direction::Resize,
+            _ => return None,
+        };
+        let mut bytes = vec![0; length];
+        self.from.read_exact(&mut bytes).ok()?;
+        Some(Frame {
+            session: self.session,
+            time: Time(i64::from_le_bytes(time)),
+            channel: u16::from_le_bytes([c0, c1]),
+            direction,
+            bytes,
+        })
+    }
+}
+
+/// Compresses a closed session's recording; the raw file is removed only when the compressed one is whole.
+/// Does nothing when there is no raw file. Run again after an interruption it gives the same.
+pub fn compress(layout: &Layout, session: SessionId) -> Result<()> {
+    let raw = layout.recording(session);
+    let packed = layout.recording_closed(session);
+    let temporary = raw.with_extension("raw.part");
+    let mut from = match File::open(&raw) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(StoreError::Io { path: raw, source }),
+    };
+    let mut pack = || -> std::io::Result<()> {
+        let to = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&temporary)?;
+        let mut to = GzEncoder::new(to, flate2::Compression::default());
+        std::io::copy(&mut from, &mut to)?;
+        to.finish()?.sync_all()?;
+        fs::rename(&temporary, &packed)?;
+        fs::remove_file(&raw)
+    };
+    pack().map_err(|source| {
+        let _ = fs::remove_file(&temporary);
+        StoreError::Io {
+            path: raw.clone(),
+            source,
+        }
+    })
+}
+
+/// Removes a session's recording.
+pub(crate) fn remove(layout: &Layout, session: SessionId) -> Result<()> {
+    for path in [layout.recording(session), layout.recording_closed(session)] {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::Io { path, source: error });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Size in bytes of a recording file, 0 when there is none.
+pub(crate) fn size(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |m| m.len())
+}
+
+/// Writes one channel of a recording as asciicast, version 2: a header line, then `[seconds, "o", text]` lines.
+/// Terminal bytes that are not UTF-8 are replaced, as the format holds only text. With `input`, what was typed is in it, too.
+///
+/// # Errors
+/// Whatever `to` says.
+pub fn asciicast(
+    frames: impl Iterator<Item = Frame>,
+    channel: u16,
+    input: bool,
+    title: &str,
+    to: &mut dyn Write,
+) -> std::io::Result<()> {
+    let mut frames = frames.filter(|f| f.channel == channel).peekable();
+    let start = frames.peek().map_or(Time(0), |f| f.time);
+    let (mut width, mut height) = (80, 24);
+    if let Some((w, h)) = frames
+        .next_if(|f| f.direction == Direction::Resize)
+        .and_then(|f| window(&f.bytes))
+    {
+        (width, height) = (w, h);
+    }
+    let header = serde_json::json!({
+        "version": 2, "width": width, "height": height, "timestamp": start.seconds(), "title": title,
+    });
+    writeln!(to, "{header}")?;
+    let mut pending: [Vec<u8>; 2] = [Vec::new(), Vec::new()];
+    for frame in frames {
+        let at = serde_json::Number::from_f64(frame.time.since(start).max(0) as f64 / 1e9);
+        let (code, slot) = match frame.direction {
+            Direction::Output => ("o", 0),
+            Direction::Input if input => ("i", 1),
+            Direction::Input => continue,
+            Direction::Resize => {
+                if let Some((w, h)) = window(&frame.bytes) {
+                    writeln!(to, "{}", serde_json::json!([at, "r", format!("{w}x{h}")]))?;
+                }
+                continue;
+            }
+        };
+        if let Some(kept) = pending.get_mut(slot) {
+            kept.extend_from_slice(&frame.bytes);
+            // A character cut by a frame's end waits for the next frame.
+            let whole = kept.len() - unfinished(kept);
+            let text: Vec<u8> = kept.drain(..whole).collect();
+            if !text.is_empty() {
+                writeln!(
+                    to,
+                    "{}",
+                    serde_json::json!([at, code, String::from_utf8_lossy(&text)])
+                )?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `COLUMNSxROWS` as numbers.
+pub fn window(bytes: &[u8]) -> Option<(u32, u32)> {
+    let (w, h) = std::str::from_utf8(bytes).ok()?.split_once('x')?;
+    Some((w.parse().ok()?, h.parse().ok()?))
+}
+
+/// How many bytes at the end begin a UTF-8 character that is not whole yet.
+fn unfinished(bytes: &[u8]) -> usize {
+    for back in 1..=3usize.min(bytes.len()) {
+        let Some(byte) = bytes.len().checked_sub(back).and_then(|i| bytes.get(i)) else {
+            return 0;
+        };
+        let length = match byte {
+            0xc2..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xf4 => 4,
+            0x80..=0xbf => continue,
+            _ => return 0,
+        };
+        return if length > back { back } else { 0 };
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session() -> SessionId {
+        SessionId::new(Time(0), [1; 10])
+    }
+
+    fn frame(direction: Direction, ms: i64, bytes: &[u8]) -> Frame {
+        Frame {
+            session: session(),
+            time: Time(ms * 1_000_000),
+            channel: 0,
+            direction,
+            bytes: bytes.to_vec(),
+        }
+    }
+
+    #[test]
+    fn frames_come_back_and_a_torn_end_is_left_out() {
+        let frames = vec![
+            frame(Direction::Resize, 0, b"80x24"),
+            frame(Direction::Input, 5, b"\xff\x00"),
+            frame(Direction::Output, 6, b"ok"),
+        ];
+        let mut bytes = MAGIC.to_vec();
+        frames.iter().for_each(|f| encode_frame(f, &mut bytes));
+        for cut in MAGIC.len()..=bytes.len() {
+            let read: Vec<_> = Frames::new(session(), Box::new(std::io::Cursor::new(bytes[..cut].to_vec())))
+                .unwrap()
+                .collect();
+            assert_eq!(read, frames[..read.len()]);
+            assert_eq!(read.len() == 3, cut == bytes.len());
+        }
+    }
+
+    #[test]
+    fn asciicast_keeps_characters_whole() {
+        let frames = vec![
+            frame(Direction::Resize, 1000, b"100x30"),
+            frame(Direction::Output, 1000, b"caf\xc3"),
+            frame(Direction::Input, 1100, b"x"),
+            frame(Direction::Output, 1500, b"\xa9 \xff"),
+            frame(Direction::Resize, 2000, b"120x40"),
+        ];
+        let mut out = Vec::new();
+        asciicast(frames.into_iter(), 0, false, "t", &mut out).unwrap();
+        let lines: Vec<serde_json::Value> = String::from_utf8(out)
+            .unwrap()
+            .lines()
+            .map(|l| serde_json::from_str(l).unwrap())
+            .collect();
+        assert_eq!(
+            (lines[0]["version"].as_u64(), lines[0]["width"].as_u64()),
+            (Some(2), Some(100))
+        );
+        assert_eq!(lines[1], serde_json::json!([0.0, "o", "caf"]));
+        assert_eq!(lines[2], serde_json::json!([0.5, "o", "\u{e9} \u{fffd}"]));
+        assert_eq!(lines[3], serde_json::json!([1.0, "r", "120x40"]));
+    }
+}

@@ -1,0 +1,664 @@
+//! The one writer of the record.
+//!
+//! [`Writer::append`] is the whole of it: a batch of items becomes durable together, in order, or not at all.
+//! Session rows are kept in memory while their sessions are open and written once a batch.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write;
+use std::path::PathBuf;
+
+use rusqlite::{Connection, Transaction, params};
+use turncoat_event::kinds::SessionClose;
+use turncoat_event::{Artifact, Bytes, Draft, Frame, Item, Kind, SensorId, SessionId, Sha256, Time};
+
+use crate::privacy::InstallKey;
+use crate::{Layout, Result, StoreError, artifact, migrate, recording};
+
+/// What a commit survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// `kill -9` of every process of the program.
+    #[default]
+    Process,
+    /// A loss of power: every commit waits for the disk.
+    Power,
+}
+
+/// What one batch brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// The number of the last event in the record now.
+    pub last_seq: u64,
+}
+
+/// A session's row as it will be written.
+#[derive(Debug, Clone)]
+struct Open {
+    row: i64,
+    world: Option<String>,
+    last_seq: u64,
+    events: u64,
+    attempts: u64,
+    logins: u64,
+    user: Option<Bytes>,
+    client: Option<Bytes>,
+    commands: u64,
+    artifacts: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    recorded: u64,
+    closed: Option<(Time, String)>,
+}
+
+/// Recordings that stay open between batches.
+const OPEN_FILES: usize = 256;
+
+struct Tape {
+    file: File,
+    length: u64,
+    used: u64,
+}
+
+/// The one writer of a record. While it lives, no other process can open one on the same directory.
+pub struct Writer {
+    layout: Layout,
+    db: Connection,
+    durability: Durability,
+    sensor: i64,
+    key: InstallKey,
+    next_seq: u64,
+    sessions: HashMap<SessionId, Open>,
+    tapes: HashMap<SessionId, Tape>,
+    batches: u64,
+    _lock: File,
+}
+
+impl Writer {
+    /// Opens the record, makes it where there is none, brings an older one to the present schema.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`], [`StoreError::Newer`], or what the disk says.
+    pub fn open(
+        layout: &Layout,
+        sensor: &SensorId,
+        key: InstallKey,
+        durability: Durability,
+    ) -> Result<Writer> {
+        layout.create()?;
+        let path = layout.lock();
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(StoreError::io(&path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse(layout.root().to_owned())),
+            Err(TryLockError::Error(source)) => return Err(StoreError::Io { path, source }),
+        }
+        let mut db = Connection::open(layout.database())?;
+        private(layout.database());
+        // Takes effect only on a new file: freed pages can then be given back while running.
+        db.pragma_update(None, "auto_vacuum", "incremental")?;
+        db.pragma_update(None, "journal_mode", "wal")?;
+        db.pragma_update(
+            None,
+            "synchronous",
+            if durability == Durability::Power {
+                "full"
+            } else {
+                "normal"
+            },
+        )?;
+        db.pragma_update(None, "temp_store", "memory")?;
+        db.pragma_update(None, "foreign_keys", "off")?;
+        db.pragma_update(None, "cache_size", -32_768)?;
+        // The log is folded back every 4,000 pages (16 MiB) and cut to 64 MiB.
+        db.pragma_update(None, "wal_autocheckpoint", 4_000)?;
+        db.pragma_update(None, "journal_size_limit", 64 << 20)?;
+        db.busy_timeout(std::time::Duration::from_secs(10))?;
+        db.set_prepared_statement_cache_capacity(64);
+        migrate::migrate(&mut db, layout)?;
+        db.execute(
+            "INSERT OR IGNORE INTO sensor (name) VALUES (?1)",
+            [sensor.as_str()],
+        )?;
+        let sensor = db.query_row("SELECT id FROM sensor WHERE name = ?1", [sensor.as_str()], |r| {
+            r.get(0)
+        })?;
+        // Numbers are never given twice, also when the newest events were forgotten.
+        let last: i64 = db.query_row(
+            "SELECT max(coalesce((SELECT max(seq) FROM event), 0), \
+             coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'last_seq'), 0))",
+            [],
+            |r| r.get(0),
+        )?;
+        Ok(Writer {
+            layout: layout.clone(),
+            db,
+            durability,
+            sensor,
+            key,
+            next_seq: u64::try_from(last).unwrap_or(0) + 1,
+            sessions: HashMap::new(),
+            tapes: HashMap::new(),
+            batches: 0,
+            _lock: lock,
+        })
+    }
+
+    /// Where the record lies.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The number of the last event.
+    pub fn last_seq(&self) -> u64 {
+        self.next_seq - 1
+    }
+
+    /// How many sessions are open.
+    pub fn open_sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// The database, for tables of those who keep their own in the record. Nobody else writes the tables of the schema.
+    pub fn database(&mut self) -> &mut Connection {
+        &mut self.db
+    }
+
+    /// Commits a batch: afterwards all of it is durable. Returns the sessions that the batch closed beside what was committed;
+    /// their recordings may now be compressed ([`recording::compress`]).
+    ///
+    /// # Errors
+    /// Nothing of the batch is in the record then, and it may be tried again.
+    pub fn append(&mut self, items: &[Item]) -> Result<(Committed, Vec<SessionId>)> {
+        self.batches += 1;
+        let mut lengths = HashMap::new();
+        let kept = self.sessions.clone_touched(items);
+        match self.try_append(items, &mut lengths) {
+            Ok(done) => Ok(done),
+            Err(error) => {
+                // Back to before: cut the recordings, forget what the rows had become.
+                for (session, length) in lengths {
+                    if let Some(tape) = self.tapes.get_mut(&session)
+                        && tape.file.set_len(length).is_ok()
+                    {
+                        tape.length = length;
+                    } else {
+                        self.tapes.remove(&session);
+                    }
+                }
+                for (session, before) in kept {
+                    match before {
+                        Some(row) => self.sessions.insert(session, row),
+                        None => self.sessions.remove(&session),
+                    };
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn try_append(
+        &mut self,
+        items: &[Item],
+        lengths: &mut HashMap<SessionId, u64>,
+    ) -> Result<(Committed, Vec<SessionId>)> {
+        let sync = self.durability == Durability::Power;
+        let mut new_artifacts = Vec::new();
+        let mut pieces: HashMap<SessionId, Vec<u8>> = HashMap::new();
+        for item in items {
+            match item {
+                Item::Artifact(Artifact { sha256, content }) => {
+                    if artifact::sha256(content.as_slice()) != *sha256 {
+                        return Err(StoreError::Refused(format!(
+                            "an artifact is not what its name {sha256} says"
+                        )));
+                    }
+                    if artifact::keep(&self.layout, *sha256, content.as_slice(), sync)? {
+                        new_artifacts.push((*sha256, content.len()));
+                    }
+                }
+                Item::Frame(frame) => {
+                    recording::encode_frame(frame, pieces.entry(frame.session).or_default())
+                }
+                Item::Event(_) => {}
+            }
+        }
+        for (session, bytes) in &pieces {
+            let tape = tape(&mut self.tapes, &self.layout, *session, self.batches)?;
+            lengths.insert(*session, tape.length);
+            tape.file
+                .write_all(bytes)
+                .map_err(StoreError::io(self.layout.recording(*session)))?;
+            tape.length += bytes.len() as u64;
+            if sync {
+                tape.file
+                    .sync_data()
+                    .map_err(StoreError::io(self.layout.recording(*session)))?;
+            }
+        }
+
+        let mut next_seq = self.next_seq;
+        let transaction = self.db.transaction()?;
+        let mut touched: Vec<SessionId> = Vec::new();
+        let mut writing = Rows {
+            transaction: &transaction,
+            sessions: &mut self.sessions,
+            sensor: self.sensor,
+            key: &self.key,
+            touched: &mut touched,
+        };
+        let mut newest = Time::default();
+        for item in items {
+            match item {
+                Item::Event(draft) => {
+                    newest = newest.max(draft.time);
+                    writing.event(next_seq, draft)?;
+                    next_seq += 1;
+                }
+                Item::Frame(frame) => writing.frame(frame),
+                Item::Artifact(_) => {}
+            }
+        }
+        for (sha, size) in new_artifacts {
+            transaction
+                .prepare_cached("INSERT OR IGNORE INTO artifact (sha256, size, first) VALUES (?1, ?2, ?3)")?
+                .execute(params![sha.to_string(), size, newest.0])?;
+        }
+        let mut closed = Vec::new();
+        touched.sort_unstable();
+        touched.dedup();
+        for session in touched {
+            if let Some(open) = self.sessions.get(&session) {
+                write_session(&transaction, open)?;
+                if open.closed.is_some() {
+                    closed.push(session);
+                }
+            }
+        }
+        transaction.commit()?;
+        self.next_seq = next_seq;
+        for session in &closed {
+            self.sessions.remove(session);
+            self.tapes.remove(session);
+        }
+        Ok((
+            Committed {
+                last_seq: next_seq - 1,
+            },
+            closed,
+        ))
+    }
+
+    /// Closes in the record what an earlier run (or a front that died) left open: each session gets its `session.close` with the
+    /// reason `interrupted`. Returns them.
+    pub fn close_interrupted(&mut self, now: Time) -> Result<Vec<SessionId>> {
+        let mut left: Vec<(SessionId, Option<i64>)> = Vec::new();
+        {
+            let mut query = self
+                .db
+                .prepare("SELECT uuid, opened FROM session WHERE closed IS NULL")?;
+            let rows = query.query_map([], |r| Ok((r.get::<_, String>(0)?, r.get::<_, Option<i64>>(1)?)))?;
+            for row in rows {
+                let (uuid, opened) = row?;
+                if let Ok(id) = uuid.parse() {
+                    left.push((id, opened));
+                }
+            }
+        }
+        for group in left.chunks(1_000) {
+            let items: Vec<Item> = group
+                .iter()
+                .map(|(session, opened)| {
+                    let open = Time(opened.unwrap_or(now.0));
+                    let kind = SessionClose {
+                        reason: "interrupted".into(),
+                        bytes_in: self.sessions.get(session).map_or(0, |s| s.bytes_in),
+                        bytes_out: self.sessions.get(session).map_or(0, |s| s.bytes_out),
+                        duration_ms: u64::try_from(now.since(open) / 1_000_000).unwrap_or(0),
+                    };
+                    let origin = turncoat_event::Origin {
+                        session: Some(*session),
+                        ..Default::default()
+                    };
+                    Item::from(origin.at(now, kind))
+                })
+                .collect();
+            self.append(&items)?;
+        }
+        Ok(left.into_iter().map(|(id, _)| id).collect())
+    }
+
+    /// How far the reader `name` has come: event number and a position of its own.
+    pub fn cursor(&self, name: &str) -> Result<(u64, Option<String>)> {
+        use rusqlite::OptionalExtension;
+        let found = self
+            .db
+            .prepare_cached("SELECT seq, position FROM cursor WHERE name = ?1")?
+            .query_row([name], |r| Ok((r.get::<_, u64>(0)?, r.get(1)?)))
+            .optional()?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// Notes how far the reader `name` has come.
+    pub fn set_cursor(&mut self, name: &str, seq: u64, position: Option<&str>) -> Result<()> {
+        self.db
+            .prepare_cached(
+                "INSERT INTO cursor (name, seq, position) VALUES (?1, ?2, ?3) \
+                 ON CONFLICT (name) DO UPDATE SET seq = excluded.seq, position = excluded.position",
+            )?
+            .execute(params![name, seq, position])?;
+        Ok(())
+    }
+}
+
+/// The rows of one batch.
+struct Rows<'a> {
+    transaction: &'a Transaction<'a>,
+    sessions: &'a mut HashMap<SessionId, Open>,
+    sensor: i64,
+    key: &'a InstallKey,
+    touched: &'a mut Vec<SessionId>,
+}
+
+impl Rows<'_> {
+    fn event(&mut self, seq: u64, draft: &Draft) -> Result<()> {
+        let origin = &draft.origin;
+        let mut row = None;
+        let mut same_world = false;
+        if let Some(id) = origin.session {
+            self.open(id, seq, draft)?;
+            if let Some(open) = self.sessions.get_mut(&id) {
+                open.last_seq = seq;
+                open.events += 1;
+                note(open, draft);
+                row = Some(open.row);
+                same_world = open.world == origin.world.map(|w| w.to_string());
+                if let Kind::FileArtifact(it) = &draft.kind {
+                    self.transaction
+                        .prepare_cached("INSERT OR IGNORE INTO brought (session, sha256) VALUES (?1, ?2)")?
+                        .execute(params![open.row, it.sha256.to_string()])?;
+                }
+            }
+            self.touched.push(id);
+        }
+        let fields = self.fields(&draft.kind)?;
+        let world = origin.world.filter(|_| !same_world).map(|w| w.to_string());
+        let apart = row.is_none();
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO event (seq, time, kind, session, sensor, world, src_ip, src_port, dst_ip, dst_port, decoy, fields) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            )?
+            .execute(params![
+                seq,
+                draft.time.0,
+                draft.kind.name(),
+                row,
+                self.sensor,
+                world,
+                origin.src_ip.filter(|_| apart).map(|a| a.to_string()),
+                origin.src_port.filter(|_| apart),
+                origin.dst_ip.filter(|_| apart).map(|a| a.to_string()),
+                origin.dst_port.filter(|_| apart),
+                origin.decoy.as_ref().filter(|_| apart),
+                fields,
+            ])?;
+        let mut text = String::new();
+        draft.kind.each_field(&mut |field| {
+            if field.search && !field.value.absent() {
+                if !text.is_empty() {
+                    text.push('\n');
+                }
+                field.value.text(&mut text);
+            }
+        });
+        if !text.is_empty() {
+            self.transaction
+                .prepare_cached("INSERT INTO typed (rowid, text) VALUES (?1, ?2)")?
+                .execute(params![seq, text])?;
+        }
+        Ok(())
+    }
+
+    /// The fields as JSON; a secret gets its keyed hash beside it.
+    fn fields(&self, kind: &Kind) -> Result<String> {
+        let text = match kind {
+            Kind::AuthAttempt(it) if it.secret.is_some() && it.secret_hash.is_none() => {
+                let mut it = it.clone();
+                it.secret_hash = it.secret.as_ref().map(|s| self.key.secret(s.as_slice()));
+                serde_json::to_string(&it)
+            }
+            kind => kind.fields_json(),
+        };
+        text.map_err(|e| StoreError::Refused(format!("an event has no written form: {e}")))
+    }
+
+    fn frame(&mut self, frame: &Frame) {
+        if let Some(open) = self.sessions.get_mut(&frame.session) {
+            open.recorded += frame.bytes.len() as u64;
+            self.touched.push(frame.session);
+        }
+    }
+
+    /// Makes sure that the session's row is there and in memory.
+    fn open(&mut self, id: SessionId, seq: u64, draft: &Draft) -> Result<()> {
+        if self.sessions.contains_key(&id) {
+            return Ok(());
+        }
+        use rusqlite::OptionalExtension;
+        let uuid = id.to_string();
+        let known = self
+            .transaction
+            .prepare_cached(
+                "SELECT id, world, events, attempts, logins, user, client, commands, artifacts, bytes_in, bytes_out, recorded \
+                 FROM session WHERE uuid = ?1",
+            )?
+            .query_row([&uuid], |r| {
+                Ok(Open {
+                    row: r.get(0)?,
+                    world: r.get(1)?,
+                    last_seq: seq,
+                    events: r.get(2)?,
+                    attempts: r.get(3)?,
+                    logins: r.get(4)?,
+                    user: r.get::<_, Option<Vec<u8>>>(5)?.map(Bytes),
+                    client: r.get::<_, Option<Vec<u8>>>(6)?.map(Bytes),
+                    commands: r.get(7)?,
+                    artifacts: r.get(8)?,
+                    bytes_in: r.get(9)?,
+                    bytes_out: r.get(10)?,
+                    recorded: r.get(11)?,
+                    closed: None,
+                })
+            })
+            .optional()?;
+        let open = match known {
+            Some(open) => open,
+            None => {
+                let o = &draft.origin;
+                let row = self
+                    .transaction
+                    .prepare_cached(
+                        "INSERT INTO session (uuid, sensor, world, src_ip, src_port, dst_ip, dst_port, decoy, opened, first_seq, last_seq) \
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)",
+                    )?
+                    .insert(params![
+                        uuid,
+                        self.sensor,
+                        o.world.map(|w| w.to_string()),
+                        o.src_ip.map(|a| a.to_string()),
+                        o.src_port,
+                        o.dst_ip.map(|a| a.to_string()),
+                        o.dst_port,
+                        o.decoy,
+                        draft.time.0,
+                        seq,
+                    ])?;
+                Open {
+                    row,
+                    world: o.world.map(|w| w.to_string()),
+                    last_seq: seq,
+                    events: 0,
+                    attempts: 0,
+                    logins: 0,
+                    user: None,
+                    client: None,
+                    commands: 0,
+                    artifacts: 0,
+                    bytes_in: 0,
+                    bytes_out: 0,
+                    recorded: 0,
+                    closed: None,
+                }
+            }
+        };
+        self.sessions.insert(id, open);
+        Ok(())
+    }
+}
+
+/// What an event means for its session's row.
+fn note(open: &mut Open, draft: &Draft) {
+    if open.world.is_none() {
+        open.world = draft.origin.world.map(|w| w.to_string());
+    }
+    match &draft.kind {
+        Kind::AuthAttempt(it) if it.probe != Some(true) && it.method != "none" => {
+            open.attempts += 1;
+            if it.accepted {
+                open.logins += 1;
+                open.user = Some(it.user.clone());
+            }
+        }
+        Kind::AuthAttempt(it) if it.accepted && it.probe != Some(true) => {
+            open.logins += 1;
+            open.user = Some(it.user.clone());
+        }
+        Kind::ClientVersion(it) => open.client = Some(it.version.clone()),
+        Kind::CommandInput(_) | Kind::CommandExec(_) => open.commands += 1,
+        Kind::FileArtifact(_) => open.artifacts += 1,
+        Kind::SessionClose(it) => {
+            open.bytes_in = it.bytes_in.max(open.bytes_in);
+            open.bytes_out = it.bytes_out.max(open.bytes_out);
+            open.closed = Some((draft.time, it.reason.clone()));
+        }
+        _ => {}
+    }
+}
+
+fn write_session(transaction: &Transaction<'_>, open: &Open) -> Result<()> {
+    let closed = open.closed.as_ref();
+    transaction
+        .prepare_cached(
+            "UPDATE session SET world = ?2, last_seq = ?3, events = ?4, attempts = ?5, logins = ?6, user = ?7, client = ?8, \
+             commands = ?9, artifacts = ?10, bytes_in = ?11, bytes_out = ?12, recorded = ?13, closed = ?14, reason = ?15 WHERE id = ?1",
+        )?
+        .execute(params![
+            open.row,
+            open.world,
+            open.last_seq,
+            open.events,
+            open.attempts,
+            open.logins,
+            open.user.as_ref().map(Bytes::as_slice),
+            open.client.as_ref().map(Bytes::as_slice),
+            open.commands,
+            open.artifacts,
+            open.bytes_in,
+            open.bytes_out,
+            open.recorded,
+            closed.map(|c| c.0.0),
+            closed.map(|c| &c.1),
+        ])?;
+    Ok(())
+}
+
+/// The open file of a session's recording; the longest unused one is closed when there are too many.
+fn tape<'a>(
+    tapes: &'a mut HashMap<SessionId, Tape>,
+    layout: &Layout,
+    session: SessionId,
+    now: u64,
+) -> Result<&'a mut Tape> {
+    if !tapes.contains_key(&session) && tapes.len() >= OPEN_FILES {
+        // Half of them at once, so that the search is paid for seldom.
+        let mut ages: Vec<(u64, SessionId)> = tapes.iter().map(|(id, t)| (t.used, *id)).collect();
+        ages.sort_unstable();
+        for (_, id) in ages.iter().take(OPEN_FILES / 2).filter(|(used, _)| *used != now) {
+            tapes.remove(id);
+        }
+    }
+    match tapes.entry(session) {
+        std::collections::hash_map::Entry::Occupied(entry) => {
+            let tape = entry.into_mut();
+            tape.used = now;
+            Ok(tape)
+        }
+        std::collections::hash_map::Entry::Vacant(entry) => {
+            let path = layout.recording(session);
+            if let Some(dir) = path.parent() {
+                crate::layout::make_private(dir)?;
+            }
+            let mut file = OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(&path)
+                .map_err(StoreError::io(&path))?;
+            private(path.clone());
+            let mut length = file.metadata().map_err(StoreError::io(&path))?.len();
+            if length == 0 {
+                file.write_all(recording::MAGIC).map_err(StoreError::io(&path))?;
+                length = recording::MAGIC.len() as u64;
+            }
+            Ok(entry.insert(Tape {
+                file,
+                length,
+                used: now,
+            }))
+        }
+    }
+}
+
+fn private(path: PathBuf) {
+    use std::os::unix::fs::PermissionsExt;
+    // Not a reason to refuse work: the directory above is closed to others anyway.
+    let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600));
+}
+
+trait CloneTouched {
+    fn clone_touched(&self, items: &[Item]) -> Vec<(SessionId, Option<Open>)>;
+}
+
+impl CloneTouched for HashMap<SessionId, Open> {
+    /// The rows that a batch will change, as they are before it.
+    fn clone_touched(&self, items: &[Item]) -> Vec<(SessionId, Option<Open>)> {
+        let mut ids: Vec<SessionId> = items
+            .iter()
+            .filter_map(|item| match item {
+                Item::Event(draft) => draft.origin.session,
+                Item::Frame(frame) => Some(frame.session),
+                Item::Artifact(_) => None,
+            })
+            .collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.into_iter().map(|id| (id, self.get(&id).cloned())).collect()
+    }
+}
+
+/// An artifact for the record, named by its own hash.
+pub fn artifact_of(content: Vec<u8>) -> (Sha256, Artifact) {
+    let sha256 = artifact::sha256(&content);
+    (
+        sha256,
+        Artifact {
+            sha256,
+            content: Bytes(content),
+        },
+    )
+}

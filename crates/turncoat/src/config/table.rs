@@ -1,0 +1,265 @@
+//! The table of keys. A key is declared once, here.
+//!
+//! A section is one struct; its name may have dots (`output.syslog`). The default stands as TOML and goes through the same
+//! parser as the file's values. `live` keys are taken over by a running program on SIGHUP; `restart` keys are not.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::value::{Network, Setting, Size, Span};
+use crate::choice;
+
+/// What the documentation says of a key.
+pub struct KeyDoc {
+    /// Section.
+    pub section: &'static str,
+    /// Key in the section.
+    pub key: &'static str,
+    /// Meaning.
+    pub doc: &'static str,
+    /// Default, as TOML.
+    pub default: &'static str,
+    /// What values it takes.
+    pub expected: String,
+    /// JSON Schema of the value.
+    pub schema: Json,
+    /// A running program takes a change.
+    pub live: bool,
+}
+
+/// A value that is not what its key wants: what would be right.
+pub struct Wrong(pub String);
+
+macro_rules! settings {
+    ($(
+        $(#[doc = $doc:literal])+
+        [$section:literal] $field:ident : $name:ident {
+            $( $(#[doc = $kdoc:literal])+ $key:ident : $ty:ty = $default:literal, $when:ident; )*
+        }
+    )+) => {
+        $(
+            $(#[doc = $doc])+
+            #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+            pub struct $name { $( $(#[doc = $kdoc])+ pub $key: $ty, )* }
+        )+
+
+        /// Every setting of the program.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        pub struct Settings { $( $(#[doc = $doc])+ pub $field: $name, )+ }
+
+        impl Default for Settings {
+            fn default() -> Settings {
+                Settings { $( $field: $name { $( $key: default_of::<$ty>($section, stringify!($key), $default), )* }, )+ }
+            }
+        }
+
+        impl Settings {
+            /// Sets one key from a value of the file. `None` when there is no such key.
+            pub fn set_toml(&mut self, section: &str, key: &str, value: &toml_edit::Value) -> Option<Result<(), Wrong>> {
+                match (section, key) {
+                    $( $( ($section, stringify!($key)) => Some(match <$ty as Setting>::from_toml(value) {
+                        Some(it) => { self.$field.$key = it; Ok(()) }
+                        None => Err(Wrong(<$ty as Setting>::expected())),
+                    }), )* )+
+                    _ => None,
+                }
+            }
+
+            /// Sets one key from a text of the environment. `None` when there is no such key.
+            pub fn set_text(&mut self, section: &str, key: &str, text: &str) -> Option<Result<(), Wrong>> {
+                match (section, key) {
+                    $( $( ($section, stringify!($key)) => Some(match <$ty as Setting>::from_text(text) {
+                        Some(it) => { self.$field.$key = it; Ok(()) }
+                        None => Err(Wrong(<$ty as Setting>::expected())),
+                    }), )* )+
+                    _ => None,
+                }
+            }
+
+            /// The keys in which two settings differ, and whether a running program can take each.
+            pub fn differences(&self, other: &Settings) -> Vec<(&'static str, &'static str, bool)> {
+                let mut found = Vec::new();
+                $( $( if self.$field.$key != other.$field.$key {
+                    found.push(($section, stringify!($key), is_live(stringify!($when))));
+                } )* )+
+                found
+            }
+
+            /// Takes from `newer` what a running program can take.
+            pub fn take_live(&mut self, newer: &Settings) {
+                $( $( if is_live(stringify!($when)) { self.$field.$key = newer.$field.$key.clone(); } )* )+
+            }
+        }
+
+        /// Sections in order, with what each is about.
+        pub const SECTIONS: &[(&str, &str)] = &[$( ($section, concat!($($doc),+)) ),+];
+
+        /// The whole table.
+        pub fn keys() -> Vec<KeyDoc> {
+            vec![$( $( KeyDoc {
+                section: $section,
+                key: stringify!($key),
+                doc: concat!($($kdoc),+).trim_ascii(),
+                default: $default,
+                expected: <$ty as Setting>::expected(),
+                schema: <$ty as Setting>::schema(),
+                live: is_live(stringify!($when)),
+            } ),* ),+]
+        }
+    };
+}
+
+fn is_live(when: &str) -> bool {
+    when == "live"
+}
+
+/// The default goes through the parser of its type; that every one passes is tested.
+#[allow(clippy::panic)]
+fn default_of<T: Setting>(section: &str, key: &str, text: &str) -> T {
+    match text
+        .parse::<toml_edit::Value>()
+        .ok()
+        .and_then(|v| T::from_toml(&v))
+    {
+        Some(it) => it,
+        None => panic!("the default of {section}.{key} is wrong: {text}"),
+    }
+}
+
+choice! {
+    /// What a commit survives.
+    Durability {
+        /// `kill -9`.
+        Process = "process",
+        /// A loss of power.
+        Power = "power",
+    }
+}
+
+choice! {
+    /// Where the sensor stands.
+    Watch {
+        /// Open to the internet: scans and tried passwords are noise.
+        Internet = "internet",
+        /// Inside: every contact is news.
+        Internal = "internal",
+    }
+}
+
+choice! {
+    /// Whether secrets that outsiders tried are shown.
+    ShowSecrets {
+        /// Shown on an internet sensor, masked on an internal one.
+        Auto = "auto",
+        /// Always shown.
+        Always = "always",
+        /// Never shown.
+        Never = "never",
+    }
+}
+
+settings! {
+    /// The install.
+    ["sensor"] sensor: Sensor {
+        /// Name of this install in every event: letters, digits, '-', '_' and '.', at most 64.
+        name: String = "\"turncoat\"", restart;
+        /// User to become after ports are bound, when started with privileges. Empty: stay.
+        user: String = "\"\"", restart;
+    }
+    /// What the sensor watches.
+    ["watch"] watch: WatchSection {
+        /// Where the sensor stands: decides what deserves an alarm, and whether tried secrets are shown.
+        kind: Watch = "\"internet\"", live;
+    }
+    /// The record.
+    ["record"] record: Record {
+        /// What a commit survives: "process" (kill -9 of everything) or "power" (a loss of power; every commit waits for the disk).
+        durability: Durability = "\"process\"", restart;
+        /// How large the record may become; past it the oldest sessions go, whole.
+        max_size: Size = "\"10GiB\"", live;
+        /// How long closed sessions are kept.
+        max_age: Span = "\"never\"", live;
+        /// After this time a source's address becomes a keyed hash (an address in 2001:db8::/32).
+        pseudonymise_after: Span = "\"never\"", live;
+    }
+    /// Privacy.
+    ["privacy"] privacy: Privacy {
+        /// Show the secrets that were tried: "auto" masks them on an internal network, where they may be a colleague's.
+        show_secrets: ShowSecrets = "\"auto\"", live;
+    }
+    /// The SSH decoy.
+    ["ssh"] ssh: Ssh {
+        /// Where it listens. An empty list: nowhere.
+        listen: Vec<SocketAddr> = "[\"0.0.0.0:2222\", \"[::]:2222\"]", restart;
+    }
+    /// The Telnet decoy.
+    ["telnet"] telnet: Telnet {
+        /// Where it listens, such as "0.0.0.0:2223". Off until asked for: a Debian server seldom has one.
+        listen: Vec<SocketAddr> = "[]", restart;
+    }
+    /// A decoy for trying the record out: it says back each line that it is told.
+    ["echo"] echo: Echo {
+        /// Where it listens.
+        listen: Vec<SocketAddr> = "[]", restart;
+    }
+    /// PROXY protocol, versions 1 and 2.
+    ["proxy"] proxy: Proxy {
+        /// Networks whose connections begin with a PROXY header that names the source. From anywhere else a header is what an intruder said.
+        from: Vec<Network> = "[]", live;
+    }
+    /// Bounds. docs/limits.md has all of them with the worst case.
+    ["limits"] limits: Limits {
+        /// Connections at once, in all.
+        connections: u64 = "4096", live;
+        /// Connections at once from one source (an IPv4 address or an IPv6 /64).
+        connections_per_source: u64 = "64", live;
+        /// Time from accept until a login is complete.
+        login_time: Span = "\"2m\"", live;
+        /// Events in one second from one session; past it, the session waits.
+        events_per_second: u64 = "2000", live;
+        /// Bytes of one session's recording; past it the session is closed.
+        recording: Size = "\"64MiB\"", live;
+        /// Bytes of one artifact that are kept.
+        artifact: Size = "\"32MiB\"", live;
+        /// Bytes that one session is sent.
+        bytes_out_session: Size = "\"256MiB\"", live;
+        /// Bytes that one source is sent in a day.
+        bytes_out_source_day: Size = "\"1GiB\"", live;
+        /// Bytes that all sources are sent in a day.
+        bytes_out_day: Size = "\"20GiB\"", live;
+    }
+    /// Events as JSON lines, beside the record.
+    ["output.jsonl"] output_jsonl: OutputJsonl {
+        /// File to append to. Empty: off.
+        path: String = "\"\"", restart;
+        /// Size at which the file is moved to PATH.1, PATH.1 to PATH.2, and so on.
+        rotate: Size = "\"100MiB\"", restart;
+        /// How many moved files stay.
+        keep: u64 = "5", restart;
+    }
+    /// Events in Cowrie's JSON format, so that its dashboards and pipelines work unchanged.
+    ["output.cowrie"] output_cowrie: OutputCowrie {
+        /// File to append to, such as "/var/log/turncoat/cowrie.json". Empty: off.
+        path: String = "\"\"", restart;
+        /// Size at which the file is moved to PATH.1, PATH.1 to PATH.2, and so on.
+        rotate: Size = "\"100MiB\"", restart;
+        /// How many moved files stay.
+        keep: u64 = "5", restart;
+    }
+    /// Events to a syslog server (RFC 5424).
+    ["output.syslog"] output_syslog: OutputSyslog {
+        /// Where to: "udp://HOST:PORT" or "tcp://HOST:PORT". Empty: off.
+        to: String = "\"\"", restart;
+        /// Facility number: 16 is local0.
+        facility: u64 = "16", restart;
+    }
+    /// A sign of life.
+    ["heartbeat"] heartbeat: Heartbeat {
+        /// Time between two heartbeat events.
+        every: Span = "\"5m\"", live;
+        /// An http:// address that is fetched with each heartbeat, so that a silent sensor is noticed. Empty: off.
+        url: String = "\"\"", restart;
+    }
+}
