@@ -465,7 +465,6 @@ fn send_one(w: &mut World, c: &mut Call, fd: u64, h: &Header, flags: u32) -> Sys
             });
         }
     }
-    let rights: Vec<u64> = control.iter().filter_map(|m| if let Control::Rights(i) = m { Some(i.clone()) } else { None }).flatten().collect();
     w.net_clock();
     loop {
         let out = Outgoing {
@@ -484,11 +483,6 @@ fn send_one(w: &mut World, c: &mut Call, fd: u64, h: &Header, flags: u32) -> Sys
                 }
             }
             Err(Errno::EAGAIN) => {
-                if c.progress == 0 {
-                    for i in rights {
-                        w.unref(i as u32);
-                    }
-                }
                 if nonblock {
                     return if c.progress > 0 { Ok(c.progress as i64) } else { Err(Errno::EAGAIN.into()) };
                 }
