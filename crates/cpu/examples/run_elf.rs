@@ -5,13 +5,15 @@ use std::io::{Read, Write};
 use std::time::Instant;
 
 use turncoat_cpu::{
-    Cpu, Dispatcher, Exit, FaultKind, Machine, PageRef, Prot, R8, R10, RAX, RDI, RDX, RSI, RSP, Share, Space, run,
+    Cpu, Dispatcher, Exit, FaultKind, Machine, PageRef, Prot, R8, R10, RAX, RDI, RDX, RSI, RSP, Share, Space,
+    run,
 };
 
 const PAGE: u64 = 4096;
 
 fn word(b: &[u8], off: usize, n: usize) -> u64 {
-    b.get(off..off + n).map_or(0, |s| s.iter().rev().fold(0, |a, &v| a << 8 | u64::from(v)))
+    b.get(off..off + n)
+        .map_or(0, |s| s.iter().rev().fold(0, |a, &v| a << 8 | u64::from(v)))
 }
 
 fn zero(space: &mut Space, from: u64, to: u64, prot: Prot) {
@@ -44,7 +46,11 @@ fn main() {
     };
     let rw = Prot::READ | Prot::WRITE;
     let mut space = Space::new();
-    let base = if word(&elf, 16, 2) == 3 { 0x5555_5555_4000 } else { 0 };
+    let base = if word(&elf, 16, 2) == 3 {
+        0x5555_5555_4000
+    } else {
+        0
+    };
     let (phoff, phnum) = (word(&elf, 32, 8) as usize, word(&elf, 56, 2) as usize);
     let (mut brk, mut phdr) = (0, 0);
     for p in 0..phnum {
@@ -79,7 +85,17 @@ fn main() {
     }
     ptrs.push(0);
     ptrs.push(0);
-    for (k, v) in [(3, phdr), (4, 56), (5, phnum as u64), (6, PAGE), (9, cpu.rip), (11, 0), (23, 0), (25, top - 16), (0, 0)] {
+    for (k, v) in [
+        (3, phdr),
+        (4, 56),
+        (5, phnum as u64),
+        (6, PAGE),
+        (9, cpu.rip),
+        (11, 0),
+        (23, 0),
+        (25, top - 16),
+        (0, 0),
+    ] {
         ptrs.extend([k, v]);
     }
     sp = (sp - 8 * ptrs.len() as u64) & !15;
@@ -110,7 +126,10 @@ fn main() {
                             (0..g[RDX].min(64))
                                 .map(|i| {
                                     let at = g[RSI] + 16 * i;
-                                    (space.read_u64(at).unwrap_or(0), space.read_u64(at + 8).unwrap_or(0))
+                                    (
+                                        space.read_u64(at).unwrap_or(0),
+                                        space.read_u64(at + 8).unwrap_or(0),
+                                    )
                                 })
                                 .collect()
                         };
@@ -188,6 +207,11 @@ fn main() {
         }
     }
     let t = start.elapsed().as_secs_f64();
-    eprintln!("{} instructions, {:.3} s, {:.1} million/s", machine.retired, t, machine.retired as f64 / t / 1e6);
+    eprintln!(
+        "{} instructions, {:.3} s, {:.1} million/s",
+        machine.retired,
+        t,
+        machine.retired as f64 / t / 1e6
+    );
     std::process::exit(code);
 }

@@ -3,8 +3,8 @@
 
 use crate::state::{CODE, LOW, MEMORY, Random, State, WINDOW};
 use iced_x86::{
-    Code, CpuidFeature, Encoder, EncodingKind, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess,
-    OpCodeOperandKind as K, OpKind, Register,
+    Code, CpuidFeature, Encoder, EncodingKind, FlowControl, Instruction, InstructionInfoFactory, Mnemonic,
+    OpAccess, OpCodeOperandKind as K, OpKind, Register,
 };
 
 /// Whether and how a form is compared.
@@ -49,8 +49,6 @@ const FEATURES: &[CpuidFeature] = &[
     CpuidFeature::SYSCALL,
     CpuidFeature::PREFETCHW,
     CpuidFeature::SEP,
-    CpuidFeature::FCOMI,
-    CpuidFeature::LAHF_SAHF_64,
     CpuidFeature::CET_IBT,
     CpuidFeature::MSR,
     CpuidFeature::PKU,
@@ -64,23 +62,10 @@ pub fn forms() -> Vec<(Code, Coverage)> {
             c.encoding() == EncodingKind::Legacy
                 && o.is_instruction()
                 && o.mode64()
-                && c.cpuid_features().iter().all(|f| FEATURES.contains(f) || is_x87_alias(*c))
+                && c.cpuid_features().iter().all(|f| FEATURES.contains(f))
         })
         .map(|c| (c, coverage(c)))
         .collect()
-}
-
-fn is_x87_alias(c: Code) -> bool {
-    c.op_code().is_fpu_instruction_alias()
-}
-
-trait Alias {
-    fn is_fpu_instruction_alias(&self) -> bool;
-}
-impl Alias for iced_x86::OpCodeInfo {
-    fn is_fpu_instruction_alias(&self) -> bool {
-        false
-    }
 }
 
 fn coverage(c: Code) -> Coverage {
@@ -92,20 +77,31 @@ fn coverage(c: Code) -> Coverage {
     let why = match c.mnemonic() {
         M::Rdtsc | M::Rdtscp => "its result is the clock's",
         M::Cpuid => "its result is the cover's",
-        M::In | M::Out | M::Insb | M::Insw | M::Insd | M::Outsb | M::Outsw | M::Outsd => "port access is #GP for programs",
+        M::In | M::Out | M::Insb | M::Insw | M::Insd | M::Outsb | M::Outsw | M::Outsd => {
+            "port access is #GP for programs"
+        }
         M::Cli | M::Sti => "#GP for programs",
         M::Lar | M::Lsl | M::Verr | M::Verw => "reads the kernel's descriptor tables",
         M::Sgdt | M::Sidt | M::Sldt | M::Smsw | M::Str => "shows the kernel's tables (or #GP under UMIP)",
         M::Lss | M::Lfs | M::Lgs => "loads a segment register",
         M::Rdpkru | M::Wrpkru | M::Rdpid => "depends on the kernel's settings",
-        M::Syscall | M::Sysenter | M::Sysexit | M::Sysret | M::Int | M::Int1 | M::Int3 => "leaves to the kernel",
+        M::Syscall | M::Sysenter | M::Sysexit | M::Sysret | M::Int | M::Int1 | M::Int3 => {
+            "leaves to the kernel"
+        }
         M::Iret | M::Iretd | M::Iretq | M::Retf => "loads segment registers",
         M::Ud0 | M::Ud1 | M::Ud2 => "always #UD",
         M::Popf | M::Popfd | M::Popfq => "may set TF and AC, which would hit the test itself",
-        M::Fldenv | M::Frstor | M::Fxrstor | M::Fxrstor64 | M::Ldmxcsr | M::Fnsave | M::Fnstenv | M::Fxsave
-        | M::Fxsave64 | M::Fsave | M::Fstenv => {
-            "its image holds instruction addresses that processors save differently; tested apart"
-        }
+        M::Fldenv
+        | M::Frstor
+        | M::Fxrstor
+        | M::Fxrstor64
+        | M::Ldmxcsr
+        | M::Fnsave
+        | M::Fnstenv
+        | M::Fxsave
+        | M::Fxsave64
+        | M::Fsave
+        | M::Fstenv => "its image holds instruction addresses that processors save differently; tested apart",
         M::Enter => "its nested frames read memory at RBP; tested apart",
         M::Xbegin | M::Xend | M::Xabort | M::Xtest => "transactional memory",
         M::Wait => "tested with the x87 instructions behind it",
@@ -114,7 +110,12 @@ fn coverage(c: Code) -> Coverage {
     if !why.is_empty() {
         return Coverage::Not(why);
     }
-    if (0..o.op_count()).any(|i| matches!(o.op_kind(i), K::seg_reg | K::fs | K::gs | K::cs | K::ds | K::es | K::ss)) {
+    if (0..o.op_count()).any(|i| {
+        matches!(
+            o.op_kind(i),
+            K::seg_reg | K::fs | K::gs | K::cs | K::ds | K::es | K::ss
+        )
+    }) {
         return Coverage::Not("moves segment registers");
     }
     match c.flow_control() {
@@ -169,13 +170,16 @@ impl Case {
         let (mut memory, mut ip_relative) = (false, false);
         for n in 0..o.op_count() {
             let any = r.below(16) as usize;
-            let mut reg = |i: &mut Instruction, reg: Register| i.set_op_register(n, reg);
+            let reg = |i: &mut Instruction, reg: Register| i.set_op_register(n, reg);
             let kind = o.op_kind(n);
             let as_memory = match kind {
                 K::mem | K::mem_offs => true,
-                K::r8_or_mem | K::r16_or_mem | K::r32_or_mem | K::r64_or_mem | K::mm_or_mem | K::xmm_or_mem => {
-                    r.one_in(2)
-                }
+                K::r8_or_mem
+                | K::r16_or_mem
+                | K::r32_or_mem
+                | K::r64_or_mem
+                | K::mm_or_mem
+                | K::xmm_or_mem => r.one_in(2),
                 _ => false,
             };
             if as_memory {
@@ -195,7 +199,8 @@ impl Case {
                     }
                     k => {
                         i.set_memory_base(gpr(8, base, r));
-                        let disp = if k < 4 { 0 } else { r.below(256) as i64 - 128 } * if k == 7 { 1000 } else { 1 };
+                        let disp =
+                            if k < 4 { 0 } else { r.below(256) as i64 - 128 } * if k == 7 { 1000 } else { 1 };
                         i.set_memory_displacement64(disp as u64);
                         i.set_memory_displ_size(u32::from(disp != 0));
                         let index = r.below(16) as usize;
@@ -209,9 +214,15 @@ impl Case {
             }
             match kind {
                 K::r8_or_mem | K::r8_reg | K::r8_opcode => reg(&mut i, gpr(1, any, r)),
-                K::r16_or_mem | K::r16_reg | K::r16_opcode | K::r16_rm | K::r16_reg_mem => reg(&mut i, gpr(2, any, r)),
-                K::r32_or_mem | K::r32_reg | K::r32_opcode | K::r32_rm | K::r32_reg_mem => reg(&mut i, gpr(4, any, r)),
-                K::r64_or_mem | K::r64_reg | K::r64_opcode | K::r64_rm | K::r64_reg_mem => reg(&mut i, gpr(8, any, r)),
+                K::r16_or_mem | K::r16_reg | K::r16_opcode | K::r16_rm | K::r16_reg_mem => {
+                    reg(&mut i, gpr(2, any, r))
+                }
+                K::r32_or_mem | K::r32_reg | K::r32_opcode | K::r32_rm | K::r32_reg_mem => {
+                    reg(&mut i, gpr(4, any, r))
+                }
+                K::r64_or_mem | K::r64_reg | K::r64_opcode | K::r64_rm | K::r64_reg_mem => {
+                    reg(&mut i, gpr(8, any, r))
+                }
                 K::mm_or_mem | K::mm_reg | K::mm_rm => reg(&mut i, Register::MM0 + (any as u32 & 7)),
                 K::xmm_or_mem | K::xmm_reg | K::xmm_rm => reg(&mut i, Register::XMM0 + any as u32),
                 K::al => reg(&mut i, Register::AL),
@@ -224,9 +235,24 @@ impl Case {
                 K::sti_opcode => reg(&mut i, Register::ST0 + (any as u32 & 7)),
                 K::imm8 => {
                     let second = (0..n).any(|k| o.op_kind(k) == K::imm8 || o.op_kind(k) == K::imm16);
-                    i.set_op_kind(n, if second { OpKind::Immediate8_2nd } else { OpKind::Immediate8 });
-                    let v = if r.one_in(2) { r.next() as u8 } else { r.below(33) as u8 };
-                    if second { i.set_immediate8_2nd(v) } else { i.set_immediate8(v) }
+                    i.set_op_kind(
+                        n,
+                        if second {
+                            OpKind::Immediate8_2nd
+                        } else {
+                            OpKind::Immediate8
+                        },
+                    );
+                    let v = if r.one_in(2) {
+                        r.next() as u8
+                    } else {
+                        r.below(33) as u8
+                    };
+                    if second {
+                        i.set_immediate8_2nd(v)
+                    } else {
+                        i.set_immediate8(v)
+                    }
                 }
                 K::imm8_const_1 => {
                     i.set_op_kind(n, OpKind::Immediate8);
@@ -292,8 +318,10 @@ impl Case {
         let mut factory = InstructionInfoFactory::new();
         let mut writes = [false; 16];
         for u in factory.info(&i).used_registers() {
-            if matches!(u.access(), OpAccess::Write | OpAccess::ReadWrite | OpAccess::CondWrite | OpAccess::ReadCondWrite)
-                && let Some(k) = index(u.register())
+            if matches!(
+                u.access(),
+                OpAccess::Write | OpAccess::ReadWrite | OpAccess::CondWrite | OpAccess::ReadCondWrite
+            ) && let Some(k) = index(u.register())
             {
                 writes[k] = true;
             }
@@ -326,7 +354,9 @@ impl Case {
             Mnemonic::Leave => s.gpr[5] = address(r, 8),
             Mnemonic::Maskmovq | Mnemonic::Maskmovdqu => s.gpr[7] = near(r),
             Mnemonic::Xlatb => s.gpr[3] = near(r),
-            Mnemonic::Loop | Mnemonic::Loope | Mnemonic::Loopne | Mnemonic::Jrcxz | Mnemonic::Jecxz if r.one_in(2) => {
+            Mnemonic::Loop | Mnemonic::Loope | Mnemonic::Loopne | Mnemonic::Jrcxz | Mnemonic::Jecxz
+                if r.one_in(2) =>
+            {
                 s.gpr[1] = r.below(3);
             }
             Mnemonic::Div | Mnemonic::Idiv if r.one_in(2) => s.gpr[2] = r.below(4).wrapping_sub(1),
@@ -386,7 +416,11 @@ impl Case {
 impl Case {
     pub fn usable(&self) -> bool {
         let i = &self.instruction;
-        let op1 = if self.bit_offset { index_of(i.op1_register()) } else { None };
+        let op1 = if self.bit_offset {
+            index_of(i.op1_register())
+        } else {
+            None
+        };
         !(self.bit_offset && (op1 == index_of(i.memory_base()) || op1 == index_of(i.memory_index())))
     }
 }
@@ -408,7 +442,14 @@ fn address(r: &mut Random, align: u64) -> u64 {
 fn undefined(i: &Instruction) -> u32 {
     use iced_x86::RflagsBits as B;
     let u = i.rflags_undefined();
-    [(B::OF, 0x800), (B::SF, 0x80), (B::ZF, 0x40), (B::AF, 0x10), (B::CF, 1), (B::PF, 4)]
-        .into_iter()
-        .fold(0, |m, (b, f)| if u & b != 0 { m | f } else { m })
+    [
+        (B::OF, 0x800),
+        (B::SF, 0x80),
+        (B::ZF, 0x40),
+        (B::AF, 0x10),
+        (B::CF, 1),
+        (B::PF, 4),
+    ]
+    .into_iter()
+    .fold(0, |m, (b, f)| if u & b != 0 { m | f } else { m })
 }
