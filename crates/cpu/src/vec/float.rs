@@ -694,7 +694,9 @@ pub fn cmppd(m: &mut u32, a: u128, b: u128, imm: u8) -> Result<u128, Xm> {
 /// EFLAGS bits of `comis*`: ZF, PF, CF (all set when unordered); OF, SF and AF become 0.
 #[inline(always)]
 fn comi_lane<F: Format>(quiet: bool, a: u64, b: u64, m: u32, flags: &mut u32) -> u32 {
-    let (a, b) = (F::daz(a, m), F::daz(b, m));
+    // Above a single may stand the rest of its register.
+    let low = F::SIGN | (F::SIGN - 1);
+    let (a, b) = (F::daz(a & low, m), F::daz(b & low, m));
     if F::is_nan(a) || F::is_nan(b) {
         if !quiet || F::is_snan(a) || F::is_snan(b) {
             *flags |= IE;
