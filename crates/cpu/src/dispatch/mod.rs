@@ -30,7 +30,7 @@ pub(crate) use code::PageCode;
 use crate::fault::{Exit, Fault, FaultKind};
 use crate::machine::Dispatcher;
 use crate::{Cpu, Machine, Space, flags};
-use op::{Cx, Op, Pc, Ret, TLB_NONE, TLB_SIZE, Why};
+use op::{Cx, Op, Pc, TLB_NONE, TLB_SIZE, Why};
 
 /// Address spaces whose caches a thread keeps.
 const SETS: usize = 6;
@@ -52,6 +52,7 @@ impl Cx {
             space: ptr::null_mut(),
             machine: ptr::null_mut(),
             why: Why::Enter,
+            b: 0,
             dirty: false,
             kind: 0,
             fault: Fault::new(FaultKind::InvalidOpcode),
@@ -177,18 +178,22 @@ unsafe fn execute(cpu: *mut Cpu, cx: *mut Cx, mut b: i64) -> (Exit, i64) {
             if b <= 0 {
                 return (Exit::Budget, 0);
             }
-            let mut r;
             let trap = (*cpu).fl_other & flags::TF != 0;
             let mut once = trap || (*cx).why == Why::Short;
             if !once {
                 match find(cpu, cx) {
                     Found::Block(op) if i64::from((*op).left) <= b => {
+<<<<<<< HEAD
                         r = Ret {
                             op,
                             b: b - i64::from((*op).left),
                         };
                         run_chain(&mut r, cpu, cx);
                         b = r.b;
+=======
+                        run_chain(op, b - i64::from((*op).left), cpu, cx);
+                        b = (*cx).b;
+>>>>>>> cpu
                     }
                     Found::Block(_) | Found::Once => once = true,
                     Found::Fault(f) => return (Exit::Fault(f), b),
@@ -197,10 +202,8 @@ unsafe fn execute(cpu: *mut Cpu, cx: *mut Cx, mut b: i64) -> (Exit, i64) {
             if once {
                 match block::single(cpu, cx) {
                     Ok(ops) => {
-                        let first = ops.as_ptr();
-                        r = Ret { op: first, b: b - 1 };
-                        run_chain_once(&mut r, &ops, cpu, cx);
-                        b = r.b;
+                        run_chain_once(&ops, b - 1, cpu, cx);
+                        b = (*cx).b;
                         (*cx).old_ops.push(ops);
                         if (*cx).old_ops.len() > 64 {
                             // Nothing can point to them: they are never linked to.
@@ -233,19 +236,20 @@ unsafe fn execute(cpu: *mut Cpu, cx: *mut Cx, mut b: i64) -> (Exit, i64) {
 }
 
 /// Runs handlers until one returns no operation.
-unsafe fn run_chain(r: &mut Ret, cpu: *mut Cpu, cx: *mut Cx) {
+unsafe fn run_chain(mut op: *const Op, mut b: i64, cpu: *mut Cpu, cx: *mut Cx) {
     // SAFETY: as in `execute`.
     unsafe {
         (*cx).why = Why::Enter;
         loop {
-            *r = ((*r.op).h)(r.op, cpu, cx, r.b);
-            if r.op.is_null() {
+            op = ((*op).h)(op, cpu, cx, b).0;
+            if op.is_null() {
                 break;
             }
             if (*cx).dirty {
-                leave(r, cpu, cx);
+                leave(op, cpu, cx);
                 break;
             }
+            b = (*cx).b;
         }
         if (*cx).dirty {
             (*cx).dirty = false;
@@ -254,32 +258,33 @@ unsafe fn run_chain(r: &mut Ret, cpu: *mut Cpu, cx: *mut Cx) {
     }
 }
 
-/// Leaves the chain in front of `r.op`.
-unsafe fn leave(r: &mut Ret, cpu: *mut Cpu, cx: *mut Cx) {
+/// Leaves the chain in front of `op`.
+unsafe fn leave(op: *const Op, cpu: *mut Cpu, cx: *mut Cx) {
     // SAFETY: as in `execute`.
     unsafe {
-        (*cpu).rip = (*cpu).page.wrapping_add(u64::from((*r.op).pc));
-        r.b += i64::from((*r.op).left);
-        r.op = ptr::null();
+        (*cpu).rip = (*cpu).page.wrapping_add(u64::from((*op).pc));
+        (*cx).b += i64::from((*op).left);
         (*cx).why = Why::Enter;
     }
 }
 
 /// Runs the operations of one instruction only.
-unsafe fn run_chain_once(r: &mut Ret, ops: &[Op], cpu: *mut Cpu, cx: *mut Cx) {
+unsafe fn run_chain_once(ops: &[Op], mut b: i64, cpu: *mut Cpu, cx: *mut Cx) {
     // SAFETY: as in `execute`.
     unsafe {
         (*cx).why = Why::Enter;
         let range = ops.as_ptr_range();
+        let mut op = range.start;
         loop {
-            *r = ((*r.op).h)(r.op, cpu, cx, r.b);
-            if r.op.is_null() {
+            op = ((*op).h)(op, cpu, cx, b).0;
+            if op.is_null() {
                 break;
             }
-            if !range.contains(&r.op) {
-                leave(r, cpu, cx);
+            if !range.contains(&op) {
+                leave(op, cpu, cx);
                 break;
             }
+            b = (*cx).b;
         }
         (*cx).dirty = false;
     }

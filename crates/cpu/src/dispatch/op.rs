@@ -14,11 +14,11 @@ use crate::{Cpu, Machine};
 
 use super::code::PageCode;
 
-/// What a handler returns: the next operation (null: the run loop decides by `Cx::why`) and the budget left.
-pub(crate) struct Ret {
-    pub op: *const Op,
-    pub b: i64,
-}
+/// What a handler returns: the next operation (null: the run loop decides by `Cx::why`). The budget left is in `Cx::b`.
+///
+/// One scalar on purpose: the optimiser makes no jumps of calls whose results are pairs that meet in one return.
+#[repr(transparent)]
+pub(crate) struct Ret(pub *const Op);
 
 pub(crate) type Handler = unsafe fn(*const Op, *mut Cpu, *mut Cx, i64) -> Ret;
 
@@ -76,12 +76,7 @@ pub(crate) struct Tlb {
     pad: u64,
 }
 
-pub(crate) const TLB_NONE: Tlb = Tlb {
-    r: 1,
-    w: 1,
-    base: std::ptr::null_mut(),
-    pad: 0,
-};
+pub(crate) const TLB_NONE: Tlb = Tlb { r: 1, w: 1, base: std::ptr::null_mut(), pad: 0 };
 pub(crate) const TLB_SIZE: usize = 256;
 pub(crate) const PCS_SIZE: usize = 1024;
 
@@ -115,6 +110,8 @@ pub(crate) struct Cx {
     pub space: *mut Space,
     pub machine: *mut Machine,
     pub why: Why,
+    /// Budget left when a handler returned.
+    pub b: i64,
     /// A store hit decoded code: leave the block.
     pub dirty: bool,
     /// Which dispatcher's code is run.
@@ -219,30 +216,30 @@ unsafe fn entry(cx: *mut Cx, va: u64) -> *const Tlb {
     }
 }
 
-/// Host pointer for a read of `n` bytes inside one page, or null.
+/// Host pointer for a read of `n` bytes inside one page.
 #[inline(always)]
-pub(crate) unsafe fn probe_r(cx: *mut Cx, va: u64, n: u64) -> *const u8 {
+pub(crate) unsafe fn probe_r(cx: *mut Cx, va: u64, n: u64) -> Option<*const u8> {
     // SAFETY: a matching tag means that `base` belongs to a page that the space keeps alive.
     unsafe {
         let e = entry(cx, va);
         if (*e).r == va.wrapping_add(n - 1) & !0xfff {
-            (*e).base.wrapping_add(va as usize)
+            Some((*e).base.wrapping_add(va as usize))
         } else {
-            std::ptr::null()
+            None
         }
     }
 }
 
-/// Host pointer for a write of `n` bytes inside one page, or null.
+/// Host pointer for a write of `n` bytes inside one page.
 #[inline(always)]
-pub(crate) unsafe fn probe_w(cx: *mut Cx, va: u64, n: u64) -> *mut u8 {
+pub(crate) unsafe fn probe_w(cx: *mut Cx, va: u64, n: u64) -> Option<*mut u8> {
     // SAFETY: as in `probe_r`; a write tag is only set for pages that may be written in place and have no code.
     unsafe {
         let e = entry(cx, va);
         if (*e).w == va.wrapping_add(n - 1) & !0xfff {
-            (*e).base.wrapping_add(va as usize)
+            Some((*e).base.wrapping_add(va as usize))
         } else {
-            std::ptr::null_mut()
+            None
         }
     }
 }
@@ -251,8 +248,7 @@ pub(crate) unsafe fn probe_w(cx: *mut Cx, va: u64, n: u64) -> *mut u8 {
 pub(crate) unsafe fn load<const F: bool, W: Word>(cx: *mut Cx, va: u64) -> Result<W, Miss> {
     // SAFETY: the probe gave room for W.
     unsafe {
-        let p = probe_r(cx, va, W::N);
-        if !p.is_null() {
+        if let Some(p) = probe_r(cx, va, W::N) {
             return Ok(p.cast::<W>().read_unaligned());
         }
         if F { Err(Miss) } else { slow_load(cx, va) }
@@ -263,8 +259,7 @@ pub(crate) unsafe fn load<const F: bool, W: Word>(cx: *mut Cx, va: u64) -> Resul
 pub(crate) unsafe fn store<const F: bool, W: Word>(cx: *mut Cx, va: u64, v: W) -> Result<(), Miss> {
     // SAFETY: the probe gave room for W.
     unsafe {
-        let p = probe_w(cx, va, W::N);
-        if !p.is_null() {
+        if let Some(p) = probe_w(cx, va, W::N) {
             p.cast::<W>().write_unaligned(v);
             return Ok(());
         }
@@ -277,8 +272,7 @@ pub(crate) unsafe fn store<const F: bool, W: Word>(cx: *mut Cx, va: u64, v: W) -
 pub(crate) unsafe fn load_rw<const F: bool, W: Word>(cx: *mut Cx, va: u64) -> Result<W, Miss> {
     // SAFETY: as in `load`; a page that may be written may be read.
     unsafe {
-        let p = probe_w(cx, va, W::N);
-        if !p.is_null() {
+        if let Some(p) = probe_w(cx, va, W::N) {
             return Ok(p.cast::<W>().read_unaligned());
         }
         if F {
@@ -318,13 +312,7 @@ unsafe fn slow_load<W: Word>(cx: *mut Cx, va: u64) -> Result<W, Miss> {
 #[inline(never)]
 unsafe fn slow_store<W: Word>(cx: *mut Cx, va: u64, v: W) -> Result<(), Miss> {
     // SAFETY: W has N bytes.
-    unsafe {
-        write_bytes(
-            cx,
-            va,
-            std::slice::from_raw_parts((&raw const v).cast::<u8>(), W::N as usize),
-        )
-    }
+    unsafe { write_bytes(cx, va, std::slice::from_raw_parts((&raw const v).cast::<u8>(), W::N as usize)) }
 }
 
 /// Reads guest memory of at most a page's length across at most two pages.
@@ -366,12 +354,7 @@ unsafe fn page_fault(cx: *mut Cx, va: u64, write: bool) -> Miss {
         } else {
             let present = va >> 47 == 0 && (*(*cx).space).entry(va >> 12).is_some();
             let error_code = u32::from(present) | if write { 2 } else { 0 } | 4;
-            Fault {
-                kind: FaultKind::Page,
-                addr: va,
-                error_code,
-                done: 0,
-            }
+            Fault { kind: FaultKind::Page, addr: va, error_code, done: 0 }
         };
     }
     Miss
@@ -382,8 +365,7 @@ unsafe fn page_fault(cx: *mut Cx, va: u64, write: bool) -> Miss {
 pub(crate) unsafe fn fill_r(cx: *mut Cx, va: u64) -> Result<*const u8, Miss> {
     // SAFETY: the run's context and its space, which no one else uses during the run.
     unsafe {
-        let p = probe_r(cx, va, 1);
-        if !p.is_null() {
+        if let Some(p) = probe_r(cx, va, 1) {
             return Ok(p);
         }
         if va >> 47 == 0 {
@@ -406,8 +388,7 @@ pub(crate) unsafe fn fill_r(cx: *mut Cx, va: u64) -> Result<*const u8, Miss> {
 pub(crate) unsafe fn fill_w(cx: *mut Cx, va: u64, now: bool) -> Result<*mut u8, Miss> {
     // SAFETY: as in `fill_r`. Code that is taken away is kept to the run's end.
     unsafe {
-        let p = probe_w(cx, va, 1);
-        if !p.is_null() {
+        if let Some(p) = probe_w(cx, va, 1) {
             return Ok(p);
         }
         if va >> 47 != 0 {
@@ -447,10 +428,7 @@ pub(crate) unsafe fn flush_code(cx: *mut Cx) {
     // SAFETY: the run's context.
     unsafe {
         let cx = &mut *cx;
-        cx.pcs = [Pc {
-            va: u64::MAX,
-            op: std::ptr::null(),
-        }; PCS_SIZE];
+        cx.pcs = [Pc { va: u64::MAX, op: std::ptr::null() }; PCS_SIZE];
         let old = cx.cross.drain().map(|(_, v)| v);
         cx.old_ops.extend(old);
         cx.dirty = true;
@@ -461,11 +439,14 @@ pub(crate) unsafe fn flush_code(cx: *mut Cx) {
 /// Goes to the operation `op`.
 #[inline(always)]
 pub(crate) unsafe fn go<const F: bool>(op: *const Op, cpu: *mut Cpu, cx: *mut Cx, b: i64) -> Ret {
-    if F {
-        // SAFETY: `op` is a decoded operation of code that lives to the run's end.
-        unsafe { ((*op).h)(op, cpu, cx, b) }
-    } else {
-        Ret { op, b }
+    // SAFETY: `op` is a decoded operation of code that lives to the run's end.
+    unsafe {
+        if F {
+            ((*op).h)(op, cpu, cx, b)
+        } else {
+            (*cx).b = b;
+            Ret(op)
+        }
     }
 }
 
@@ -473,11 +454,11 @@ pub(crate) unsafe fn go<const F: bool>(op: *const Op, cpu: *mut Cpu, cx: *mut Cx
 #[inline(always)]
 pub(crate) unsafe fn stop(cx: *mut Cx, why: Why, b: i64) -> Ret {
     // SAFETY: the run's context.
-    unsafe { (*cx).why = why };
-    Ret {
-        op: std::ptr::null(),
-        b,
+    unsafe {
+        (*cx).why = why;
+        (*cx).b = b;
     }
+    Ret(std::ptr::null())
 }
 
 /// Ends the run with `Cx::fault` at this instruction.
@@ -569,12 +550,7 @@ pub(crate) trait Loc {
         // SAFETY: the caller's.
         unsafe { Self::get::<F, W>(op, cpu, cx) }
     }
-    unsafe fn set<const F: bool, W: Word>(
-        op: *const Op,
-        cpu: *mut Cpu,
-        cx: *mut Cx,
-        v: W,
-    ) -> Result<(), Miss>;
+    unsafe fn set<const F: bool, W: Word>(op: *const Op, cpu: *mut Cpu, cx: *mut Cx, v: W) -> Result<(), Miss>;
 }
 
 /// The register at `Op::a`.
@@ -594,11 +570,7 @@ macro_rules! register_loc {
     ($t:ty, $f:ident) => {
         impl Loc for $t {
             #[inline(always)]
-            unsafe fn get<const F: bool, W: Word>(
-                op: *const Op,
-                cpu: *mut Cpu,
-                _: *mut Cx,
-            ) -> Result<W, Miss> {
+            unsafe fn get<const F: bool, W: Word>(op: *const Op, cpu: *mut Cpu, _: *mut Cx) -> Result<W, Miss> {
                 // SAFETY: see `reg`.
                 Ok(unsafe { reg(cpu, (*op).$f) })
             }
@@ -623,11 +595,7 @@ macro_rules! memory_loc {
     ($t:ty, $ea:ident) => {
         impl Loc for $t {
             #[inline(always)]
-            unsafe fn get<const F: bool, W: Word>(
-                op: *const Op,
-                cpu: *mut Cpu,
-                cx: *mut Cx,
-            ) -> Result<W, Miss> {
+            unsafe fn get<const F: bool, W: Word>(op: *const Op, cpu: *mut Cpu, cx: *mut Cx) -> Result<W, Miss> {
                 // SAFETY: the caller's.
                 unsafe { load::<F, W>(cx, $ea(op, cpu)) }
             }
@@ -672,39 +640,18 @@ impl Loc for Rm {
     #[inline(always)]
     unsafe fn get<const F: bool, W: Word>(op: *const Op, cpu: *mut Cpu, cx: *mut Cx) -> Result<W, Miss> {
         // SAFETY: the caller's.
-        unsafe {
-            if (*op).b == MEM {
-                Mx::get::<F, W>(op, cpu, cx)
-            } else {
-                Rb::get::<F, W>(op, cpu, cx)
-            }
-        }
+        unsafe { if (*op).b == MEM { Mx::get::<F, W>(op, cpu, cx) } else { Rb::get::<F, W>(op, cpu, cx) } }
     }
     #[inline(always)]
     unsafe fn get_rw<const F: bool, W: Word>(op: *const Op, cpu: *mut Cpu, cx: *mut Cx) -> Result<W, Miss> {
         // SAFETY: the caller's.
-        unsafe {
-            if (*op).b == MEM {
-                Mx::get_rw::<F, W>(op, cpu, cx)
-            } else {
-                Rb::get::<F, W>(op, cpu, cx)
-            }
-        }
+        unsafe { if (*op).b == MEM { Mx::get_rw::<F, W>(op, cpu, cx) } else { Rb::get::<F, W>(op, cpu, cx) } }
     }
     #[inline(always)]
-    unsafe fn set<const F: bool, W: Word>(
-        op: *const Op,
-        cpu: *mut Cpu,
-        cx: *mut Cx,
-        v: W,
-    ) -> Result<(), Miss> {
+    unsafe fn set<const F: bool, W: Word>(op: *const Op, cpu: *mut Cpu, cx: *mut Cx, v: W) -> Result<(), Miss> {
         // SAFETY: the caller's.
         unsafe {
-            if (*op).b == MEM {
-                Mx::set::<F, W>(op, cpu, cx, v)
-            } else {
-                Rb::set::<F, W>(op, cpu, cx, v)
-            }
+            if (*op).b == MEM { Mx::set::<F, W>(op, cpu, cx, v) } else { Rb::set::<F, W>(op, cpu, cx, v) }
         }
     }
 }
