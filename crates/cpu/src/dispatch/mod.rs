@@ -13,7 +13,9 @@ mod alu;
 mod block;
 mod code;
 mod flow;
+mod fpu;
 mod lower;
+mod lower_fpu;
 mod lower_vec;
 mod op;
 mod sse;
@@ -45,10 +47,7 @@ impl Cx {
     fn new() -> Box<Cx> {
         Box::new(Cx {
             tlb: [TLB_NONE; TLB_SIZE],
-            pcs: [Pc {
-                va: u64::MAX,
-                op: ptr::null(),
-            }; op::PCS_SIZE],
+            pcs: [Pc { va: u64::MAX, op: ptr::null() }; op::PCS_SIZE],
             space: ptr::null_mut(),
             machine: ptr::null_mut(),
             why: Why::Enter,
@@ -70,10 +69,7 @@ impl Cx {
     }
 
     fn flush_places(&mut self) {
-        self.pcs = [Pc {
-            va: u64::MAX,
-            op: ptr::null(),
-        }; op::PCS_SIZE];
+        self.pcs = [Pc { va: u64::MAX, op: ptr::null() }; op::PCS_SIZE];
         self.cross.clear();
     }
 
@@ -88,18 +84,11 @@ fn take(generation: u64, kind: usize) -> Box<Cx> {
     let epoch = crate::memory::invalidations();
     let mut cx = CACHES.with(|c| {
         let mut sets = c.try_borrow_mut().ok()?;
-        if let Some(i) = sets
-            .iter()
-            .position(|s| s.generation == generation && s.kind == kind)
-        {
+        if let Some(i) = sets.iter().position(|s| s.generation == generation && s.kind == kind) {
             return Some(sets.swap_remove(i));
         }
         if sets.len() >= SETS {
-            let oldest = sets
-                .iter()
-                .enumerate()
-                .min_by_key(|(_, s)| s.used)
-                .map(|(i, _)| i)?;
+            let oldest = sets.iter().enumerate().min_by_key(|(_, s)| s.used).map(|(i, _)| i)?;
             return Some(sets.swap_remove(oldest));
         }
         None
@@ -183,17 +172,8 @@ unsafe fn execute(cpu: *mut Cpu, cx: *mut Cx, mut b: i64) -> (Exit, i64) {
             if !once {
                 match find(cpu, cx) {
                     Found::Block(op) if i64::from((*op).left) <= b => {
-<<<<<<< HEAD
-                        r = Ret {
-                            op,
-                            b: b - i64::from((*op).left),
-                        };
-                        run_chain(&mut r, cpu, cx);
-                        b = r.b;
-=======
                         run_chain(op, b - i64::from((*op).left), cpu, cx);
                         b = (*cx).b;
->>>>>>> cpu
                     }
                     Found::Block(_) | Found::Once => once = true,
                     Found::Fault(f) => return (Exit::Fault(f), b),

@@ -1,7 +1,7 @@
 //! Every instruction form of 64-bit mode that belongs to x86-64-v2 with AES, PCLMULQDQ, MMX and x87: which are
 //! compared with the processor, which are not and why; and random encodings of them.
 
-use crate::state::{CODE, LOW, MEMORY, Random, State, WINDOW};
+use crate::state::{CODE, LOW, Random, State, TAIL, WINDOW};
 use iced_x86::{
     Code, CpuidFeature, Encoder, EncodingKind, FlowControl, Instruction, InstructionInfoFactory, Mnemonic,
     OpAccess, OpCodeOperandKind as K, OpKind, Register,
@@ -104,6 +104,16 @@ fn coverage(c: Code) -> Coverage {
         | M::Fstenv => "its image holds instruction addresses that processors save differently; tested apart",
         M::Enter => "its nested frames read memory at RBP; tested apart",
         M::Xbegin | M::Xend | M::Xabort | M::Xtest => "transactional memory",
+        M::Reservednop
+            if matches!(
+                c,
+                Code::Reservednop_rm16_r16_0F0D
+                    | Code::Reservednop_rm32_r32_0F0D
+                    | Code::Reservednop_rm64_r64_0F0D
+            ) =>
+        {
+            "with registers #UD on AMD's processors and nothing on Intel's"
+        }
         M::Wait => "tested with the x87 instructions behind it",
         _ => "",
     };
@@ -342,7 +352,7 @@ impl Case {
         let i = &self.instruction;
         // The stack, and what string instructions use.
         s.gpr[4] = address(r, 8);
-        let near = |r: &mut Random| WINDOW + 4096 - MEMORY as u64 + 256 + r.below(512);
+        let near = |r: &mut Random| WINDOW + 4096 - TAIL as u64 + 256 + r.below(512);
         if i.is_string_instruction() {
             s.gpr[6] = if r.one_in(8) { address(r, 4) } else { near(r) };
             s.gpr[7] = if r.one_in(8) { address(r, 4) } else { near(r) };
@@ -384,7 +394,7 @@ impl Case {
                 s.gpr[k] = target.wrapping_sub(disp).wrapping_sub(scaled);
             }
             // Compare-and-exchange that succeeds half the time.
-            let at = target.wrapping_sub(WINDOW + 4096 - MEMORY as u64) as usize;
+            let at = target.wrapping_sub(WINDOW) as usize;
             if let Some(m) = memory.get(at..at.saturating_add(16))
                 && r.one_in(2)
                 && index_of(base) != Some(0)
@@ -412,6 +422,17 @@ impl Case {
     }
 }
 
+impl Case {
+    /// Whether the manual leaves the whole result open: `shld` and `shrd` of words by more than 16.
+    pub fn open(&self, s: &State) -> bool {
+        let i = &self.instruction;
+        matches!(i.code(), Code::Shld_rm16_r16_CL | Code::Shrd_rm16_r16_CL) && s.gpr[1] & 31 > 16
+            || matches!(i.code(), Code::Shld_rm16_r16_imm8 | Code::Shrd_rm16_r16_imm8) && i.immediate8() & 31 > 16
+            // Intel's manual says two bytes are read, AMD's four.
+            || i.code() == Code::Movsxd_r16_rm16 && i.op1_kind() == OpKind::Memory
+    }
+}
+
 /// A bit offset in a register that is also the address would reach anywhere; such draws are dropped.
 impl Case {
     pub fn usable(&self) -> bool {
@@ -434,7 +455,7 @@ fn address(r: &mut Random, align: u64) -> u64 {
     match r.below(24) {
         0 => WINDOW + 4096 - r.below(20),
         1 => LOW + 4096 - r.below(12),
-        _ => (WINDOW + 4096 - MEMORY as u64 + 320 + r.below(384)) & !(align - 1),
+        _ => (WINDOW + 4096 - TAIL as u64 + 320 + r.below(384)) & !(align - 1),
     }
 }
 

@@ -108,6 +108,8 @@ impl Native {
                 map(LOW, 4096, libc::PROT_READ);
                 map(WINDOW, 4096, rw);
                 map(WINDOW + 4096, GUARD_LEN, libc::PROT_NONE);
+                // Touched, so that a write to it is a fault of rights.
+                std::ptr::read_volatile(LOW as *const u8);
                 *lock = true;
             }
             let stack: &'static mut [u8] = Box::leak(vec![0; 1 << 16].into_boxed_slice());

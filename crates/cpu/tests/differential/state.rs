@@ -10,8 +10,10 @@ pub const LOW: u64 = WINDOW - 4096;
 pub const WINDOW: u64 = 0x4_1000_0000;
 /// Unmapped bytes behind the window.
 pub const GUARD_LEN: usize = 1 << 16;
-/// The window's tail that is filled and compared.
-pub const MEMORY: usize = 1024;
+/// The window's bytes; its first few and its tail get random contents.
+pub const MEMORY: usize = 4096;
+/// The tail.
+pub const TAIL: usize = 1024;
 
 /// Registers.
 #[derive(Clone, PartialEq, Eq)]
@@ -249,7 +251,9 @@ impl Random {
     }
     /// The window's bytes.
     pub fn memory(&mut self, out: &mut [u8]) {
-        for c in out.chunks_exact_mut(16) {
+        let (head, rest) = out.split_at_mut(32);
+        let tail = rest.len() - TAIL;
+        for c in head.chunks_exact_mut(16).chain(rest[tail..].chunks_exact_mut(16)) {
             if self.one_in(4) {
                 let (se, m) = self.extended();
                 c[..8].copy_from_slice(&m.to_le_bytes());
