@@ -116,6 +116,11 @@ pub(super) trait Format {
         let rc = rounding(m);
         let r = soft::round(w, Self::PREC, rc);
         if r.exp > Self::BIAS {
+            if m & OE << 7 == 0 {
+                // The program gets the trap instead of a result.
+                *flags |= OE | if r.inexact { PE } else { 0 };
+                return 0;
+            }
             *flags |= OE | PE;
             return if soft::overflows_to_infinity(w.neg, rc) {
                 Self::infinity(w.neg)

@@ -462,7 +462,10 @@ fn address(r: &mut Random, align: u64) -> u64 {
 /// Flags that are not compared.
 fn undefined(i: &Instruction) -> u32 {
     use iced_x86::RflagsBits as B;
-    let u = i.rflags_undefined();
+    let mut u = i.rflags_undefined();
+    if matches!(i.mnemonic(), Mnemonic::Rcl | Mnemonic::Rcr) && i.op1_kind() == OpKind::Immediate8 && i.immediate8() & 31 > 1 {
+        u |= B::OF;
+    }
     [
         (B::OF, 0x800),
         (B::SF, 0x80),
