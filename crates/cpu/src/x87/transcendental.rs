@@ -77,7 +77,7 @@ pub fn f2xm1(x: F80, cw: u16) -> Outcome {
                 F80::ONE
             });
         }
-        return Outcome::exact(x);
+        return Outcome::exact(x).also(PE | de);
     }
     finish(big::expm1(Big::from(f).mul(big::LN_2)), cw).also(de)
 }
@@ -144,10 +144,10 @@ pub fn fyl2x(y: F80, x: F80, cw: u16) -> Outcome {
     }
     let l = log2(f);
     if f.sig == 1 << 63 {
-        // An integral logarithm: the product is exact.
+        // An integral logarithm: the product is often exact, and yet flagged as inexact.
         let n = i64::from(f.exp);
         return match soft::from_integer(n < 0, n.unsigned_abs()) {
-            Some(n) => F80::pack(soft::mul(n, y.fin()), 64, cw).also(de),
+            Some(n) => F80::pack(soft::mul(n, y.fin()), 64, cw).also(de | PE),
             None => Outcome::exact(F80::zero(y.is_negative())),
         };
     }
@@ -183,7 +183,7 @@ pub fn fyl2xp1(y: F80, x: F80, cw: u16) -> Outcome {
     }
     let f = x.fin();
     if f.neg && f.exp >= 0 {
-        return Outcome::exact(x).also(de);
+        return Outcome::exact(x).also(de | PE);
     }
     let b = Big::from(f);
     let l = if f.exp < -1 {
@@ -237,7 +237,7 @@ pub fn fpatan(y: F80, x: F80, cw: u16) -> Outcome {
     finish(angle, cw).also(de)
 }
 
-/// The hardware's pi, 66 significant bits, as an integer over 2^66.
+/// The hardware's pi, 66 significant bits, as an integer over 2^64.
 const PI_66: u128 = 0x3_243f_6a88_85a3_08d3;
 
 /// The remainder of |x| by pi/2 in [-pi/4, pi/4] and the quadrant; for |x| < 2^63.
@@ -245,8 +245,8 @@ fn reduce(f: Fin) -> (Big, u64) {
     if f.exp < -1 {
         return (Big::from(Fin { neg: false, ..f }), 0);
     }
-    // In units of 2^-67 pi/2 is PI_66; x is sig * 2^(exp - 63 + 67).
-    let shift = f.exp + 4;
+    // In units of 2^-65 pi/2 is PI_66; x is sig * 2^(exp - 63 + 65).
+    let shift = f.exp + 2;
     let mut r = u128::from(f.sig);
     let mut q = 0u64;
     for step in 0..=shift {
@@ -273,7 +273,7 @@ fn reduce(f: Fin) -> (Big, u64) {
     (
         Big(Wide {
             neg,
-            exp: 127 - lz as i32 - 67,
+            exp: 127 - lz as i32 - 65,
             sig: r << lz,
         }),
         q,
@@ -302,7 +302,10 @@ pub fn sincos(x: F80, cw: u16) -> Option<(Outcome, Outcome)> {
 /// A result that is next to its argument: of a denormal it is the argument itself.
 fn tiny(s: Big, x: F80, cw: u16) -> Outcome {
     if x.class() == Class::Denormal {
-        return Outcome::exact(x).also(PE | UE);
+        // One with its leading bit set is the least normal exponent's.
+        let normal = x.mant >> 63 != 0;
+        let value = F80 { se: x.se | u16::from(normal), ..x };
+        return Outcome::exact(value).also(if normal { PE } else { PE | UE });
     }
     finish(s, cw)
 }
