@@ -190,13 +190,16 @@ fn main() {
                         cpu.fs_base = g[RSI];
                         0
                     }
-                    218 => 1,
+                    72 | 218 => 1,
                     60 | 231 => {
                         code = g[RDI] as i32;
                         break;
                     }
                     _ => -38,
                 };
+                if std::env::var_os("RUN_ELF_TRACE").is_some() {
+                    eprintln!("syscall {} ({:#x}, {:#x}, {:#x}) = {r}", g[RAX], g[RDI], g[RSI], g[RDX]);
+                }
                 cpu.gpr[RAX] = r as u64;
             }
             Exit::Fault(f) => {

@@ -43,6 +43,11 @@ pub(crate) unsafe fn string(op: *const Op, cpu: *mut Cpu, cx: *mut Cx, b: i64) -
                     if end {
                         break;
                     }
+                    if (*cx).dirty && count > n {
+                        // It may have overwritten itself: fetch it anew, as after any other interruption.
+                        (*cpu).rip = (*cpu).page.wrapping_add(u64::from((*op).pc));
+                        return stop(cx, Why::Enter, b + left - done as i64);
+                    }
                 }
                 Err(Miss) => {
                     (*cpu).rip = (*cpu).page.wrapping_add(u64::from((*op).pc));
@@ -108,10 +113,13 @@ unsafe fn chunk(op: *const Op, cpu: *mut Cpu, cx: *mut Cx, max: u64, mask: u64) 
         let mut buf = [0u8; 16];
         let (mut a, mut b) = (std::ptr::null::<u8>(), std::ptr::null_mut::<u8>());
         let split = n == 0;
-        let n = n.max(1);
+        let mut n = n.max(1);
         if !split {
             if matches!(kind, MOVS | STOS) {
                 b = fill_w(cx, di, true)?;
+                if (*cx).dirty {
+                    n = 1;
+                }
             } else if uses_dst {
                 b = fill_r(cx, di)?.cast_mut();
             }

@@ -1,0 +1,208 @@
+//! Dispatchers, slices of budget and fresh caches must not show: random programs end in the same state by every way.
+
+use turncoat_cpu::{Cpu, Dispatcher, Exit, Machine, PageRef, Prot, RSP, Share, Space, run};
+
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+    fn below(&mut self, n: u64) -> u64 {
+        (self.next() >> 11) % n
+    }
+}
+
+const CODE: u64 = 0x40_0000;
+const DATA: u64 = 0x50_0000;
+const DATA_PAGES: u64 = 4;
+
+/// Opcodes without fixed operands: one-byte, then 0F two-byte.
+const ONE: &[u8] = &[
+    0x00, 0x01, 0x03, 0x09, 0x0b, 0x11, 0x13, 0x19, 0x1b, 0x21, 0x23, 0x29, 0x2b, 0x31, 0x33, 0x38, 0x39, 0x3b, 0x3d,
+    0x63, 0x69, 0x6b, 0x80, 0x81, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8a, 0x8b, 0x8d, 0x98, 0x99, 0xa4, 0xa5,
+    0xa6, 0xaa, 0xab, 0xac, 0xae, 0xc0, 0xc1, 0xc6, 0xc7, 0xd0, 0xd1, 0xd2, 0xd3, 0xf6, 0xf7, 0xfe, 0xff, 0x50, 0x58,
+    0x70, 0x71, 0x72, 0x73, 0x74, 0x75, 0x76, 0x77, 0x78, 0x79, 0x7a, 0x7b, 0x7c, 0x7d, 0x7e, 0x7f, 0xeb, 0xe2, 0x9c,
+    0x9d, 0xb0, 0xb8, 0xc3, 0xc9, 0xd8, 0xd9, 0xdb, 0xdd, 0xde,
+];
+const TWO: &[u8] = &[
+    0x10, 0x11, 0x28, 0x2a, 0x2c, 0x2e, 0x40, 0x42, 0x44, 0x47, 0x4c, 0x4f, 0x51, 0x54, 0x57, 0x58, 0x59, 0x5a, 0x5b,
+    0x5c, 0x5e, 0x60, 0x6f, 0x6e, 0x70, 0x72, 0x74, 0x7e, 0x7f, 0x90, 0x92, 0x94, 0x9f, 0xa2, 0xa3, 0xa4, 0xa5, 0xab,
+    0xac, 0xaf, 0xb0, 0xb1, 0xb3, 0xb6, 0xb7, 0xba, 0xbb, 0xbc, 0xbd, 0xbe, 0xc0, 0xc1, 0xc6, 0xc8, 0xd4, 0xd6, 0xd7,
+    0xda, 0xef, 0xfe, 0x31,
+];
+
+/// Code of random instructions; one in `wild` is random bytes.
+fn program(r: &mut Rng, len: usize, wild: u64) -> Vec<u8> {
+    let mut code = Vec::new();
+    while code.len() < len {
+        if r.below(wild) == 0 {
+            code.push(r.next() as u8);
+            continue;
+        }
+        match r.below(12) {
+            0 => code.push(0x66),
+            1 => code.push(0xf3),
+            2 => code.push(0xf2),
+            _ => {}
+        }
+        if r.below(2) == 0 {
+            code.push(0x40 | r.below(16) as u8);
+        }
+        let short = if r.below(3) == 0 {
+            code.push(0x0f);
+            code.push(TWO[r.below(TWO.len() as u64) as usize]);
+            false
+        } else {
+            let op = ONE[r.below(ONE.len() as u64) as usize];
+            code.push(op);
+            matches!(op, 0x70..=0x7f | 0xeb | 0xe2)
+        };
+        if short {
+            code.push(r.below(24) as u8 | if r.below(4) == 0 { 0xf0 } else { 0 });
+            continue;
+        }
+        // A register operand or a base with a small displacement.
+        let m = if r.below(2) == 0 { 0xc0 } else { 0x40 } | r.below(64) as u8;
+        code.push(m);
+        if m & 0xc0 == 0x40 && m & 7 == 4 {
+            code.push(r.below(4) as u8 | 0x20);
+        }
+        code.push(r.next() as u8);
+    }
+    code
+}
+
+fn space(code: &[u8], writable: bool, seed: u64) -> Space {
+    let mut s = Space::new();
+    let prot = if writable { Prot::READ | Prot::WRITE | Prot::EXEC } else { Prot::READ | Prot::EXEC };
+    for (i, chunk) in code.chunks(4096).enumerate() {
+        s.map(CODE + i as u64 * 4096, PageRef::from_slice(chunk), prot, Share::Private);
+    }
+    let mut r = Rng(seed | 1);
+    for i in 0..DATA_PAGES {
+        let bytes: Vec<u8> = (0..4096).map(|_| r.next() as u8).collect();
+        s.map(DATA + i * 4096, PageRef::from_slice(&bytes), Prot::READ | Prot::WRITE, Share::Private);
+    }
+    s
+}
+
+fn cpu(seed: u64, into_code: bool) -> Cpu {
+    let mut r = Rng(seed | 1);
+    let mut c = Cpu::new();
+    for (i, g) in c.gpr.iter_mut().enumerate() {
+        *g = if i == RSP || r.below(3) > 0 { DATA + 0x1800 + r.below(0x1000) } else { r.next() >> r.below(64) };
+        if into_code && r.below(6) == 0 {
+            *g = CODE + r.below(256);
+        }
+    }
+    c.gpr[1] = r.below(40);
+    for x in &mut c.xmm {
+        *x = u128::from(r.next()) << 64 | u128::from(r.next());
+    }
+    c.rip = CODE;
+    c
+}
+
+/// Runs to the end; returns how it ended and all that a program or kernel could see.
+fn outcome(mut c: Cpu, mut s: Space, kind: Dispatcher, mut slice: impl FnMut() -> u64, total: u64) -> (String, Vec<u8>) {
+    let mut m = Machine::default();
+    m.dispatcher = kind;
+    let mut left = total;
+    let mut log = String::new();
+    loop {
+        let give = slice().clamp(1, left);
+        let mut b = give;
+        let exit = run(&mut c, &mut s, &mut m, &mut b);
+        left -= give - b;
+        match exit {
+            Exit::Budget if left == 0 => break,
+            Exit::Budget => assert_eq!(b, 0),
+            e => {
+                log += &format!("{e:?} at {:#x} left {left}\n", c.rip);
+                if matches!(e, Exit::Fault(_)) {
+                    break;
+                }
+                if left == 0 {
+                    break;
+                }
+            }
+        }
+    }
+    let mut state = c.to_bytes();
+    for (va, page, ..) in s.present(0, 1 << 47) {
+        state.extend(va.to_le_bytes());
+        let mut b = [0; 4096];
+        page.read(0, &mut b);
+        state.extend(b);
+    }
+    (log + &format!("{:?} {left} {:?}", c, m.unimplemented), state)
+}
+
+fn compare(seed: u64, wild: u64, writable: bool) {
+    let mut r = Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let len = 64 + r.below(200) as usize;
+    let mut code = program(&mut r, len, wild);
+    let mut start = CODE;
+    if r.below(4) == 0 {
+        // Across a page boundary.
+        let pad = 4096 - r.below(40) as usize;
+        let mut moved = vec![0x90; pad];
+        moved.append(&mut code);
+        code = moved;
+        start = CODE + pad as u64 - 4;
+    }
+    let c = || {
+        let mut c = cpu(seed, writable);
+        c.rip = start;
+        c
+    };
+    let s = || space(&code, writable, seed);
+    let total = 300;
+    let base = outcome(c(), s(), Dispatcher::TailCalls, || total, total);
+    let mut q = Rng(seed | 3);
+    let ways = [
+        ("loop", outcome(c(), s(), Dispatcher::Loop, || total, total)),
+        ("steps", outcome(c(), s(), Dispatcher::TailCalls, || 1, total)),
+        ("loop steps", outcome(c(), s(), Dispatcher::Loop, || 1, total)),
+        ("slices", outcome(c(), s(), Dispatcher::TailCalls, || 1 + q.below(30), total)),
+        ("again", {
+            // Decoded before by somebody else.
+            let shared = s();
+            outcome(c(), shared.clone(), Dispatcher::TailCalls, || 7, total);
+            outcome(c(), shared, Dispatcher::TailCalls, || total, total)
+        }),
+    ];
+    for (name, w) in ways {
+        assert_eq!(base.0, w.0, "{name}, seed {seed} wild {wild} writable {writable}\ncode {code:02x?}");
+        assert!(base.1 == w.1, "{name}: memory or registers differ, seed {seed} wild {wild} writable {writable}");
+    }
+}
+
+fn cases(default: u64) -> u64 {
+    std::env::var("CPU_CASES").ok().and_then(|v| v.parse().ok()).unwrap_or(default)
+}
+
+#[test]
+fn random_programs_run_the_same_by_every_way() {
+    for seed in 0..cases(3000) {
+        compare(seed, 200, false);
+    }
+}
+
+#[test]
+fn random_bytes_run_the_same_by_every_way() {
+    for seed in 0..cases(3000) {
+        compare(seed, 2, false);
+    }
+}
+
+#[test]
+fn programs_that_write_themselves_run_the_same_by_every_way() {
+    for seed in 0..cases(3000) {
+        compare(seed, 100, true);
+    }
+}
