@@ -198,7 +198,10 @@ fn main() {
                     _ => -38,
                 };
                 if std::env::var_os("RUN_ELF_TRACE").is_some() {
-                    eprintln!("syscall {} ({:#x}, {:#x}, {:#x}) = {r}", g[RAX], g[RDI], g[RSI], g[RDX]);
+                    eprintln!(
+                        "syscall {} ({:#x}, {:#x}, {:#x}) = {r}",
+                        g[RAX], g[RDI], g[RSI], g[RDX]
+                    );
                 }
                 cpu.gpr[RAX] = r as u64;
             }

@@ -16,9 +16,19 @@ fn try_form(code: &[u8]) -> u64 {
     let back = -(bytes.len() as i32 + 5);
     bytes.push(0xe9);
     bytes.extend(back.to_le_bytes());
-    s.map(CODE, PageRef::from_slice(&bytes), Prot::READ | Prot::EXEC, Share::Private);
+    s.map(
+        CODE,
+        PageRef::from_slice(&bytes),
+        Prot::READ | Prot::EXEC,
+        Share::Private,
+    );
     for i in 0..16 {
-        s.map(DATA + i * 4096, PageRef::zeroed(), Prot::READ | Prot::WRITE, Share::Private);
+        s.map(
+            DATA + i * 4096,
+            PageRef::zeroed(),
+            Prot::READ | Prot::WRITE,
+            Share::Private,
+        );
     }
     let mut c = Cpu::new();
     c.gpr = [DATA + 0x8000; 16];

@@ -309,7 +309,11 @@ impl<W: Word, D: Loc, S: Loc, const O: u8, const N: bool> Insn for Shift<W, D, S
             let msb = |x: u64| x >> (bits - 1) & 1;
             if O == ROL || O == ROR {
                 let old = (*cpu).arith() & !(CF | OF);
-                let (c, o) = if O == ROL { (r & 1, msb(r) ^ (r & 1)) } else { (msb(r), msb(r) ^ (r >> (bits - 2) & 1)) };
+                let (c, o) = if O == ROL {
+                    (r & 1, msb(r) ^ (r & 1))
+                } else {
+                    (msb(r), msb(r) ^ (r >> (bits - 2) & 1))
+                };
                 (*cpu).set_arith(old | c as u32 | if o != 0 { OF } else { 0 });
             } else {
                 let (c, o) = match O {
@@ -318,7 +322,14 @@ impl<W: Word, D: Loc, S: Loc, const O: u8, const N: bool> Insn for Shift<W, D, S
                         (c, msb(r) ^ c)
                     }
                     // OF of a count above 1 is undefined; processors give what a shift by one would leave.
-                    SHR => (v.checked_shr(n - 1).unwrap_or(0) & 1, if n == 1 { msb(v) } else { msb(r) ^ (r >> (bits - 2) & 1) }),
+                    SHR => (
+                        v.checked_shr(n - 1).unwrap_or(0) & 1,
+                        if n == 1 {
+                            msb(v)
+                        } else {
+                            msb(r) ^ (r >> (bits - 2) & 1)
+                        },
+                    ),
                     _ => ((s as i64 >> (n - 1).min(63)) as u64 & 1, 0),
                 };
                 (*cpu).set_arith(flags::szp(r, W::LOG) | c as u32 | if o != 0 { OF } else { 0 });
@@ -367,7 +378,11 @@ impl<W: Word, const LEFT: bool> Insn for Shxd<W, LEFT> {
     unsafe fn exec<const F: bool>(op: *const Op, cpu: *mut Cpu, cx: *mut Cx) -> Result<(), Miss> {
         // SAFETY: the run's pointers.
         unsafe {
-            let n = if (*op).x == 1 { (*cpu).gpr[crate::RCX] } else { (*op).imm() };
+            let n = if (*op).x == 1 {
+                (*cpu).gpr[crate::RCX]
+            } else {
+                (*op).imm()
+            };
             let n = n as u32 & if W::LOG == 3 { 63 } else { 31 };
             let a = Rm::get_rw::<F, W>(op, cpu, cx)?;
             if n == 0 {
@@ -377,11 +392,19 @@ impl<W: Word, const LEFT: bool> Insn for Shxd<W, LEFT> {
             let (d, s) = (u128::from(a.to64()), u128::from(reg::<W>(cpu, (*op).a).to64()));
             // A 16-bit count above 16 is undefined; like AMD and Intel do, the value goes round.
             let (wide, c) = if LEFT {
-                let v = if bits == 16 { d << 32 | s << 16 | d } else { d << bits | s };
+                let v = if bits == 16 {
+                    d << 32 | s << 16 | d
+                } else {
+                    d << bits | s
+                };
                 let total = if bits == 16 { 48 } else { 2 * bits };
                 (v >> (total - bits).saturating_sub(n), v >> (total - n) & 1)
             } else {
-                let v = if bits == 16 { d << 32 | s << 16 | d } else { s << bits | d };
+                let v = if bits == 16 {
+                    d << 32 | s << 16 | d
+                } else {
+                    s << bits | d
+                };
                 (v >> n, v >> (n - 1) & 1)
             };
             let r = W::from64(wide as u64);
@@ -459,7 +482,11 @@ impl<W: Word, const SIGNED: bool> Insn for Div<W, SIGNED> {
         unsafe {
             let d = Rm::get::<F, W>(op, cpu, cx)?;
             if d.to64() == 0 {
-                return if F { Err(Miss) } else { Err(raise(cx, FaultKind::DivideError)) };
+                return if F {
+                    Err(Miss)
+                } else {
+                    Err(raise(cx, FaultKind::DivideError))
+                };
             }
             let (lo, hi) = if W::LOG == 0 {
                 let ax = reg::<u16>(cpu, 0);
@@ -494,7 +521,11 @@ impl<W: Word, const SIGNED: bool> Insn for Div<W, SIGNED> {
                 (q, r) = ((n / v) as u64, (n % v) as u64);
             }
             if !fits {
-                return if F { Err(Miss) } else { Err(raise(cx, FaultKind::DivideError)) };
+                return if F {
+                    Err(Miss)
+                } else {
+                    Err(raise(cx, FaultKind::DivideError))
+                };
             }
             if W::LOG == 0 {
                 set_reg(cpu, 0, (q & 0xff | (r & 0xff) << 8) as u16);
@@ -627,7 +658,11 @@ impl Insn for Cmpxchg16 {
                 let m = load_rw::<F, u128>(cx, va)?;
                 equal = m == u128::from(g[RDX]) << 64 | u128::from(g[RAX]);
                 if equal {
-                    store::<F, u128>(cx, va, u128::from(g[crate::RCX]) << 64 | u128::from(g[crate::RBX]))?;
+                    store::<F, u128>(
+                        cx,
+                        va,
+                        u128::from(g[crate::RCX]) << 64 | u128::from(g[crate::RBX]),
+                    )?;
                 } else {
                     store::<F, u128>(cx, va, m)?;
                     g[RAX] = m as u64;
@@ -666,7 +701,11 @@ impl<W: Word, const O: u8> Insn for Bt<W, O> {
         // SAFETY: the run's pointers.
         unsafe {
             let by_imm = (*op).x == 1;
-            let n = if by_imm { (*op).imm() } else { sx(reg::<W>(cpu, (*op).a)) };
+            let n = if by_imm {
+                (*op).imm()
+            } else {
+                sx(reg::<W>(cpu, (*op).a))
+            };
             let bit = 1u64 << (n & u64::from(W::BITS - 1));
             let flip = |v: u64| match O {
                 BTS => v | bit,
@@ -739,7 +778,11 @@ impl<W: Word, const O: u8> Insn for Scan<W, O> {
                 // The other flags are undefined; processors leave them.
                 _ if v == 0 => old | ZF,
                 _ => {
-                    let r = if o == BSF { u64::from(v.trailing_zeros()) } else { u64::from(W::BITS - 1) - lead(v) };
+                    let r = if o == BSF {
+                        u64::from(v.trailing_zeros())
+                    } else {
+                        u64::from(W::BITS - 1) - lead(v)
+                    };
                     set_reg(cpu, (*op).a, W::from64(r));
                     old & !ZF
                 }

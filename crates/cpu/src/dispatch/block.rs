@@ -19,17 +19,27 @@ pub(super) fn fetch_page(space: &Space, va: u64) -> Result<&PageRef, Fault> {
     if va.wrapping_add(1 << 47) >> 48 != 0 {
         return Err(Fault::new(FaultKind::GeneralProtection));
     }
-    let entry = if va >> 47 == 0 { space.entry(va >> 12) } else { None };
+    let entry = if va >> 47 == 0 {
+        space.entry(va >> 12)
+    } else {
+        None
+    };
     match entry {
         Some(e) if executable(e.prot) => Ok(e.page),
-        e => Err(Fault { kind: FaultKind::Page, addr: va, error_code: 0x14 | u32::from(e.is_some()), done: 0 }),
+        e => Err(Fault {
+            kind: FaultKind::Page,
+            addr: va,
+            error_code: 0x14 | u32::from(e.is_some()),
+            done: 0,
+        }),
     }
 }
 
 /// Whether nothing can stop the run at this instruction, so that flags may be dead across it.
 fn smooth(i: &Instruction) -> bool {
     use Mnemonic as M;
-    !i.op_kinds().any(|k| k == OpKind::Memory && i.mnemonic() != M::Lea)
+    !i.op_kinds()
+        .any(|k| k == OpKind::Memory && i.mnemonic() != M::Lea)
         && matches!(
             i.mnemonic(),
             M::Mov
@@ -72,7 +82,8 @@ fn smooth(i: &Instruction) -> bool {
                 | M::Pmovmskb
         )
         && !i.op_kinds().enumerate().any(|(n, k)| {
-            k == OpKind::Register && (i.op_register(n as u32).is_segment_register() || i.op_register(n as u32).is_mm())
+            k == OpKind::Register
+                && (i.op_register(n as u32).is_segment_register() || i.op_register(n as u32).is_mm())
         })
 }
 
@@ -85,7 +96,10 @@ fn dead_flags(list: &[Instruction]) -> Vec<bool> {
         dead[n] = sets != 0 && sets & live == 0;
         if smooth(i) {
             // A shift by a count that may be 0 sets nothing for certain.
-            let by_cl = matches!(i.mnemonic(), Mnemonic::Shl | Mnemonic::Shr | Mnemonic::Sar | Mnemonic::Rol | Mnemonic::Ror);
+            let by_cl = matches!(
+                i.mnemonic(),
+                Mnemonic::Shl | Mnemonic::Shr | Mnemonic::Sar | Mnemonic::Rol | Mnemonic::Ror
+            );
             let certain = if by_cl { 0 } else { sets };
             live = live & !certain | i.rflags_read() & ARITH;
         } else {
@@ -117,18 +131,27 @@ pub(super) fn build(page: &PageRef, off: usize, kind: usize) -> Option<Box<[Op]>
     if list.is_empty() {
         return None;
     }
-    Some(if kind == 0 { assemble::<true>(&list, true) } else { assemble::<false>(&list, false) })
+    Some(if kind == 0 {
+        assemble::<true>(&list, true)
+    } else {
+        assemble::<false>(&list, false)
+    })
 }
 
 /// Cheap test for the end of a block; `lower` has the last word.
 fn ends_block(i: &Instruction) -> bool {
     use iced_x86::FlowControl as C;
-    !matches!(i.flow_control(), C::Next) || matches!(i.mnemonic(), Mnemonic::Popfq | Mnemonic::Popf | Mnemonic::Syscall)
+    !matches!(i.flow_control(), C::Next)
+        || matches!(i.mnemonic(), Mnemonic::Popfq | Mnemonic::Popf | Mnemonic::Syscall)
 }
 
 /// Makes operations of instructions, with the jump to what is behind them.
 fn assemble<const F: bool>(list: &[Instruction], optimise: bool) -> Box<[Op]> {
-    let dead = if optimise { dead_flags(list) } else { vec![false; list.len()] };
+    let dead = if optimise {
+        dead_flags(list)
+    } else {
+        vec![false; list.len()]
+    };
     let mut ops = Vec::with_capacity(list.len() + 2);
     let mut starts = Vec::with_capacity(list.len());
     let mut n = 0;
@@ -137,7 +160,11 @@ fn assemble<const F: bool>(list: &[Instruction], optimise: bool) -> Box<[Op]> {
     while n < list.len() {
         let i = &list[n];
         starts.push((ops.len(), n));
-        let mut l = Lower { ops: &mut ops, pc: i.ip() as u16, next: i.next_ip() as i32 };
+        let mut l = Lower {
+            ops: &mut ops,
+            pc: i.ip() as u16,
+            next: i.next_ip() as i32,
+        };
         if F && optimise && n + 1 < list.len() && l.fuse(i, &list[n + 1]) {
             flow = Flow::End;
             n += 2;
@@ -158,7 +185,11 @@ fn assemble<const F: bool>(list: &[Instruction], optimise: bool) -> Box<[Op]> {
     }
     if flow == Flow::Next {
         let next = list[count - 1].next_ip() as i32;
-        let mut l = Lower { ops: &mut ops, pc: (next & 0xffff) as u16, next };
+        let mut l = Lower {
+            ops: &mut ops,
+            pc: (next & 0xffff) as u16,
+            next,
+        };
         l.push(flow::jmp::<F>).disp = next;
     }
     ops.into_boxed_slice()

@@ -54,7 +54,9 @@ impl PageCode {
     pub fn get(&self, off: usize) -> *const Op {
         let g = self.groups[off / GROUP % (4096 / GROUP)].load(Ordering::Acquire);
         // SAFETY: a published group lives as long as `self`.
-        unsafe { g.as_ref() }.map_or(ptr::null(), |g| g[off % GROUP].load(Ordering::Acquire).cast_const())
+        unsafe { g.as_ref() }.map_or(ptr::null(), |g| {
+            g[off % GROUP].load(Ordering::Acquire).cast_const()
+        })
     }
 
     /// Whether another block may be kept.
@@ -64,7 +66,9 @@ impl PageCode {
 
     /// Publishes a block at `off`, or returns the one that is there already.
     pub fn insert(&self, off: usize, ops: Box<[Op]>) -> *const Op {
-        let Ok(mut made) = self.made.lock() else { return ptr::null() };
+        let Ok(mut made) = self.made.lock() else {
+            return ptr::null();
+        };
         let old = self.get(off);
         if !old.is_null() {
             return old;

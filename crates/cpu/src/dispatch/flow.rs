@@ -82,7 +82,13 @@ unsafe fn short_rel(rel: i32, cpu: *mut Cpu, cx: *mut Cx, b: i64) -> Ret {
 }
 
 #[inline(never)]
-unsafe fn unlinked<const F: bool>(link: *const AtomicU64, rel: i32, cpu: *mut Cpu, cx: *mut Cx, b: i64) -> Ret {
+unsafe fn unlinked<const F: bool>(
+    link: *const AtomicU64,
+    rel: i32,
+    cpu: *mut Cpu,
+    cx: *mut Cx,
+    b: i64,
+) -> Ret {
     // SAFETY: the run's pointers.
     unsafe {
         let va = (*cpu).page.wrapping_add(rel as i64 as u64);
@@ -117,7 +123,12 @@ unsafe fn branch<const F: bool>(taken: bool, op: *const Op, cpu: *mut Cpu, cx: *
 }
 
 /// `jcc`.
-pub(crate) unsafe fn jcc<const F: bool, const C: u8>(op: *const Op, cpu: *mut Cpu, cx: *mut Cx, b: i64) -> Ret {
+pub(crate) unsafe fn jcc<const F: bool, const C: u8>(
+    op: *const Op,
+    cpu: *mut Cpu,
+    cx: *mut Cx,
+    b: i64,
+) -> Ret {
     // SAFETY: the run's pointers.
     unsafe { branch::<F>(cond(cpu, C), op, cpu, cx, b) }
 }
@@ -192,7 +203,11 @@ pub(crate) unsafe fn call<const F: bool>(op: *const Op, cpu: *mut Cpu, cx: *mut 
         let ret = (*cpu).page.wrapping_add((*op).x as i32 as i64 as u64);
         let sp = (*cpu).gpr[RSP].wrapping_sub(8);
         if store::<F, u64>(cx, sp, ret).is_err() {
-            return if F { call::<false>(op, cpu, cx, b) } else { fault(op, cpu, cx, b) };
+            return if F {
+                call::<false>(op, cpu, cx, b)
+            } else {
+                fault(op, cpu, cx, b)
+            };
         }
         (*cpu).gpr[RSP] = sp;
         jump::<F>(&raw const (*op).imm, (*op).disp, cpu, cx, b)
@@ -200,16 +215,29 @@ pub(crate) unsafe fn call<const F: bool>(op: *const Op, cpu: *mut Cpu, cx: *mut 
 }
 
 /// `call S`.
-pub(crate) unsafe fn call_to<const F: bool, S: Loc>(op: *const Op, cpu: *mut Cpu, cx: *mut Cx, b: i64) -> Ret {
+pub(crate) unsafe fn call_to<const F: bool, S: Loc>(
+    op: *const Op,
+    cpu: *mut Cpu,
+    cx: *mut Cx,
+    b: i64,
+) -> Ret {
     // SAFETY: the run's pointers.
     unsafe {
         let Ok(to) = S::get::<F, u64>(op, cpu, cx) else {
-            return if F { call_to::<false, S>(op, cpu, cx, b) } else { fault(op, cpu, cx, b) };
+            return if F {
+                call_to::<false, S>(op, cpu, cx, b)
+            } else {
+                fault(op, cpu, cx, b)
+            };
         };
         let ret = (*cpu).page.wrapping_add((*op).x as i32 as i64 as u64);
         let sp = (*cpu).gpr[RSP].wrapping_sub(8);
         if store::<F, u64>(cx, sp, ret).is_err() {
-            return if F { call_to::<false, S>(op, cpu, cx, b) } else { fault(op, cpu, cx, b) };
+            return if F {
+                call_to::<false, S>(op, cpu, cx, b)
+            } else {
+                fault(op, cpu, cx, b)
+            };
         }
         (*cpu).gpr[RSP] = sp;
         jump_va::<F>(to, cpu, cx, b)
@@ -221,7 +249,11 @@ pub(crate) unsafe fn jmp_to<const F: bool, S: Loc>(op: *const Op, cpu: *mut Cpu,
     // SAFETY: the run's pointers.
     unsafe {
         let Ok(to) = S::get::<F, u64>(op, cpu, cx) else {
-            return if F { jmp_to::<false, S>(op, cpu, cx, b) } else { fault(op, cpu, cx, b) };
+            return if F {
+                jmp_to::<false, S>(op, cpu, cx, b)
+            } else {
+                fault(op, cpu, cx, b)
+            };
         };
         jump_va::<F>(to, cpu, cx, b)
     }
@@ -233,7 +265,11 @@ pub(crate) unsafe fn ret<const F: bool>(op: *const Op, cpu: *mut Cpu, cx: *mut C
     unsafe {
         let sp = (*cpu).gpr[RSP];
         let Ok(to) = load::<F, u64>(cx, sp) else {
-            return if F { ret::<false>(op, cpu, cx, b) } else { fault(op, cpu, cx, b) };
+            return if F {
+                ret::<false>(op, cpu, cx, b)
+            } else {
+                fault(op, cpu, cx, b)
+            };
         };
         (*cpu).gpr[RSP] = sp.wrapping_add((*op).imm());
         jump_va::<F>(to, cpu, cx, b)

@@ -13,8 +13,7 @@ use crate::vec::Xm;
 use crate::x87::{Effect, Insn as X87Insn};
 
 /// x87 instructions by the number of their code.
-static INSNS: LazyLock<Vec<Option<X87Insn>>> =
-    LazyLock::new(|| Code::values().map(X87Insn::of).collect());
+static INSNS: LazyLock<Vec<Option<X87Insn>>> = LazyLock::new(|| Code::values().map(X87Insn::of).collect());
 
 /// The x87 instruction of a code.
 pub(crate) fn insn_of(code: u64) -> Option<X87Insn> {
@@ -89,7 +88,11 @@ impl Insn for Env {
             match (*op).x & 3 {
                 k @ (0 | 2) => {
                     let mut fpu = c.fpu.clone();
-                    let image = if k == 0 { fpu.fnstenv(short) } else { fpu.fnsave(short) };
+                    let image = if k == 0 {
+                        fpu.fnstenv(short)
+                    } else {
+                        fpu.fnsave(short)
+                    };
                     write_bytes(cx, va, &image)?;
                     c.fpu = fpu;
                 }

@@ -37,10 +37,22 @@ pub(crate) struct Lower<'a> {
 macro_rules! by_w {
     ($w:expr, $W:ident => $e:expr) => {
         match $w {
-            0 => { type $W = u8; $e }
-            1 => { type $W = u16; $e }
-            2 => { type $W = u32; $e }
-            _ => { type $W = u64; $e }
+            0 => {
+                type $W = u8;
+                $e
+            }
+            1 => {
+                type $W = u16;
+                $e
+            }
+            2 => {
+                type $W = u32;
+                $e
+            }
+            _ => {
+                type $W = u64;
+                $e
+            }
         }
     };
 }
@@ -48,9 +60,18 @@ macro_rules! by_w {
 macro_rules! by_w123 {
     ($w:expr, $W:ident => $e:expr) => {
         match $w {
-            1 => { type $W = u16; $e }
-            2 => { type $W = u32; $e }
-            _ => { type $W = u64; $e }
+            1 => {
+                type $W = u16;
+                $e
+            }
+            2 => {
+                type $W = u32;
+                $e
+            }
+            _ => {
+                type $W = u64;
+                $e
+            }
         }
     };
 }
@@ -58,22 +79,70 @@ macro_rules! by_w123 {
 macro_rules! by_cc {
     ($c:expr, $C:ident => $e:expr) => {
         match $c {
-            0 => { const $C: u8 = 0; $e }
-            1 => { const $C: u8 = 1; $e }
-            2 => { const $C: u8 = 2; $e }
-            3 => { const $C: u8 = 3; $e }
-            4 => { const $C: u8 = 4; $e }
-            5 => { const $C: u8 = 5; $e }
-            6 => { const $C: u8 = 6; $e }
-            7 => { const $C: u8 = 7; $e }
-            8 => { const $C: u8 = 8; $e }
-            9 => { const $C: u8 = 9; $e }
-            10 => { const $C: u8 = 10; $e }
-            11 => { const $C: u8 = 11; $e }
-            12 => { const $C: u8 = 12; $e }
-            13 => { const $C: u8 = 13; $e }
-            14 => { const $C: u8 = 14; $e }
-            _ => { const $C: u8 = 15; $e }
+            0 => {
+                const $C: u8 = 0;
+                $e
+            }
+            1 => {
+                const $C: u8 = 1;
+                $e
+            }
+            2 => {
+                const $C: u8 = 2;
+                $e
+            }
+            3 => {
+                const $C: u8 = 3;
+                $e
+            }
+            4 => {
+                const $C: u8 = 4;
+                $e
+            }
+            5 => {
+                const $C: u8 = 5;
+                $e
+            }
+            6 => {
+                const $C: u8 = 6;
+                $e
+            }
+            7 => {
+                const $C: u8 = 7;
+                $e
+            }
+            8 => {
+                const $C: u8 = 8;
+                $e
+            }
+            9 => {
+                const $C: u8 = 9;
+                $e
+            }
+            10 => {
+                const $C: u8 = 10;
+                $e
+            }
+            11 => {
+                const $C: u8 = 11;
+                $e
+            }
+            12 => {
+                const $C: u8 = 12;
+                $e
+            }
+            13 => {
+                const $C: u8 = 13;
+                $e
+            }
+            14 => {
+                const $C: u8 = 14;
+                $e
+            }
+            _ => {
+                const $C: u8 = 15;
+                $e
+            }
         }
     };
 }
@@ -108,7 +177,18 @@ pub(crate) fn is_mem(i: &Instruction, n: u32) -> bool {
 }
 
 fn is_imm(i: &Instruction, n: u32) -> bool {
-    n < i.op_count() && matches!(i.op_kind(n), OpKind::Immediate8 | OpKind::Immediate16 | OpKind::Immediate32 | OpKind::Immediate64 | OpKind::Immediate8to16 | OpKind::Immediate8to32 | OpKind::Immediate8to64 | OpKind::Immediate32to64)
+    n < i.op_count()
+        && matches!(
+            i.op_kind(n),
+            OpKind::Immediate8
+                | OpKind::Immediate16
+                | OpKind::Immediate32
+                | OpKind::Immediate64
+                | OpKind::Immediate8to16
+                | OpKind::Immediate8to32
+                | OpKind::Immediate8to64
+                | OpKind::Immediate32to64
+        )
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -231,7 +311,9 @@ impl Lower<'_> {
         let narrow = |r: Register| r != Register::None && (r.size() == 4 || r == Register::EIP);
         let short = narrow(i.memory_base())
             || narrow(i.memory_index())
-            || i.memory_base() == Register::None && i.memory_index() == Register::None && i.memory_displ_size() == 4;
+            || i.memory_base() == Register::None
+                && i.memory_index() == Register::None
+                && i.memory_displ_size() == 4;
         let mut base = match i.memory_base() {
             Register::None => ZERO,
             Register::RIP | Register::EIP => PAGE,
@@ -375,7 +457,9 @@ impl Lower<'_> {
             Mnemonic::Test => true,
             _ => return false,
         };
-        let (Some(c), true) = (cc(j), j.is_jcc_short_or_near()) else { return false };
+        let (Some(c), true) = (cc(j), j.is_jcc_short_or_near()) else {
+            return false;
+        };
         let w = width(i, 0);
         if w == 1 {
             return false;
@@ -602,47 +686,95 @@ impl Lower<'_> {
             M::Push => {
                 if is_imm(i, 0) {
                     let short = i.stack_pointer_increment() == -2;
-                    let op = self.push(if short { step::<F, Push<u16, Im>> } else { step::<F, Push<u64, Im>> });
+                    let op = self.push(if short {
+                        step::<F, Push<u16, Im>>
+                    } else {
+                        step::<F, Push<u64, Im>>
+                    });
                     op.imm = AtomicU64::new(i.immediate(0));
                 } else if is_mem(i, 0) {
                     let w = width(i, 0);
-                    self.push_mem(i, |_| if w == 1 { step::<F, Push<u16, Mx>> } else { step::<F, Push<u64, Mx>> });
+                    self.push_mem(i, |_| {
+                        if w == 1 {
+                            step::<F, Push<u16, Mx>>
+                        } else {
+                            step::<F, Push<u64, Mx>>
+                        }
+                    });
                 } else if i.op0_register().is_segment_register() {
                     let short = i.stack_pointer_increment() == -2;
-                    self.push(if short { step::<F, Push<u16, Im>> } else { step::<F, Push<u64, Im>> });
+                    self.push(if short {
+                        step::<F, Push<u16, Im>>
+                    } else {
+                        step::<F, Push<u64, Im>>
+                    });
                 } else {
                     let w = width(i, 0);
-                    self.push(if w == 1 { step::<F, Push<u16, Ra>> } else { step::<F, Push<u64, Ra>> }).a =
-                        goff(i.op0_register());
+                    self.push(if w == 1 {
+                        step::<F, Push<u16, Ra>>
+                    } else {
+                        step::<F, Push<u64, Ra>>
+                    })
+                    .a = goff(i.op0_register());
                 }
                 Flow::Next
             }
             M::Pop => {
                 if is_mem(i, 0) {
                     let w = width(i, 0);
-                    self.push_mem(i, |_| if w == 1 { step::<F, Pop<u16, Mx>> } else { step::<F, Pop<u64, Mx>> });
+                    self.push_mem(i, |_| {
+                        if w == 1 {
+                            step::<F, Pop<u16, Mx>>
+                        } else {
+                            step::<F, Pop<u64, Mx>>
+                        }
+                    });
                 } else if i.op0_register().is_segment_register() {
                     return self.raise(1);
                 } else {
                     let w = width(i, 0);
-                    self.push(if w == 1 { step::<F, Pop<u16, Ra>> } else { step::<F, Pop<u64, Ra>> }).a =
-                        goff(i.op0_register());
+                    self.push(if w == 1 {
+                        step::<F, Pop<u16, Ra>>
+                    } else {
+                        step::<F, Pop<u64, Ra>>
+                    })
+                    .a = goff(i.op0_register());
                 }
                 Flow::Next
             }
             M::Leave => {
                 let word = i.code() == iced_x86::Code::Leavew;
-                self.push(if word { step::<F, Leave<u16>> as Handler } else { step::<F, Leave<u64>> });
+                self.push(if word {
+                    step::<F, Leave<u16>> as Handler
+                } else {
+                    step::<F, Leave<u64>>
+                });
                 Flow::Next
             }
             M::Clflush | M::Clflushopt | M::Clwb => {
                 self.push_mem(i, |_| step::<F, Touch>);
                 Flow::Next
             }
-            M::Nop | M::Endbr64 | M::Endbr32 | M::Pause | M::Lfence | M::Mfence | M::Sfence | M::Prefetchnta
-            | M::Prefetcht0 | M::Prefetcht1 | M::Prefetcht2 | M::Prefetchw | M::Prefetch | M::Prefetchwt1
-            | M::Prefetchit0 | M::Prefetchit1 | M::Reservednop | M::Rdsspd | M::Rdsspq | M::Cldemote
- => {
+            M::Nop
+            | M::Endbr64
+            | M::Endbr32
+            | M::Pause
+            | M::Lfence
+            | M::Mfence
+            | M::Sfence
+            | M::Prefetchnta
+            | M::Prefetcht0
+            | M::Prefetcht1
+            | M::Prefetcht2
+            | M::Prefetchw
+            | M::Prefetch
+            | M::Prefetchwt1
+            | M::Prefetchit0
+            | M::Prefetchit1
+            | M::Reservednop
+            | M::Rdsspd
+            | M::Rdsspq
+            | M::Cldemote => {
                 self.push(step::<F, Nop>);
                 Flow::Next
             }
@@ -784,13 +916,23 @@ impl Lower<'_> {
             }
             M::Movnti => {
                 let w = width(i, 1);
-                let h = if w == 3 { step::<F, Mov<u64, Mx, Ra>> as Handler } else { step::<F, Mov<u32, Mx, Ra>> };
+                let h = if w == 3 {
+                    step::<F, Mov<u64, Mx, Ra>> as Handler
+                } else {
+                    step::<F, Mov<u32, Mx, Ra>>
+                };
                 self.push_mem(i, |_| h).a = goff(i.op1_register());
                 Flow::Next
             }
             // Control flow.
             M::Jmp if is_mem(i, 0) => {
-                self.push_mem(i, |x| if x { flow::jmp_to::<F, Mx> } else { flow::jmp_to::<F, Mb> });
+                self.push_mem(i, |x| {
+                    if x {
+                        flow::jmp_to::<F, Mx>
+                    } else {
+                        flow::jmp_to::<F, Mb>
+                    }
+                });
                 Flow::End
             }
             M::Jmp if i.op0_kind() == OpKind::Register => {
@@ -802,7 +944,14 @@ impl Lower<'_> {
                 Flow::End
             }
             M::Call if is_mem(i, 0) => {
-                self.push_mem(i, |x| if x { flow::call_to::<F, Mx> } else { flow::call_to::<F, Mb> }).x = next as u32;
+                self.push_mem(i, |x| {
+                    if x {
+                        flow::call_to::<F, Mx>
+                    } else {
+                        flow::call_to::<F, Mb>
+                    }
+                })
+                .x = next as u32;
                 Flow::End
             }
             M::Call if i.op0_kind() == OpKind::Register => {
@@ -841,10 +990,40 @@ impl Lower<'_> {
             M::Ud2 | M::Ud0 | M::Ud1 | M::INVALID => self.raise(0),
             M::Int3 => self.raise(2),
             M::Int1 => self.raise(3),
-            M::Int | M::Hlt | M::Cli | M::Sti | M::In | M::Out | M::Insb | M::Insw | M::Insd | M::Outsb | M::Outsw
-            | M::Outsd | M::Iretq | M::Iretd | M::Iret | M::Retf | M::Sysret | M::Sysretq | M::Sysexit | M::Sysexitq
-            | M::Clts | M::Wbinvd | M::Invd | M::Rdmsr | M::Wrmsr | M::Rdpmc | M::Lgdt | M::Lidt | M::Lldt | M::Ltr
-            | M::Lmsw | M::Swapgs | M::Xsetbv | M::Invlpg => self.raise(1),
+            M::Int
+            | M::Hlt
+            | M::Cli
+            | M::Sti
+            | M::In
+            | M::Out
+            | M::Insb
+            | M::Insw
+            | M::Insd
+            | M::Outsb
+            | M::Outsw
+            | M::Outsd
+            | M::Iretq
+            | M::Iretd
+            | M::Iret
+            | M::Retf
+            | M::Sysret
+            | M::Sysretq
+            | M::Sysexit
+            | M::Sysexitq
+            | M::Clts
+            | M::Wbinvd
+            | M::Invd
+            | M::Rdmsr
+            | M::Wrmsr
+            | M::Rdpmc
+            | M::Lgdt
+            | M::Lidt
+            | M::Lldt
+            | M::Ltr
+            | M::Lmsw
+            | M::Swapgs
+            | M::Xsetbv
+            | M::Invlpg => self.raise(1),
             // Strings.
             M::Movsb => self.string(i, strings::MOVS, 0),
             M::Movsw => self.string(i, strings::MOVS, 1),
@@ -877,7 +1056,11 @@ impl Lower<'_> {
             M::Pushfq => self.system(system::PUSHF),
             M::Pushf => self.system(system::PUSHFW),
             m @ (M::Popfq | M::Popf) => {
-                self.system(if m == M::Popfq { system::POPF } else { system::POPFW });
+                self.system(if m == M::Popfq {
+                    system::POPF
+                } else {
+                    system::POPFW
+                });
                 // The trap flag may have changed: the run loop must see it. Its own instruction has retired.
                 let op = self.push(flow::leave_block);
                 op.disp = next;
@@ -885,7 +1068,11 @@ impl Lower<'_> {
             }
             M::Cpuid => self.system(system::CPUID),
             m @ (M::Rdtsc | M::Rdtscp) => {
-                self.push(system::tsc).x = if m == M::Rdtsc { system::RDTSC } else { system::RDTSCP };
+                self.push(system::tsc).x = if m == M::Rdtsc {
+                    system::RDTSC
+                } else {
+                    system::RDTSCP
+                };
                 Flow::Next
             }
             M::Xgetbv => self.system(system::XGETBV),

@@ -105,10 +105,20 @@ impl Lower<'_> {
             M::Movd | M::Movq | M::Movntq if mm(1) && !mm(0) => {
                 let wide = m != M::Movd;
                 let op = if is_mem(i, 0) {
-                    self.push_mem(i, |_| if wide { step::<false, MmxOut<u64, 0>> } else { step::<false, MmxOut<u32, 0>> })
+                    self.push_mem(i, |_| {
+                        if wide {
+                            step::<false, MmxOut<u64, 0>>
+                        } else {
+                            step::<false, MmxOut<u32, 0>>
+                        }
+                    })
                 } else {
                     let r = goff(i.op0_register());
-                    let op = self.push(if wide { step::<false, MmxOut<u64, 1>> } else { step::<false, MmxOut<u32, 1>> });
+                    let op = self.push(if wide {
+                        step::<false, MmxOut<u64, 1>>
+                    } else {
+                        step::<false, MmxOut<u32, 1>>
+                    });
                     op.b = r;
                     op
                 };
@@ -116,8 +126,11 @@ impl Lower<'_> {
             }
             M::Pmovmskb | M::Pextrw if mm(1) => {
                 let imm = if m == M::Pextrw { i.immediate8() } else { 0 };
-                let op =
-                    self.push(if m == M::Pextrw { step::<false, MmxOut<u64, 3>> } else { step::<false, MmxOut<u64, 2>> });
+                let op = self.push(if m == M::Pextrw {
+                    step::<false, MmxOut<u64, 3>>
+                } else {
+                    step::<false, MmxOut<u64, 2>>
+                });
                 op.a = number(i, 1);
                 op.b = goff(i.op0_register());
                 op.x = u32::from(imm);
@@ -128,14 +141,25 @@ impl Lower<'_> {
                 op.b = number(i, 0);
             }
             M::Cvtpi2ps | M::Cvtpi2pd => {
-                let h: Handler =
-                    if m == M::Cvtpi2ps { step::<false, MmxOut<u64, 5>> } else { step::<false, MmxOut<u64, 6>> };
-                let op = if is_mem(i, 1) { self.push_mem(i, |_| h) } else { self.push(h) };
+                let h: Handler = if m == M::Cvtpi2ps {
+                    step::<false, MmxOut<u64, 5>>
+                } else {
+                    step::<false, MmxOut<u64, 6>>
+                };
+                let op = if is_mem(i, 1) {
+                    self.push_mem(i, |_| h)
+                } else {
+                    self.push(h)
+                };
                 op.a = if is_mem(i, 1) { 0 } else { number(i, 1) };
                 op.x = u32::from(number(i, 0));
             }
             M::Cvtpd2pi | M::Cvttpd2pi => {
-                let f: XtoM = if m == M::Cvtpd2pi { cv::cvtpd2pi } else { cv::cvttpd2pi };
+                let f: XtoM = if m == M::Cvtpd2pi {
+                    cv::cvtpd2pi
+                } else {
+                    cv::cvttpd2pi
+                };
                 let op = if is_mem(i, 1) {
                     self.push_mem(i, |_| step::<false, MmxFromX<Xa>>)
                 } else {
@@ -159,7 +183,9 @@ impl Lower<'_> {
             }
             _ if mm(0) => {
                 let by_imm = i.op_count() == 2 && i.op1_kind() == OpKind::Immediate8;
-                let Some(f) = (if by_imm { shift_function(m) } else { function(m) }) else { return self.gap(i) };
+                let Some(f) = (if by_imm { shift_function(m) } else { function(m) }) else {
+                    return self.gap(i);
+                };
                 let op = if by_imm {
                     let op = self.push(step::<false, Mmx<u64, FROM_MM>>);
                     op.b = 0;

@@ -133,10 +133,22 @@ fn function(m: Mnemonic) -> Option<VFn> {
 macro_rules! by_size {
     ($n:expr, $S:ident => $e:expr) => {
         match $n {
-            2 => { type $S = Xu<2>; $e }
-            4 => { type $S = Xu<4>; $e }
-            8 => { type $S = Xu<8>; $e }
-            _ => { type $S = Xa; $e }
+            2 => {
+                type $S = Xu<2>;
+                $e
+            }
+            4 => {
+                type $S = Xu<4>;
+                $e
+            }
+            8 => {
+                type $S = Xu<8>;
+                $e
+            }
+            _ => {
+                type $S = Xa;
+                $e
+            }
         }
     };
 }
@@ -144,7 +156,11 @@ macro_rules! by_size {
 impl Lower<'_> {
     /// An operation from xmm or memory (operand 1) to operand 0, with an immediate if there is a third operand.
     fn vec_op(&mut self, i: &Instruction, reg_h: Handler, mem_h: Handler) -> &mut Op {
-        let imm = if i.op_count() > 2 && i.op2_kind() == iced_x86::OpKind::Immediate8 { i.immediate8() } else { 0 };
+        let imm = if i.op_count() > 2 && i.op2_kind() == iced_x86::OpKind::Immediate8 {
+            i.immediate8()
+        } else {
+            0
+        };
         let op = if is_mem(i, 1) {
             self.push_mem(i, |_| mem_h)
         } else {
@@ -178,16 +194,36 @@ impl Lower<'_> {
             return self.fpu(i);
         }
         match m {
-            M::Movaps | M::Movapd | M::Movdqa | M::Movups | M::Movupd | M::Movdqu | M::Lddqu | M::Movntdqa => {
+            M::Movaps
+            | M::Movapd
+            | M::Movdqa
+            | M::Movups
+            | M::Movupd
+            | M::Movdqu
+            | M::Lddqu
+            | M::Movntdqa => {
                 let aligned = matches!(m, M::Movaps | M::Movapd | M::Movdqa | M::Movntdqa);
                 if is_mem(i, 0) {
-                    return self.store(i, if aligned { step::<F, XStore<0>> } else { step::<F, XStore<1>> });
+                    return self.store(
+                        i,
+                        if aligned {
+                            step::<F, XStore<0>>
+                        } else {
+                            step::<F, XStore<1>>
+                        },
+                    );
                 }
-                let mem = if aligned { step::<F, XMov<Xa, ALL>> as Handler } else { step::<F, XMov<Xu<16>, ALL>> };
+                let mem = if aligned {
+                    step::<F, XMov<Xa, ALL>> as Handler
+                } else {
+                    step::<F, XMov<Xu<16>, ALL>>
+                };
                 self.vec_op(i, step::<F, XMov<Xb, ALL>>, mem);
             }
             M::Movntdq | M::Movntps | M::Movntpd => return self.store(i, step::<F, XStore<0>>),
-            M::Movlps | M::Movlpd | M::Movq if is_mem(i, 0) && is_xmm(i, 1) => return self.store(i, step::<F, XStore<2>>),
+            M::Movlps | M::Movlpd | M::Movq if is_mem(i, 0) && is_xmm(i, 1) => {
+                return self.store(i, step::<F, XStore<2>>);
+            }
             M::Movhps | M::Movhpd if is_mem(i, 0) => return self.store(i, step::<F, XStore<3>>),
             M::Movss if is_mem(i, 0) => return self.store(i, step::<F, XStore<4>>),
             M::Movsd if is_mem(i, 0) => return self.store(i, step::<F, XStore<2>>),
@@ -210,20 +246,38 @@ impl Lower<'_> {
                 let wide = m == M::Movq;
                 if is_xmm(i, 0) {
                     if is_mem(i, 1) {
-                        let h = if wide { step::<F, XMov<Xu<8>, ALL>> as Handler } else { step::<F, XMov<Xu<4>, ALL>> };
+                        let h = if wide {
+                            step::<F, XMov<Xu<8>, ALL>> as Handler
+                        } else {
+                            step::<F, XMov<Xu<4>, ALL>>
+                        };
                         self.push_mem(i, |_| h).a = x(i, 0);
                     } else if is_xmm(i, 1) {
                         self.vec_op(i, step::<F, XMov<Xb, ZX64>>, step::<F, XMov<Xb, ZX64>>);
                     } else {
-                        let op =
-                            self.push(if wide { step::<F, FromGpr<u64>> } else { step::<F, FromGpr<u32>> });
+                        let op = self.push(if wide {
+                            step::<F, FromGpr<u64>>
+                        } else {
+                            step::<F, FromGpr<u32>>
+                        });
                         op.a = x(i, 0);
                         op.b = goff(i.op1_register());
                     }
                 } else if is_mem(i, 0) {
-                    return self.store(i, if wide { step::<F, XStore<2>> } else { step::<F, XStore<4>> });
+                    return self.store(
+                        i,
+                        if wide {
+                            step::<F, XStore<2>>
+                        } else {
+                            step::<F, XStore<4>>
+                        },
+                    );
                 } else {
-                    let op = self.push(if wide { step::<F, ToGpr<u64>> } else { step::<F, ToGpr<u32>> });
+                    let op = self.push(if wide {
+                        step::<F, ToGpr<u64>>
+                    } else {
+                        step::<F, ToGpr<u32>>
+                    });
                     op.a = x(i, 1);
                     op.b = goff(i.op0_register());
                 }
@@ -255,7 +309,9 @@ impl Lower<'_> {
             M::Psllw | M::Pslld | M::Psllq | M::Psrlw | M::Psrld | M::Psrlq | M::Psraw | M::Psrad
                 if i.op1_kind() == iced_x86::OpKind::Immediate8 =>
             {
-                let Some(h) = hot_shift_handler::<F>(m) else { return self.gap(i) };
+                let Some(h) = hot_shift_handler::<F>(m) else {
+                    return self.gap(i);
+                };
                 let op = self.push(h);
                 op.a = x(i, 0);
                 op.x = u32::from(i.immediate8());
@@ -268,7 +324,15 @@ impl Lower<'_> {
                     (false, true) => |m, a, b, _| cv::cvtsi2ss64(m, a, b as u64),
                     (false, false) => |m, a, b, _| cv::cvtsi2ss32(m, a, b as u32),
                 };
-                let op = self.push_rm(i, 1, if wide { step::<false, VFromG<u64>> } else { step::<false, VFromG<u32>> });
+                let op = self.push_rm(
+                    i,
+                    1,
+                    if wide {
+                        step::<false, VFromG<u64>>
+                    } else {
+                        step::<false, VFromG<u32>>
+                    },
+                );
                 op.a = x(i, 0);
                 op.imm = AtomicU64::new(f as usize as u64);
             }

@@ -47,7 +47,10 @@ impl Cx {
     fn new() -> Box<Cx> {
         Box::new(Cx {
             tlb: [TLB_NONE; TLB_SIZE],
-            pcs: [Pc { va: u64::MAX, op: ptr::null() }; op::PCS_SIZE],
+            pcs: [Pc {
+                va: u64::MAX,
+                op: ptr::null(),
+            }; op::PCS_SIZE],
             space: ptr::null_mut(),
             machine: ptr::null_mut(),
             why: Why::Enter,
@@ -69,7 +72,10 @@ impl Cx {
     }
 
     fn flush_places(&mut self) {
-        self.pcs = [Pc { va: u64::MAX, op: ptr::null() }; op::PCS_SIZE];
+        self.pcs = [Pc {
+            va: u64::MAX,
+            op: ptr::null(),
+        }; op::PCS_SIZE];
         self.cross.clear();
     }
 
@@ -84,11 +90,18 @@ fn take(generation: u64, kind: usize) -> Box<Cx> {
     let epoch = crate::memory::invalidations();
     let mut cx = CACHES.with(|c| {
         let mut sets = c.try_borrow_mut().ok()?;
-        if let Some(i) = sets.iter().position(|s| s.generation == generation && s.kind == kind) {
+        if let Some(i) = sets
+            .iter()
+            .position(|s| s.generation == generation && s.kind == kind)
+        {
             return Some(sets.swap_remove(i));
         }
         if sets.len() >= SETS {
-            let oldest = sets.iter().enumerate().min_by_key(|(_, s)| s.used).map(|(i, _)| i)?;
+            let oldest = sets
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, s)| s.used)
+                .map(|(i, _)| i)?;
             return Some(sets.swap_remove(oldest));
         }
         None

@@ -76,7 +76,12 @@ pub(crate) struct Tlb {
     pad: u64,
 }
 
-pub(crate) const TLB_NONE: Tlb = Tlb { r: 1, w: 1, base: std::ptr::null_mut(), pad: 0 };
+pub(crate) const TLB_NONE: Tlb = Tlb {
+    r: 1,
+    w: 1,
+    base: std::ptr::null_mut(),
+    pad: 0,
+};
 pub(crate) const TLB_SIZE: usize = 256;
 pub(crate) const PCS_SIZE: usize = 1024;
 
@@ -312,7 +317,13 @@ unsafe fn slow_load<W: Word>(cx: *mut Cx, va: u64) -> Result<W, Miss> {
 #[inline(never)]
 unsafe fn slow_store<W: Word>(cx: *mut Cx, va: u64, v: W) -> Result<(), Miss> {
     // SAFETY: W has N bytes.
-    unsafe { write_bytes(cx, va, std::slice::from_raw_parts((&raw const v).cast::<u8>(), W::N as usize)) }
+    unsafe {
+        write_bytes(
+            cx,
+            va,
+            std::slice::from_raw_parts((&raw const v).cast::<u8>(), W::N as usize),
+        )
+    }
 }
 
 /// Reads guest memory of at most a page's length across at most two pages.
@@ -354,7 +365,12 @@ unsafe fn page_fault(cx: *mut Cx, va: u64, write: bool) -> Miss {
         } else {
             let present = va >> 47 == 0 && (*(*cx).space).entry(va >> 12).is_some();
             let error_code = u32::from(present) | if write { 2 } else { 0 } | 4;
-            Fault { kind: FaultKind::Page, addr: va, error_code, done: 0 }
+            Fault {
+                kind: FaultKind::Page,
+                addr: va,
+                error_code,
+                done: 0,
+            }
         };
     }
     Miss
@@ -428,7 +444,10 @@ pub(crate) unsafe fn flush_code(cx: *mut Cx) {
     // SAFETY: the run's context.
     unsafe {
         let cx = &mut *cx;
-        cx.pcs = [Pc { va: u64::MAX, op: std::ptr::null() }; PCS_SIZE];
+        cx.pcs = [Pc {
+            va: u64::MAX,
+            op: std::ptr::null(),
+        }; PCS_SIZE];
         let old = cx.cross.drain().map(|(_, v)| v);
         cx.old_ops.extend(old);
         cx.dirty = true;
@@ -550,7 +569,12 @@ pub(crate) trait Loc {
         // SAFETY: the caller's.
         unsafe { Self::get::<F, W>(op, cpu, cx) }
     }
-    unsafe fn set<const F: bool, W: Word>(op: *const Op, cpu: *mut Cpu, cx: *mut Cx, v: W) -> Result<(), Miss>;
+    unsafe fn set<const F: bool, W: Word>(
+        op: *const Op,
+        cpu: *mut Cpu,
+        cx: *mut Cx,
+        v: W,
+    ) -> Result<(), Miss>;
 }
 
 /// The register at `Op::a`.
@@ -570,7 +594,11 @@ macro_rules! register_loc {
     ($t:ty, $f:ident) => {
         impl Loc for $t {
             #[inline(always)]
-            unsafe fn get<const F: bool, W: Word>(op: *const Op, cpu: *mut Cpu, _: *mut Cx) -> Result<W, Miss> {
+            unsafe fn get<const F: bool, W: Word>(
+                op: *const Op,
+                cpu: *mut Cpu,
+                _: *mut Cx,
+            ) -> Result<W, Miss> {
                 // SAFETY: see `reg`.
                 Ok(unsafe { reg(cpu, (*op).$f) })
             }
@@ -595,7 +623,11 @@ macro_rules! memory_loc {
     ($t:ty, $ea:ident) => {
         impl Loc for $t {
             #[inline(always)]
-            unsafe fn get<const F: bool, W: Word>(op: *const Op, cpu: *mut Cpu, cx: *mut Cx) -> Result<W, Miss> {
+            unsafe fn get<const F: bool, W: Word>(
+                op: *const Op,
+                cpu: *mut Cpu,
+                cx: *mut Cx,
+            ) -> Result<W, Miss> {
                 // SAFETY: the caller's.
                 unsafe { load::<F, W>(cx, $ea(op, cpu)) }
             }
@@ -640,18 +672,39 @@ impl Loc for Rm {
     #[inline(always)]
     unsafe fn get<const F: bool, W: Word>(op: *const Op, cpu: *mut Cpu, cx: *mut Cx) -> Result<W, Miss> {
         // SAFETY: the caller's.
-        unsafe { if (*op).b == MEM { Mx::get::<F, W>(op, cpu, cx) } else { Rb::get::<F, W>(op, cpu, cx) } }
+        unsafe {
+            if (*op).b == MEM {
+                Mx::get::<F, W>(op, cpu, cx)
+            } else {
+                Rb::get::<F, W>(op, cpu, cx)
+            }
+        }
     }
     #[inline(always)]
     unsafe fn get_rw<const F: bool, W: Word>(op: *const Op, cpu: *mut Cpu, cx: *mut Cx) -> Result<W, Miss> {
         // SAFETY: the caller's.
-        unsafe { if (*op).b == MEM { Mx::get_rw::<F, W>(op, cpu, cx) } else { Rb::get::<F, W>(op, cpu, cx) } }
+        unsafe {
+            if (*op).b == MEM {
+                Mx::get_rw::<F, W>(op, cpu, cx)
+            } else {
+                Rb::get::<F, W>(op, cpu, cx)
+            }
+        }
     }
     #[inline(always)]
-    unsafe fn set<const F: bool, W: Word>(op: *const Op, cpu: *mut Cpu, cx: *mut Cx, v: W) -> Result<(), Miss> {
+    unsafe fn set<const F: bool, W: Word>(
+        op: *const Op,
+        cpu: *mut Cpu,
+        cx: *mut Cx,
+        v: W,
+    ) -> Result<(), Miss> {
         // SAFETY: the caller's.
         unsafe {
-            if (*op).b == MEM { Mx::set::<F, W>(op, cpu, cx, v) } else { Rb::set::<F, W>(op, cpu, cx, v) }
+            if (*op).b == MEM {
+                Mx::set::<F, W>(op, cpu, cx, v)
+            } else {
+                Rb::set::<F, W>(op, cpu, cx, v)
+            }
         }
     }
 }

@@ -40,7 +40,11 @@ impl XLoc for Xa {
         unsafe {
             let va = ea(op, cpu);
             if va & 15 != 0 {
-                return if F { Err(Miss) } else { Err(raise(cx, FaultKind::GeneralProtection)) };
+                return if F {
+                    Err(Miss)
+                } else {
+                    Err(raise(cx, FaultKind::GeneralProtection))
+                };
             }
             load::<F, u128>(cx, va)
         }
@@ -67,7 +71,11 @@ impl<const N: u32> XLoc for Xu<N> {
 /// Replaces the low `n` bits.
 #[inline(always)]
 pub(crate) fn low(old: u128, v: u128, n: u32) -> u128 {
-    if n >= 128 { v } else { old >> n << n | v & ((1 << n) - 1) }
+    if n >= 128 {
+        v
+    } else {
+        old >> n << n | v & ((1 << n) - 1)
+    }
 }
 
 /// How a loaded value goes into the destination register.
@@ -167,7 +175,11 @@ impl<const L: u32> Insn for Msk<L> {
                     let half = |x: u64| (x & 0x8080_8080_8080_8080).wrapping_mul(0x0002_0408_1020_4081) >> 56;
                     half(v as u64) | half((v >> 64) as u64) << 8
                 }
-                32 => (0..4).map(|i| (v >> (32 * i + 31)) as u64 & 1).zip(0..).map(|(b, i)| b << i).sum(),
+                32 => (0..4)
+                    .map(|i| (v >> (32 * i + 31)) as u64 & 1)
+                    .zip(0..)
+                    .map(|(b, i)| b << i)
+                    .sum(),
                 _ => (v >> 63) as u64 & 1 | ((v >> 127) as u64) << 1,
             };
             set_reg(cpu, (*op).a, m);
@@ -346,7 +358,10 @@ impl Insn for Maskmov {
         // SAFETY: the run's pointers.
         unsafe {
             let va = (*cpu).gpr[crate::RDI].wrapping_add(reg::<u64>(cpu, (*op).index));
-            let (v, mask) = ((*xmm(cpu, (*op).a)).to_le_bytes(), (*xmm(cpu, (*op).b)).to_le_bytes());
+            let (v, mask) = (
+                (*xmm(cpu, (*op).a)).to_le_bytes(),
+                (*xmm(cpu, (*op).b)).to_le_bytes(),
+            );
             for i in 0..16u64 {
                 if mask[i as usize] & 0x80 != 0 {
                     check_w(cx, va.wrapping_add(i), 1)?;

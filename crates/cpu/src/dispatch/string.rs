@@ -16,7 +16,11 @@ pub(crate) unsafe fn string(op: *const Op, cpu: *mut Cpu, cx: *mut Cx, b: i64) -
     // SAFETY: the run's pointers.
     unsafe {
         let rep = (*op).x & 3;
-        let mask = if (*op).x & 0x100 != 0 { 0xffff_ffff } else { u64::MAX };
+        let mask = if (*op).x & 0x100 != 0 {
+            0xffff_ffff
+        } else {
+            u64::MAX
+        };
         if rep == 0 {
             return match chunk(op, cpu, cx, 1, mask) {
                 Ok(_) => go::<false>(op.add(1), cpu, cx, b),
@@ -186,7 +190,11 @@ unsafe fn chunk(op: *const Op, cpu: *mut Cpu, cx: *mut Cx, max: u64, mask: u64) 
                 made = 0;
                 while made < n {
                     let off = (made as usize) << log;
-                    x = if kind == SCAS { (*g)[RAX] & keep } else { get(a.add(off), log) };
+                    x = if kind == SCAS {
+                        (*g)[RAX] & keep
+                    } else {
+                        get(a.add(off), log)
+                    };
                     y = get(b.add(off), log);
                     made += 1;
                     if (*op).x & 3 != 0 && (x == y) != want_equal {
@@ -197,7 +205,11 @@ unsafe fn chunk(op: *const Op, cpu: *mut Cpu, cx: *mut Cx, max: u64, mask: u64) 
                 lazy(cpu, flags::SUB + u32::from(log), x, y);
             }
         }
-        let step = if down { 0u64.wrapping_sub(made * size) } else { made * size };
+        let step = if down {
+            0u64.wrapping_sub(made * size)
+        } else {
+            made * size
+        };
         if uses_src {
             (*g)[RSI] = si.wrapping_add(step) & mask;
         }

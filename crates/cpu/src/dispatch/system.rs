@@ -86,7 +86,11 @@ impl Insn for System {
                 }
                 XLAT => {
                     let at = c.gpr[RBX].wrapping_add(c.gpr[RAX] & 0xff);
-                    let at = if (*op).x & 0x100 != 0 { at & 0xffff_ffff } else { at };
+                    let at = if (*op).x & 0x100 != 0 {
+                        at & 0xffff_ffff
+                    } else {
+                        at
+                    };
                     let v = load::<F, u8>(cx, at.wrapping_add(reg::<u64>(cpu, (*op).index)))?;
                     set_reg(cpu, 0, v);
                 }
@@ -101,7 +105,11 @@ impl Insn for System {
                     if level > 0 {
                         words.push(frame);
                     }
-                    check_w(cx, frame.wrapping_sub(8 * (words.len() as u64 - 1)), 8 * words.len() as u64)?;
+                    check_w(
+                        cx,
+                        frame.wrapping_sub(8 * (words.len() as u64 - 1)),
+                        8 * words.len() as u64,
+                    )?;
                     // The processor also probes the new top for writing.
                     check_w(cx, frame.wrapping_sub(8 * (words.len() as u64 - 1) + size), 8)?;
                     sp = sp.wrapping_add(8);
@@ -169,7 +177,11 @@ unsafe fn aligned(op: *const Op, cpu: *mut Cpu, cx: *mut Cx) -> Result<u64, Miss
     // SAFETY: the run's pointers.
     unsafe {
         let va = ea(op, cpu);
-        if va & 15 == 0 { Ok(va) } else { Err(raise(cx, FaultKind::GeneralProtection)) }
+        if va & 15 == 0 {
+            Ok(va)
+        } else {
+            Err(raise(cx, FaultKind::GeneralProtection))
+        }
     }
 }
 

@@ -120,7 +120,7 @@ impl Insn {
     pub fn waits(self) -> bool {
         !matches!(
             self.op,
-            Op::StoreControl | Op::StoreStatus | Op::StatusAx | Op::Clear | Op::Init
+            Op::StoreControl | Op::StoreStatus | Op::StatusAx | Op::Clear | Op::Init | Op::Ignored
         )
     }
     /// Whether `fcmov` wants the flags.

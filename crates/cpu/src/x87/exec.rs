@@ -359,8 +359,8 @@ impl Fpu {
     fn trigonometric(&mut self, pushes: bool, f: impl FnOnce(F80, u16) -> Option<(Outcome, Option<F80>)>) {
         let empty = self.is_empty(0);
         if empty || (pushes && !self.is_empty(7)) {
+            self.sw &= !C2;
             if self.stack_fault(!empty) {
-                self.sw &= !C2;
                 self.put(0, F80::INDEFINITE);
                 if pushes {
                     self.top = self.top.wrapping_sub(1) & 7;
@@ -467,16 +467,7 @@ impl Fpu {
                 tr::sincos(v, cw).map(|(s, c)| (s.also(c.flags), Some(c.value)))
             }),
             Op::Tan => self.trigonometric(true, |v, cw| {
-                tr::tan(v, cw).map(|t| {
-                    (
-                        t,
-                        Some(if v.is_nan() || v.is_inf() {
-                            t.value
-                        } else {
-                            F80::ONE
-                        }),
-                    )
-                })
+                tr::tan(v, cw).map(|t| (t, Some(if t.value.is_nan() { t.value } else { F80::ONE })))
             }),
             Op::LoadControl => self.set_control(input as u16),
             Op::StoreControl => return Effect::Store(u128::from(self.cw)),

@@ -6,7 +6,7 @@
 
 use super::big::{self, Big};
 use super::f80::{Class, F80, Outcome, rounding};
-use crate::vec::soft::{self, Fin, IE, PE, UE, Wide, ZE};
+use crate::vec::soft::{self, Fin, IE, PE, Wide, ZE};
 
 /// The constant that `fld1` and its like load, rounded as the control word says.
 pub fn constant(index: u8, cw: u16) -> F80 {
@@ -67,15 +67,16 @@ pub fn f2xm1(x: F80, cw: u16) -> Outcome {
     let de = x.denormal_flag();
     if f.exp >= 0 {
         if f.exp == 0 && f.sig == 1 << 63 {
-            // 2^1 - 1 and 2^-1 - 1 are exact.
-            return Outcome::exact(if f.neg {
+            // 2^1 - 1 and 2^-1 - 1, flagged as inexact all the same.
+            let value = if f.neg {
                 F80 {
                     se: 0xbffe,
                     mant: 1 << 63,
                 }
             } else {
                 F80::ONE
-            });
+            };
+            return Outcome::exact(value).also(PE);
         }
         return Outcome::exact(x).also(PE | de);
     }
@@ -296,18 +297,23 @@ pub fn sincos(x: F80, cw: u16) -> Option<(Outcome, Outcome)> {
     }
     let de = x.denormal_flag();
     let (s, c) = sincos_big(f);
-    Some((tiny(s, x, cw).also(de), finish(c, cw).also(de)))
+    Some((tiny(s, x, true, cw).also(de), finish(c, cw).also(de)))
 }
 
-/// A result that is next to its argument: of a denormal it is the argument itself.
-fn tiny(s: Big, x: F80, cw: u16) -> Outcome {
-    if x.class() == Class::Denormal {
-        // One with its leading bit set is the least normal exponent's.
-        let normal = x.mant >> 63 != 0;
-        let value = F80 { se: x.se | u16::from(normal), ..x };
-        return Outcome::exact(value).also(if normal { PE } else { PE | UE });
+/// Sine (`below`) or tangent of an argument so small that the result is next to it, or `s`.
+fn tiny(s: Big, x: F80, below: bool, cw: u16) -> Outcome {
+    let w = Wide::from(x.fin());
+    if w.exp >= -64 {
+        return finish(s, cw);
     }
-    finish(s, cw)
+    let sig = if below { w.sig - 1 } else { w.sig };
+    let lz = sig.leading_zeros();
+    let w = Wide {
+        sig: sig << lz | 1,
+        exp: w.exp - lz as i32,
+        ..w
+    };
+    F80::pack(w, 64, cw).also(PE)
 }
 
 fn sincos_big(f: Fin) -> (Big, Big) {
@@ -341,5 +347,5 @@ pub fn tan(x: F80, cw: u16) -> Option<Outcome> {
         return None;
     }
     let (s, c) = sincos_big(f);
-    Some(tiny(s.div(c), x, cw).also(x.denormal_flag()))
+    Some(tiny(s.div(c), x, false, cw).also(x.denormal_flag()))
 }

@@ -90,19 +90,16 @@ fn coverage(c: Code) -> Coverage {
         }
         M::Iret | M::Iretd | M::Iretq | M::Retf => "loads segment registers",
         M::Ud0 | M::Ud1 | M::Ud2 => "always #UD",
-        M::Popf | M::Popfd | M::Popfq => "may set TF and AC, which would hit the test itself",
         M::Fldenv
         | M::Frstor
         | M::Fxrstor
         | M::Fxrstor64
-        | M::Ldmxcsr
         | M::Fnsave
         | M::Fnstenv
         | M::Fxsave
         | M::Fxsave64
         | M::Fsave
-        | M::Fstenv => "its image holds instruction addresses that processors save differently; tested apart",
-        M::Enter => "its nested frames read memory at RBP; tested apart",
+        | M::Fstenv => "its image holds instruction addresses that processors save differently",
         M::Xbegin | M::Xend | M::Xabort | M::Xtest => "transactional memory",
         M::Reservednop
             if matches!(
@@ -114,7 +111,7 @@ fn coverage(c: Code) -> Coverage {
         {
             "with registers #UD on AMD's processors and nothing on Intel's"
         }
-        M::Wait => "tested with the x87 instructions behind it",
+        M::Wait => "compared as part of the instructions that begin with it (fstcw, fclex, ...)",
         _ => "",
     };
     if !why.is_empty() {
@@ -135,7 +132,12 @@ fn coverage(c: Code) -> Coverage {
         {
             Coverage::Compared
         }
-        _ => Coverage::Not("control flow through a register or memory; tested apart"),
+        FlowControl::IndirectBranch | FlowControl::IndirectCall | FlowControl::Return
+            if !o.instruction_string().contains("m16:") =>
+        {
+            Coverage::Compared
+        }
+        _ => Coverage::Not("far branches load segment registers"),
     }
 }
 
@@ -360,7 +362,17 @@ impl Case {
                 s.gpr[1] = r.below(24);
             }
         }
+        let mut put = |at: u64, v: u64| {
+            let at = at.wrapping_sub(WINDOW) as usize;
+            if let Some(m) = memory.get_mut(at..at.saturating_add(8)) {
+                m.copy_from_slice(&v.to_le_bytes());
+            }
+        };
         match i.mnemonic() {
+            Mnemonic::Ret => put(s.gpr[4], if r.one_in(8) { 1 << 50 } else { CODE + 32 }),
+            // Neither TF nor AC, which would hit the test itself.
+            Mnemonic::Popf | Mnemonic::Popfd | Mnemonic::Popfq => put(s.gpr[4], r.next() & 0x8cd5),
+            Mnemonic::Enter => s.gpr[5] = near(r),
             Mnemonic::Leave => s.gpr[5] = address(r, 8),
             Mnemonic::Maskmovq | Mnemonic::Maskmovdqu => s.gpr[7] = near(r),
             Mnemonic::Xlatb => s.gpr[3] = near(r),
@@ -372,17 +384,24 @@ impl Case {
             Mnemonic::Div | Mnemonic::Idiv if r.one_in(2) => s.gpr[2] = r.below(4).wrapping_sub(1),
             _ => {}
         }
+        if matches!(
+            i.flow_control(),
+            FlowControl::IndirectBranch | FlowControl::IndirectCall
+        ) && i.op0_kind() == OpKind::Register
+            && let Some(k) = index_of(i.op0_register())
+        {
+            s.gpr[k] = CODE + 32;
+        }
+        if self.bit_offset
+            && let Some(k) = index_of(i.op1_register())
+        {
+            s.gpr[k] = (r.below(4000) as i64 - 2000) as u64;
+        }
         if i.mnemonic() != Mnemonic::Xlatb && self.wild {
             let align = if r.one_in(6) { 1 } else { 16 };
             let target = address(r, align);
             let base = i.memory_base().full_register();
             let index = i.memory_index();
-            if self.bit_offset {
-                let bits = r.below(4000) as i64 - 2000;
-                if let Some(k) = index_of(i.op1_register()) {
-                    s.gpr[k] = bits as u64;
-                }
-            }
             let disp = i.memory_displacement64();
             let scaled = index_of(index).map_or(0, |k| {
                 if !(self.bit_offset && index_of(i.op1_register()) == Some(k)) {
@@ -392,6 +411,16 @@ impl Case {
             });
             if let Some(k) = index_of(base) {
                 s.gpr[k] = target.wrapping_sub(disp).wrapping_sub(scaled);
+            }
+            let indirect = matches!(
+                i.flow_control(),
+                FlowControl::IndirectBranch | FlowControl::IndirectCall
+            );
+            if indirect {
+                let at = target.wrapping_sub(WINDOW) as usize;
+                if let Some(m) = memory.get_mut(at..at.saturating_add(8)) {
+                    m.copy_from_slice(&(CODE + 32).to_le_bytes());
+                }
             }
             // Compare-and-exchange that succeeds half the time.
             let at = target.wrapping_sub(WINDOW) as usize;
@@ -416,6 +445,7 @@ impl Case {
         }
     }
 
+    #[allow(dead_code)]
     /// Whether the instruction writes this general register.
     pub fn writes(&self, k: usize) -> bool {
         self.writes[k]
@@ -463,7 +493,10 @@ fn address(r: &mut Random, align: u64) -> u64 {
 fn undefined(i: &Instruction) -> u32 {
     use iced_x86::RflagsBits as B;
     let mut u = i.rflags_undefined();
-    if matches!(i.mnemonic(), Mnemonic::Rcl | Mnemonic::Rcr) && i.op1_kind() == OpKind::Immediate8 && i.immediate8() & 31 > 1 {
+    if matches!(i.mnemonic(), Mnemonic::Rcl | Mnemonic::Rcr)
+        && i.op1_kind() == OpKind::Immediate8
+        && i.immediate8() & 31 > 1
+    {
         u |= B::OF;
     }
     [
