@@ -56,7 +56,7 @@ fn no_handler_grows_the_stack() {
                             if two {
                                 code.push(0x0f);
                             }
-                            code.extend([opcode, modrm, 0, 0, 0, 0]);
+                            code.extend([opcode, modrm, 0x90, 0x90, 0x90, 0x90]);
                             ran += try_form(&code);
                         }
                     }
