@@ -189,7 +189,8 @@ impl Lower<'_> {
     pub fn vector<const F: bool>(&mut self, i: &Instruction) -> Flow {
         use Mnemonic as M;
         let m = i.mnemonic();
-        if (0..i.op_count()).any(|n| i.op_register(n).is_mm() || i.op_register(n).is_st()) {
+        let old = |n| i.op_register(n).is_mm() || i.op_register(n).is_st();
+        if (0..i.op_count()).any(old) || matches!(m, M::Cvtpi2ps | M::Cvtpi2pd) {
             return self.fpu(i);
         }
         match m {
