@@ -212,15 +212,18 @@ impl<W: Word, const K: u8> Insn for MmxOut<W, K> {
                     let va = c.gpr[crate::RDI].wrapping_add(reg::<u64>(cpu, (*op).index));
                     let mask = c.fpu.mm(usize::from((*op).x as u8)).to_le_bytes();
                     let bytes = v.to_le_bytes();
-                    for i in 0..8 {
-                        if mask[i] & 0x80 != 0 {
-                            check_w(cx, va.wrapping_add(i as u64), 1)?;
-                        }
+                    let chosen = || {
+                        (0..8u64)
+                            .zip(bytes)
+                            .zip(mask)
+                            .filter(|(_, m)| m & 0x80 != 0)
+                            .map(|(v, _)| v)
+                    };
+                    for (i, _) in chosen() {
+                        check_w(cx, va.wrapping_add(i), 1)?;
                     }
-                    for i in 0..8 {
-                        if mask[i] & 0x80 != 0 {
-                            store::<F, u8>(cx, va.wrapping_add(i as u64), bytes[i])?;
-                        }
+                    for (i, byte) in chosen() {
+                        store::<F, u8>(cx, va.wrapping_add(i), byte)?;
                     }
                 }
                 _ => {

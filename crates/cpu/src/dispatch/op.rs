@@ -128,6 +128,7 @@ pub(crate) struct Cx {
     pub start_budget: i64,
     pub start_retired: u64,
     /// Code that was taken away during the run; freed at its end.
+    #[expect(clippy::vec_box, reason = "pointers into the boxes outlive the move")]
     pub old_code: Vec<Box<PageCode>>,
     pub old_pages: Vec<PageRef>,
     pub old_ops: Vec<Box<[Op]>>,
