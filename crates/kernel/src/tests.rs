@@ -11,16 +11,42 @@ const START: u64 = 1_700_000_000_000_000_000;
 /// A static program: one segment at 0x400000 with `code`, readable, writable and executable, and a page of zeros behind it.
 fn elf(code: &[u8]) -> Vec<u8> {
     let mut e = abi::Enc::new();
-    e.bytes(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0").u16(2).u16(62).u32(1).u64(0x400078);
-    e.u64(64).u64(0).u32(0).u16(64).u16(56).u16(1).u16(0).u16(0).u16(0);
+    e.bytes(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0")
+        .u16(2)
+        .u16(62)
+        .u32(1)
+        .u64(0x400078);
+    e.u64(64)
+        .u64(0)
+        .u32(0)
+        .u16(64)
+        .u16(56)
+        .u16(1)
+        .u16(0)
+        .u16(0)
+        .u16(0);
     let len = 0x78 + code.len() as u64;
-    e.u32(1).u32(7).u64(0).u64(0x400000).u64(0x400000).u64(len).u64(len + 4096).u64(4096);
+    e.u32(1)
+        .u32(7)
+        .u64(0)
+        .u64(0x400000)
+        .u64(0x400000)
+        .u64(len)
+        .u64(len + 4096)
+        .u64(4096);
     e.bytes(code);
     e.0
 }
 
 fn file(path: &str, perm: u32, content: Content) -> CoverFile {
-    CoverFile { path: path.into(), perm, uid: 0, gid: 0, mtime: Timespec::secs(1_600_000_000), content }
+    CoverFile {
+        path: path.into(),
+        perm,
+        uid: 0,
+        gid: 0,
+        mtime: Timespec::secs(1_600_000_000),
+        content,
+    }
 }
 
 fn world(code: &[u8]) -> World {
@@ -48,7 +74,15 @@ fn world(code: &[u8]) -> World {
             file("/sys", 0o555, Content::Dir),
             file("/dev", 0o755, Content::Dir),
             file("/run", 0o755, Content::Dir),
-            file("/etc/passwd", 0o644, Content::Bytes(b"root:x:0:0::/root:/bin/p\nu:x:1000:1000::/tmp:/bin/p\n".to_vec().into())),
+            file(
+                "/etc/passwd",
+                0o644,
+                Content::Bytes(
+                    b"root:x:0:0::/root:/bin/p\nu:x:1000:1000::/tmp:/bin/p\n"
+                        .to_vec()
+                        .into(),
+                ),
+            ),
         ],
         facts: sysfs::facts::Facts::default(),
         hostname: b"t".to_vec(),
@@ -56,7 +90,11 @@ fn world(code: &[u8]) -> World {
         boot_time: START - 1_000_000_000_000,
         now: START,
         entropy: [3; 32],
-        limits: Limits { tasks: 60, memory: 16 << 20, ..Limits::default() },
+        limits: Limits {
+            tasks: 60,
+            memory: 16 << 20,
+            ..Limits::default()
+        },
         standins: vec![StandInSpec::daemon("sshd", "/usr/sbin/sshd -D")],
         net: net::Net::new(net::facts::Facts::default()),
         kmsg: Vec::new(),
@@ -68,7 +106,14 @@ fn login(w: &mut World, user: &str, tty: bool) -> Conn {
         user: user.into(),
         account: None,
         env: Vec::new(),
-        term: tty.then(|| Term { name: b"xterm".to_vec(), rows: 24, cols: 80, xpixel: 0, ypixel: 0, modes: Vec::new() }),
+        term: tty.then(|| Term {
+            name: b"xterm".to_vec(),
+            rows: 24,
+            cols: 80,
+            xpixel: 0,
+            ypixel: 0,
+            modes: Vec::new(),
+        }),
         command: None,
         peer: "203.0.113.9:50022".parse().unwrap(),
         local: "192.0.2.10:22".parse().unwrap(),
@@ -99,7 +144,8 @@ fn run(w: &mut World, slices: u64) -> (Vec<u8>, Vec<Out>, Vec<Stamped>) {
 
 /// `write(1, "hi\n", 3); exit(7)`.
 const HELLO: &[u8] = &[
-    0xb8, 1, 0, 0, 0, 0xbf, 1, 0, 0, 0, 0x48, 0x8d, 0x35, 0x15, 0, 0, 0, 0xba, 3, 0, 0, 0, 0x0f, 5, // write
+    0xb8, 1, 0, 0, 0, 0xbf, 1, 0, 0, 0, 0x48, 0x8d, 0x35, 0x15, 0, 0, 0, 0xba, 3, 0, 0, 0, 0x0f,
+    5, // write
     0xb8, 231, 0, 0, 0, 0xbf, 7, 0, 0, 0, 0x0f, 5, // exit_group
     0x90, 0x90, b'h', b'i', b'\n',
 ];
@@ -118,8 +164,14 @@ fn output_status_and_facts() {
     let (data, outs, facts) = run(&mut w, 50);
     assert_eq!(data, b"hi\n");
     assert_eq!(outs, [Out::Exit { status: 7 }, Out::Eof, Out::Close]);
-    assert!(facts.iter().any(|f| f.conn == Some(c) && matches!(&f.fact, Fact::Exec { argv, .. } if argv == &[b"-p".to_vec()])));
-    assert!(facts.iter().any(|f| matches!(f.fact, Fact::Exit { status: 0x700, .. })));
+    assert!(facts.iter().any(
+        |f| f.conn == Some(c) && matches!(&f.fact, Fact::Exec { argv, .. } if argv == &[b"-p".to_vec()])
+    ));
+    assert!(
+        facts
+            .iter()
+            .any(|f| matches!(f.fact, Fact::Exit { status: 0x700, .. }))
+    );
     assert!(w.connections().is_empty());
 }
 
@@ -139,7 +191,13 @@ fn interrupt_key_kills_a_spinning_program() {
     w.input(c, Input::Data(vec![3]));
     let (data, outs, _) = run(&mut w, 20);
     assert_eq!(data, b"^C");
-    assert!(matches!(outs[..], [Out::Signal { sig: 2, core: false }, Out::Eof, Out::Close]), "{outs:?}");
+    assert!(
+        matches!(
+            outs[..],
+            [Out::Signal { sig: 2, core: false }, Out::Eof, Out::Close]
+        ),
+        "{outs:?}"
+    );
 }
 
 #[test]
@@ -147,13 +205,22 @@ fn hangup_ends_the_session_and_an_idle_world_has_nothing_to_do() {
     let mut w = world(SLEEP);
     let c = login(&mut w, "u", true);
     run(&mut w, 20);
-    assert_eq!(w.run(1_000_000, START + 1_000_000_000), Slice::Idle { wake_at: None });
+    assert_eq!(
+        w.run(1_000_000, START + 1_000_000_000),
+        Slice::Idle { wake_at: None }
+    );
     let before = w.retired();
-    assert_eq!(w.run(1_000_000, START + 2_000_000_000), Slice::Idle { wake_at: None });
+    assert_eq!(
+        w.run(1_000_000, START + 2_000_000_000),
+        Slice::Idle { wake_at: None }
+    );
     assert_eq!(w.retired(), before, "idle costs nothing");
     w.input(c, Input::Close);
     run(&mut w, 20);
-    assert!(w.tasks.values().all(|t| t.comm() != b"p"), "SIGHUP ended the program");
+    assert!(
+        w.tasks.values().all(|t| t.comm() != b"p"),
+        "SIGHUP ended the program"
+    );
 }
 
 #[test]
@@ -205,7 +272,10 @@ fn a_clone_goes_its_own_way() {
 /// Whole system calls with arguments that are sometimes right: nothing may panic, and bounds hold.
 #[test]
 fn random_calls_do_no_harm() {
-    let rounds: u64 = std::env::var("FUZZ_ROUNDS").ok().and_then(|s| s.parse().ok()).unwrap_or(40);
+    let rounds: u64 = std::env::var("FUZZ_ROUNDS")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(40);
     for seed in 0..rounds {
         let mut w = world(SLEEP);
         login(&mut w, if seed % 2 == 0 { "u" } else { "root" }, seed % 3 == 0);
@@ -218,11 +288,21 @@ fn random_calls_do_no_harm() {
             let live: Vec<u32> = w
                 .tasks
                 .values()
-                .filter(|t| t.cpu.is_some() && t.mm.is_some() && t.state == crate::task::State::Runnable && t.call.is_none())
+                .filter(|t| {
+                    t.cpu.is_some()
+                        && t.mm.is_some()
+                        && t.state == crate::task::State::Runnable
+                        && t.call.is_none()
+                })
                 .map(|t| t.tid)
                 .collect();
             if live.is_empty() {
-                let all: Vec<u32> = w.tasks.values().filter(|t| t.cpu.is_some() && t.mm.is_some()).map(|t| t.tid).collect();
+                let all: Vec<u32> = w
+                    .tasks
+                    .values()
+                    .filter(|t| t.cpu.is_some() && t.mm.is_some())
+                    .map(|t| t.tid)
+                    .collect();
                 let Some(t) = all.first().copied() else { break };
                 w.unblock(t);
                 if let Ok(t) = w.tm(t) {
@@ -248,7 +328,14 @@ fn random_calls_do_no_harm() {
                 };
             }
             // Paths that exist, and structures of noise, behind the pointers.
-            let paths: [&[u8]; 6] = [b"/tmp/a\0", b"/proc/self/maps\0", b"/dev/ptmx\0", b".\0", b"/bin/p\0", b"/dev/tty\0"];
+            let paths: [&[u8]; 6] = [
+                b"/tmp/a\0",
+                b"/proc/self/maps\0",
+                b"/dev/ptmx\0",
+                b".\0",
+                b"/bin/p\0",
+                b"/dev/tty\0",
+            ];
             let _ = w.copy_out(tid, 0x400800 + (rng.u64() % 1024), paths[(step % 6) as usize]);
             w.current = tid;
             w.dispatch(c);

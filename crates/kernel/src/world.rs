@@ -171,15 +171,29 @@ impl StandInSpec {
 #[allow(missing_docs)]
 pub enum Fact {
     /// A program was started.
-    Exec { path: Vec<u8>, argv: Vec<Vec<u8>>, cwd: Vec<u8>, ancestry: Vec<(u32, Vec<u8>)> },
+    Exec {
+        path: Vec<u8>,
+        argv: Vec<Vec<u8>>,
+        cwd: Vec<u8>,
+        ancestry: Vec<(u32, Vec<u8>)>,
+    },
     /// A process ended, with its wait status.
     Exit { status: i32, runtime_ns: u64 },
     /// A file was made, changed or removed.
-    File { change: crate::vfs::ChangeKind, path: Vec<u8>, to: Option<Vec<u8>>, size: u64 },
+    File {
+        change: crate::vfs::ChangeKind,
+        path: Vec<u8>,
+        to: Option<Vec<u8>>,
+        size: u64,
+    },
     /// A connection to the outside was tried, or bytes were sent on one that a stand-in took.
     Outside(crate::net::outside::Attempt),
     /// A program listens.
-    Listen { addr: std::net::IpAddr, port: u16, udp: bool },
+    Listen {
+        addr: std::net::IpAddr,
+        port: u16,
+        udp: bool,
+    },
     /// A signal to another process.
     Kill { target: u32, comm: Vec<u8>, sig: u8 },
     /// Real and effective user changed.
@@ -187,7 +201,12 @@ pub enum Fact {
     /// A shell (or another program that reads lines) read a line.
     Line { text: Vec<u8>, prompt: bool, echo: bool },
     /// A mount was tried.
-    Mount { source: Vec<u8>, target: Vec<u8>, fstype: Vec<u8>, errno: u16 },
+    Mount {
+        source: Vec<u8>,
+        target: Vec<u8>,
+        fstype: Vec<u8>,
+        errno: u16,
+    },
     /// A kernel module was to be loaded.
     Module { name: Vec<u8>, errno: u16 },
     /// ptrace was tried.
@@ -219,13 +238,21 @@ pub struct Stamped {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum Out {
-    Data { stderr: bool, bytes: Vec<u8> },
+    Data {
+        stderr: bool,
+        bytes: Vec<u8>,
+    },
     /// No more data will come.
     Eof,
     /// The program ended with this status.
-    Exit { status: u8 },
+    Exit {
+        status: u8,
+    },
     /// The program was killed.
-    Signal { sig: u8, core: bool },
+    Signal {
+        sig: u8,
+        core: bool,
+    },
     /// All is said; the connection can be closed.
     Close,
 }
@@ -247,7 +274,12 @@ pub struct Output {
 pub enum Input {
     Data(Vec<u8>),
     Eof,
-    Resize { rows: u16, cols: u16, xpixel: u16, ypixel: u16 },
+    Resize {
+        rows: u16,
+        cols: u16,
+        xpixel: u16,
+        ypixel: u16,
+    },
     /// A signal by name without SIG (`INT`), as SSH sends it.
     Signal(Vec<u8>),
     Close,
@@ -481,7 +513,9 @@ impl World {
             return Slice::Busy;
         }
         Slice::Idle {
-            wake_at: self.next_deadline().map(|d| d.saturating_add(self.clock.offset())),
+            wake_at: self
+                .next_deadline()
+                .map(|d| d.saturating_add(self.clock.offset())),
         }
     }
 
@@ -510,7 +544,11 @@ impl World {
     /// Past the world's memory the process that holds most is killed, as the kernel's OOM killer does.
     fn out_of_memory(&mut self) {
         for _ in 0..8 {
-            let own: u64 = self.mms.values_mut().map(|m| m.space.stats().owned as u64 * 4096).sum();
+            let own: u64 = self
+                .mms
+                .values_mut()
+                .map(|m| m.space.stats().owned as u64 * 4096)
+                .sum();
             if own <= self.limits.memory {
                 return;
             }
@@ -566,7 +604,12 @@ impl World {
             match exit.0 {
                 Exit::Budget => return,
                 Exit::Syscall => {
-                    let Some(call) = self.t(tid).ok().and_then(|t| t.cpu.as_ref()).map(|c| Call::new(tid, c)) else {
+                    let Some(call) = self
+                        .t(tid)
+                        .ok()
+                        .and_then(|t| t.cpu.as_ref())
+                        .map(|c| Call::new(tid, c))
+                    else {
                         return;
                     };
                     let cost = self.dispatch(call);
@@ -597,7 +640,11 @@ impl World {
                 } else {
                     1
                 };
-                let r = if f.addr >= crate::mm::TASK_SIZE { Err(Bad::NoMap) } else { self.fault_in(tid, f.addr, want) };
+                let r = if f.addr >= crate::mm::TASK_SIZE {
+                    Err(Bad::NoMap)
+                } else {
+                    self.fault_in(tid, f.addr, want)
+                };
                 match r {
                     Ok(()) => return,
                     Err(Bad::NoMap) => (14, SigInfo::fault(SIGSEGV, 1, f.addr)),
@@ -658,8 +705,12 @@ impl World {
                         }
                     }
                     E::DropSessionTty { session } => {
-                        let all: Vec<u32> =
-                            self.procs.values().filter(|p| p.sid == session).map(|p| p.tgid).collect();
+                        let all: Vec<u32> = self
+                            .procs
+                            .values()
+                            .filter(|p| p.sid == session)
+                            .map(|p| p.tgid)
+                            .collect();
                         for t in all {
                             if let Ok(p) = self.pm(t) {
                                 p.ctty = None;
@@ -684,7 +735,9 @@ impl World {
             return;
         }
         let conn = self.p(tgid).ok().and_then(|p| p.conn);
-        let (uid, comm) = self.t(tgid).map_or((0, Vec::new()), |t| (t.creds.uid, t.comm().to_vec()));
+        let (uid, comm) = self
+            .t(tgid)
+            .map_or((0, Vec::new()), |t| (t.creds.uid, t.comm().to_vec()));
         self.facts.push(Stamped {
             seq: self.seq,
             time_ns: self.clock.real(),
@@ -698,7 +751,9 @@ impl World {
 
     /// Counts something that a program asked for and did not get.
     pub(crate) fn unserved(&mut self, tid: u32, what: &str) {
-        let comm = self.t(tid).map_or(String::new(), |t| String::from_utf8_lossy(t.comm()).into_owned());
+        let comm = self
+            .t(tid)
+            .map_or(String::new(), |t| String::from_utf8_lossy(t.comm()).into_owned());
         let key = format!("{comm}: {what}");
         if let Some(n) = self.gaps.get_mut(&key) {
             *n += 1;
@@ -707,7 +762,12 @@ impl World {
         if self.gaps.len() < 1024 {
             self.gaps.insert(key, 1);
             let tgid = self.tgid(tid);
-            self.fact(tgid, Fact::Unserved { what: what.to_owned() });
+            self.fact(
+                tgid,
+                Fact::Unserved {
+                    what: what.to_owned(),
+                },
+            );
         }
     }
 
@@ -751,7 +811,9 @@ impl World {
 
     /// Bit n is processor n.
     pub(crate) fn cpu_mask(&self) -> u64 {
-        let n = self.facts_of.cpu.cores.max(1) * self.facts_of.cpu.sockets.max(1) * self.facts_of.cpu.threads.max(1);
+        let n = self.facts_of.cpu.cores.max(1)
+            * self.facts_of.cpu.sockets.max(1)
+            * self.facts_of.cpu.threads.max(1);
         u64::MAX >> (64 - n.clamp(1, 64))
     }
 
@@ -784,7 +846,19 @@ impl World {
             at = self.p(at).map_or(0, |p| p.ppid);
         }
         let cwd = self.cwd_text(tgid);
-        let argv = argv.iter().take(256).map(|a| a[..a.len().min(4096)].to_vec()).collect();
-        self.fact(tgid, Fact::Exec { path: path.to_vec(), argv, cwd, ancestry });
+        let argv = argv
+            .iter()
+            .take(256)
+            .map(|a| a[..a.len().min(4096)].to_vec())
+            .collect();
+        self.fact(
+            tgid,
+            Fact::Exec {
+                path: path.to_vec(),
+                argv,
+                cwd,
+                ancestry,
+            },
+        );
     }
 }

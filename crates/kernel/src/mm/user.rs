@@ -15,7 +15,11 @@ impl World {
     /// Reads user memory.
     pub(crate) fn copy_in(&mut self, tid: u32, va: u64, buf: &mut [u8]) -> KResult<()> {
         let n = self.copy_in_some(tid, va, buf)?;
-        if n == buf.len() { Ok(()) } else { Err(Errno::EFAULT) }
+        if n == buf.len() {
+            Ok(())
+        } else {
+            Err(Errno::EFAULT)
+        }
     }
 
     /// Reads as much as can be reached.
@@ -28,7 +32,8 @@ impl World {
                 Ok(()) => return Ok(buf.len()),
                 Err(f) => {
                     done += f.done;
-                    if f.addr >= crate::mm::TASK_SIZE || self.fault_in(tid, f.addr, PROT_READ as u8).is_err() {
+                    if f.addr >= crate::mm::TASK_SIZE || self.fault_in(tid, f.addr, PROT_READ as u8).is_err()
+                    {
                         return Ok(done);
                     }
                 }
@@ -47,7 +52,8 @@ impl World {
                 Ok(()) => return Ok(()),
                 Err(f) => {
                     done += f.done;
-                    if f.addr >= crate::mm::TASK_SIZE || self.fault_in(tid, f.addr, PROT_WRITE as u8).is_err() {
+                    if f.addr >= crate::mm::TASK_SIZE || self.fault_in(tid, f.addr, PROT_WRITE as u8).is_err()
+                    {
                         return Err(Errno::EFAULT);
                     }
                 }

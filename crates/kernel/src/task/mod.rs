@@ -176,10 +176,7 @@ impl World {
     }
 
     pub(crate) fn tm(&mut self, tid: u32) -> KResult<&mut Task> {
-        self.tasks
-            .get_mut(&tid)
-            .map(Arc::make_mut)
-            .ok_or(Errno::ESRCH)
+        self.tasks.get_mut(&tid).map(Arc::make_mut).ok_or(Errno::ESRCH)
     }
 
     pub(crate) fn p(&self, tgid: u32) -> KResult<&Proc> {
@@ -187,10 +184,7 @@ impl World {
     }
 
     pub(crate) fn pm(&mut self, tgid: u32) -> KResult<&mut Proc> {
-        self.procs
-            .get_mut(&tgid)
-            .map(Arc::make_mut)
-            .ok_or(Errno::ESRCH)
+        self.procs.get_mut(&tgid).map(Arc::make_mut).ok_or(Errno::ESRCH)
     }
 
     /// The process of a thread.
@@ -257,8 +251,7 @@ impl World {
             }
         }
         if let Some(at) = until {
-            self.timers
-                .remove(&(at, crate::time::TimerRef::Sleep(tid)));
+            self.timers.remove(&(at, crate::time::TimerRef::Sleep(tid)));
         }
         self.enqueue(tid);
     }
@@ -368,7 +361,9 @@ impl World {
 
     /// Finds the program of a stand-in, for /proc/PID/exe.
     pub(crate) fn find_exe(&mut self, pid: u32) {
-        let Some(s) = self.p(pid).ok().and_then(|p| p.standin.clone()) else { return };
+        let Some(s) = self.p(pid).ok().and_then(|p| p.standin.clone()) else {
+            return;
+        };
         if s.exe.is_empty() {
             return;
         }
