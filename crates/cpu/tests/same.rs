@@ -134,8 +134,10 @@ fn outcome(
     mut slice: impl FnMut() -> u64,
     total: u64,
 ) -> (String, Vec<u8>) {
-    let mut m = Machine::default();
-    m.dispatcher = kind;
+    let mut m = Machine {
+        dispatcher: kind,
+        ..Machine::default()
+    };
     let mut left = total;
     let mut log = String::new();
     loop {

@@ -10,14 +10,19 @@ use turncoat_kernel::vfs::{Timespec, makedev};
 use turncoat_kernel::*;
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_nanos() as u64)
 }
 
 fn boot(image: Option<Arc<Image>>, files: Vec<CoverFile>) -> World {
     let t = now();
     let start = t - 3 * 86_400_000_000_000 - 12_345_678_901;
     let stamp = Timespec::secs((start / 1_000_000_000) as i64);
-    let mut standins = vec![StandInSpec::daemon("sshd", "sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups")];
+    let mut standins = vec![StandInSpec::daemon(
+        "sshd",
+        "sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups",
+    )];
     standins[0].pid = Some(611);
     let mut kthreadd = StandInSpec::kthread("kthreadd");
     (kthreadd.pid, kthreadd.ppid) = (Some(2), 0);
@@ -48,12 +53,17 @@ fn boot(image: Option<Arc<Image>>, files: Vec<CoverFile>) -> World {
         limits: Limits::default(),
         standins,
         net: net::Net::new(net::facts::Facts::default()),
+        kmsg: vec![
+            (6, 0, "Linux version 6.1.0-18-amd64".into()),
+            (6, 1_200, "BIOS-provided physical RAM map:".into()),
+        ],
     })
 }
 
 fn main() {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
-    let (mut image, mut strace, mut facts, mut uid) = ("/tmp/turncoat-dev.img".to_owned(), false, false, 0u32);
+    let (mut image, mut strace, mut facts, mut uid) =
+        ("/tmp/turncoat-dev.img".to_owned(), false, false, 0u32);
     while args.first().is_some_and(|a| a.starts_with("--")) {
         let a = args.remove(0);
         match a.as_str() {
@@ -79,13 +89,23 @@ fn main() {
         };
         let mut files = vec![
             file(format!("/bin/{name}"), 0o755, bytes),
-            file("/etc/passwd".into(), 0o644, b"root:x:0:0:root:/root:/bin/sh\n".to_vec()),
+            file(
+                "/etc/passwd".into(),
+                0o644,
+                b"root:x:0:0:root:/root:/bin/sh\n".to_vec(),
+            ),
         ];
         if name == "busybox" {
-            files.push(CoverFile { content: Content::Link(b"busybox".to_vec()), ..file("/bin/sh".into(), 0o777, Vec::new()) });
+            files.push(CoverFile {
+                content: Content::Link(b"busybox".to_vec()),
+                ..file("/bin/sh".into(), 0o777, Vec::new())
+            });
         }
         for d in ["/root", "/tmp", "/proc", "/sys", "/dev", "/run"] {
-            files.push(CoverFile { content: Content::Dir, ..file(d.into(), 0o755, Vec::new()) });
+            files.push(CoverFile {
+                content: Content::Dir,
+                ..file(d.into(), 0o755, Vec::new())
+            });
         }
         boot(None, files)
     } else {
@@ -107,17 +127,38 @@ fn main() {
                 gid: uid,
                 groups: vec![0],
                 home: b"/root".to_vec(),
-                shell: if direct { format!("/bin/{name}").into_bytes() } else { b"/bin/sh".to_vec() },
+                shell: if direct {
+                    format!("/bin/{name}").into_bytes()
+                } else {
+                    b"/bin/sh".to_vec()
+                },
             };
-            (None, Some(if direct { cmd.join(" ") } else { format!("busybox {}", cmd.join(" ")) }), Some(account))
+            (
+                None,
+                Some(if direct {
+                    cmd.join(" ")
+                } else {
+                    format!("busybox {}", cmd.join(" "))
+                }),
+                Some(account),
+            )
         }
         "sh" => (None, Some(rest.join(" ")), None),
-        _ => (None, Some(rest.iter().map(quote).collect::<Vec<_>>().join(" ")), None),
+        _ => (
+            None,
+            Some(rest.iter().map(quote).collect::<Vec<_>>().join(" ")),
+            None,
+        ),
     };
-    let (rows, cols) = rustix::termios::tcgetwinsize(std::io::stdout()).map_or((24, 80), |s| (s.ws_row, s.ws_col));
+    let (rows, cols) =
+        rustix::termios::tcgetwinsize(std::io::stdout()).map_or((24, 80), |s| (s.ws_row, s.ws_col));
     let conn = w
         .open(Open {
-            user: if uid == 0 { b"root".to_vec() } else { b"admin".to_vec() },
+            user: if uid == 0 {
+                b"root".to_vec()
+            } else {
+                b"admin".to_vec()
+            },
             account,
             env: vec![(b"LANG".to_vec(), b"C.UTF-8".to_vec())],
             term: term.map(|()| Term {
@@ -137,7 +178,9 @@ fn main() {
     let opened = t0.elapsed();
     let (tx, rx) = std::sync::mpsc::channel::<Vec<u8>>();
     let stdin_tty = std::io::stdin().is_terminal();
-    let saved = stdin_tty.then(|| rustix::termios::tcgetattr(std::io::stdin()).ok()).flatten();
+    let saved = stdin_tty
+        .then(|| rustix::termios::tcgetattr(std::io::stdin()).ok())
+        .flatten();
     if mode == "shell"
         && let Some(t) = &saved
     {
@@ -156,7 +199,7 @@ fn main() {
     let mut status = 0;
     let mut eof = false;
     'all: loop {
-        let slice = w.run(5_000_000, now());
+        let slice = w.run(300_000, now());
         for l in w.take_trace() {
             eprintln!("{l}");
         }
@@ -181,15 +224,21 @@ fn main() {
         let _ = std::io::stdout().flush();
         if facts {
             for f in fs {
-                eprintln!("fact {} pid {} {} {:?}\r", f.seq, f.pid, String::from_utf8_lossy(&f.comm), f.fact);
+                eprintln!(
+                    "fact {} pid {} {} {:?}\r",
+                    f.seq,
+                    f.pid,
+                    String::from_utf8_lossy(&f.comm),
+                    f.fact
+                );
             }
         }
         let wait = match slice {
             Slice::Busy => Duration::ZERO,
             Slice::Dead => break,
-            Slice::Idle { wake_at } => {
-                wake_at.map_or(Duration::from_secs(3600), |t| Duration::from_nanos(t.saturating_sub(now())))
-            }
+            Slice::Idle { wake_at } => wake_at.map_or(Duration::from_secs(3600), |t| {
+                Duration::from_nanos(t.saturating_sub(now()))
+            }),
         };
         if wait.is_zero() {
             if let Ok(b) = rx.try_recv() {
@@ -223,7 +272,12 @@ fn main() {
         eprintln!("world: unserved {n:>6} {k}");
     }
     if std::env::var_os("WORLD_STATS").is_some() {
-        eprintln!("world: opened in {opened:?}, ran {:?}, {} instructions, {} KiB", t0.elapsed(), w.retired(), w.memory() / 1024);
+        eprintln!(
+            "world: opened in {opened:?}, ran {:?}, {} instructions, {} KiB",
+            t0.elapsed(),
+            w.retired(),
+            w.memory() / 1024
+        );
     }
     std::process::exit(status);
 }

@@ -4,7 +4,7 @@ use crate::abi::*;
 use crate::fd::What;
 use crate::object::ObjectId;
 use crate::proc::view::Effect;
-use crate::task::{Caps, cap};
+use crate::task::Caps;
 use crate::vfs::{self, ChangeKind, Ctx, Kind, LockKind, LockRange, Path, Stat, Timespec, Vfs, may, wflag};
 use crate::wait::WaitKey;
 use crate::world::{Fact, World};
@@ -51,7 +51,10 @@ impl DerefMut for VfsCell {
 impl World {
     pub(crate) fn timespec(&self) -> Timespec {
         let r = self.clock.real();
-        Timespec { sec: (r / crate::time::SEC) as i64, nsec: (r % crate::time::SEC) as u32 }
+        Timespec {
+            sec: (r / crate::time::SEC) as i64,
+            nsec: (r % crate::time::SEC) as u32,
+        }
     }
 
     fn fs_creds(&self, tid: u32, real: bool) -> vfs::Creds {
@@ -64,7 +67,12 @@ impl World {
                 } else {
                     (k.fsuid, k.fsgid, k.effective.0)
                 };
-                vfs::Creds { uid, gid, groups: Arc::from(&k.groups[..]), caps }
+                vfs::Creds {
+                    uid,
+                    gid,
+                    groups: Arc::from(&k.groups[..]),
+                    caps,
+                }
             }
             Err(_) => vfs::Creds::root(),
         }
@@ -75,10 +83,19 @@ impl World {
         self.fs_as(tid, false, f)
     }
 
-    pub(crate) fn fs_as<R>(&mut self, tid: u32, real: bool, f: impl FnOnce(&mut Vfs, &Ctx) -> R) -> KResult<R> {
+    pub(crate) fn fs_as<R>(
+        &mut self,
+        tid: u32,
+        real: bool,
+        f: impl FnOnce(&mut Vfs, &Ctx) -> R,
+    ) -> KResult<R> {
         let creds = self.fs_creds(tid, real);
         let now = self.timespec();
-        let info = self.t(tid).ok().and_then(|t| self.fss.get(&t.fs)).map(|f| (f.root.clone(), f.cwd.clone(), f.umask));
+        let info = self
+            .t(tid)
+            .ok()
+            .and_then(|t| self.fss.get(&t.fs))
+            .map(|f| (f.root.clone(), f.cwd.clone(), f.umask));
         let (root, cwd, umask) = match info {
             Some(i) => i,
             None => {
@@ -87,7 +104,14 @@ impl World {
             }
         };
         let mut v = self.vfs.take().ok_or(Errno::EIO)?;
-        let ctx = Ctx { creds: &creds, now, umask, root: &root, cwd: &cwd, view: &*self };
+        let ctx = Ctx {
+            creds: &creds,
+            now,
+            umask,
+            root: &root,
+            cwd: &cwd,
+            view: &*self,
+        };
         let r = f(&mut v, &ctx);
         self.vfs.0 = Some(v);
         Ok(r)
@@ -212,7 +236,15 @@ impl World {
                 ChangeKind::Renamed(from) => (ChangeKind::Renamed(from.clone()), Some(from)),
                 k => (k, None),
             };
-            self.fact(self.tgid(tid), Fact::File { change, path, to, size });
+            self.fact(
+                self.tgid(tid),
+                Fact::File {
+                    change,
+                    path,
+                    to,
+                    size,
+                },
+            );
         }
         for e in self.vfs.take_effects() {
             match e {
@@ -300,7 +332,13 @@ impl World {
     }
 
     /// Writes into a file at an offset (`None`: at its end), making it if `perm` is given.
-    pub(crate) fn scribble(&mut self, path: &[u8], off: Option<u64>, data: &[u8], perm: Option<u32>) -> KResult<()> {
+    pub(crate) fn scribble(
+        &mut self,
+        path: &[u8],
+        off: Option<u64>,
+        data: &[u8],
+        perm: Option<u32>,
+    ) -> KResult<()> {
         let root = self.vfs.root_path();
         self.fs(0, |v, c| {
             let flags = O_WRONLY | if perm.is_some() { O_CREAT } else { 0 };
@@ -311,10 +349,5 @@ impl World {
             };
             v.write(c, &o.path, at, data).map(|_| ())
         })?
-    }
-
-    /// True if the caller may do what CAP_SYS_ADMIN allows.
-    pub(crate) fn is_admin(&self, tid: u32) -> bool {
-        self.t(tid).is_ok_and(|t| t.creds.capable(cap::SYS_ADMIN))
     }
 }

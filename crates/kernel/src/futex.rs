@@ -13,7 +13,7 @@ const TID: u32 = 0x3fff_ffff;
 impl World {
     /// The key of a futex word: by object for shared mappings, else by address space.
     fn futex_key(&self, tid: u32, va: u64, private: bool) -> KResult<WaitKey> {
-        if va % 4 != 0 {
+        if !va.is_multiple_of(4) {
             return Err(Errno::EINVAL);
         }
         if va >= crate::mm::TASK_SIZE {
@@ -77,8 +77,10 @@ impl World {
 
     /// Marks the robust mutexes of a dying thread.
     pub(crate) fn robust_exit(&mut self, tid: u32, head: u64) {
-        let Ok(off) = self.read_u64(tid, head + 8) else { return };
-        let pending = self.read_u64(tid, head + 16).unwrap_or(0);
+        let Ok(off) = self.read_u64(tid, head.wrapping_add(8)) else {
+            return;
+        };
+        let pending = self.read_u64(tid, head.wrapping_add(16)).unwrap_or(0);
         let mut at = self.read_u64(tid, head).unwrap_or(head);
         let mut n = 0;
         while at != head && at != 0 && n < 2048 {
@@ -127,7 +129,11 @@ fn wait(w: &mut World, c: &mut Call, private: bool, bits: u32, timeout: Option<u
     if c.deadline.is_some_and(|d| w.clock.mono() >= d) {
         return Err(Errno::ETIMEDOUT.into());
     }
-    Err(Trap::Block { keys: vec![key], until: c.deadline, unint: false })
+    Err(Trap::Block {
+        keys: vec![key],
+        until: c.deadline,
+        unint: false,
+    })
 }
 
 /// Lock of a priority-inheriting futex: the word holds the owner's thread id.
@@ -160,7 +166,11 @@ fn lock_pi(w: &mut World, c: &mut Call, private: bool, try_only: bool) -> SysRes
     }
     c.bits = u32::MAX;
     c.since = w.clock.total;
-    Err(Trap::Block { keys: vec![key], until: c.deadline, unint: false })
+    Err(Trap::Block {
+        keys: vec![key],
+        until: c.deadline,
+        unint: false,
+    })
 }
 
 pub(crate) fn futex(w: &mut World, c: &mut Call) -> SysRes {
@@ -207,7 +217,10 @@ pub(crate) fn futex(w: &mut World, c: &mut Call) -> SysRes {
             let from = w.futex_key(c.tid, c.a[0], private)?;
             let to = w.futex_key(c.tid, c.a[4], private)?;
             let woken = w.futex_wake(from, n as usize, u32::MAX);
-            let rest: Vec<u32> = w.waiters.get(&from).map_or(Vec::new(), |s| s.iter().copied().take(m as usize).collect());
+            let rest: Vec<u32> = w
+                .waiters
+                .get(&from)
+                .map_or(Vec::new(), |s| s.iter().copied().take(m as usize).collect());
             for t in &rest {
                 if let Some(s) = w.waiters.get_mut(&from) {
                     s.remove(t);

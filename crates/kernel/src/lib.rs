@@ -30,6 +30,9 @@ mod view;
 pub mod wait;
 mod world;
 
+#[cfg(test)]
+mod tests;
+
 pub use errno::{Errno, KResult};
 pub use login::{Account, Open, Term};
 pub use sys::{SYSCALLS, Support, syscall_doc};

@@ -83,17 +83,63 @@ fn number(b: &[u8]) -> Option<u32> {
 
 /// Terminal modes: control characters by opcode, in order of their index in `c_cc` (RFC 4254 section 8 and termios(3)).
 const CC: [(u8, usize); 16] = [
-    (1, 0), (2, 1), (3, 2), (4, 3), (5, 4), (6, 11), (7, 16), (8, 8), (9, 9), (10, 10), (12, 12), (13, 14), (14, 15),
-    (16, 7), (18, 13), (11, 10),
+    (1, 0),
+    (2, 1),
+    (3, 2),
+    (4, 3),
+    (5, 4),
+    (6, 11),
+    (7, 16),
+    (8, 8),
+    (9, 9),
+    (10, 10),
+    (12, 12),
+    (13, 14),
+    (14, 15),
+    (16, 7),
+    (18, 13),
+    (11, 10),
 ];
 /// Flags by opcode: which word (0 input, 1 output, 2 control, 3 local) and which bits.
 const FLAGS: [(u8, usize, u32); 38] = [
-    (30, 0, 0o4), (31, 0, 0o10), (32, 0, 0o20), (33, 0, 0o40), (34, 0, 0o100), (35, 0, 0o200), (36, 0, 0o400),
-    (37, 0, 0o1000), (38, 0, 0o2000), (39, 0, 0o4000), (40, 0, 0o10000), (41, 0, 0o20000), (42, 0, 0o40000),
-    (50, 3, 0o1), (51, 3, 0o2), (52, 3, 0o4), (53, 3, 0o10), (54, 3, 0o20), (55, 3, 0o40), (56, 3, 0o100),
-    (57, 3, 0o200), (58, 3, 0o400), (59, 3, 0o100000), (60, 3, 0o1000), (61, 3, 0o4000), (62, 3, 0o40000),
-    (70, 1, 0o1), (71, 1, 0o2), (72, 1, 0o4), (73, 1, 0o10), (74, 1, 0o20), (75, 1, 0o40),
-    (92, 2, 0o400), (93, 2, 0o1000), (90, 2, 0o40), (91, 2, 0o60), (94, 2, 0), (95, 2, 0),
+    (30, 0, 0o4),
+    (31, 0, 0o10),
+    (32, 0, 0o20),
+    (33, 0, 0o40),
+    (34, 0, 0o100),
+    (35, 0, 0o200),
+    (36, 0, 0o400),
+    (37, 0, 0o1000),
+    (38, 0, 0o2000),
+    (39, 0, 0o4000),
+    (40, 0, 0o10000),
+    (41, 0, 0o20000),
+    (42, 0, 0o40000),
+    (50, 3, 0o1),
+    (51, 3, 0o2),
+    (52, 3, 0o4),
+    (53, 3, 0o10),
+    (54, 3, 0o20),
+    (55, 3, 0o40),
+    (56, 3, 0o100),
+    (57, 3, 0o200),
+    (58, 3, 0o400),
+    (59, 3, 0o100000),
+    (60, 3, 0o1000),
+    (61, 3, 0o4000),
+    (62, 3, 0o40000),
+    (70, 1, 0o1),
+    (71, 1, 0o2),
+    (72, 1, 0o4),
+    (73, 1, 0o10),
+    (74, 1, 0o20),
+    (75, 1, 0o40),
+    (92, 2, 0o400),
+    (93, 2, 0o1000),
+    (90, 2, 0o40),
+    (91, 2, 0o60),
+    (94, 2, 0),
+    (95, 2, 0),
 ];
 
 impl World {
@@ -110,16 +156,25 @@ impl World {
                     gid: number(f[3])?,
                     groups: Vec::new(),
                     home: f[5].to_vec(),
-                    shell: if f[6].is_empty() { b"/bin/sh".to_vec() } else { f[6].to_vec() },
+                    shell: if f[6].is_empty() {
+                        b"/bin/sh".to_vec()
+                    } else {
+                        f[6].to_vec()
+                    },
                 });
                 break;
             }
         }
         let mut a = found?;
         a.groups.push(a.gid);
-        for line in self.slurp(b"/etc/group").unwrap_or_default().split(|b| *b == b'\n') {
+        for line in self
+            .slurp(b"/etc/group")
+            .unwrap_or_default()
+            .split(|b| *b == b'\n')
+        {
             let f = fields(line);
-            if f.len() >= 4 && f[3].split(|b| *b == b',').any(|m| m == user)
+            if f.len() >= 4
+                && f[3].split(|b| *b == b',').any(|m| m == user)
                 && let Some(g) = number(f[2])
             {
                 a.groups.push(g);
@@ -154,9 +209,28 @@ impl World {
         if let Some(t) = &o.term {
             let m = self.ttys.open_master()?;
             self.tty_effects();
-            let root = crate::tty::Caller { admin: true, ..Default::default() };
-            let _ = self.ttys.ioctl(&m, &root, crate::abi::tty::TIOCSPTLCK, 0, &0u32.to_le_bytes(), true, &|_| None);
-            self.ttys.resize(m.tty, crate::abi::tty::WinSize { rows: t.rows, cols: t.cols, xpixel: t.xpixel, ypixel: t.ypixel });
+            let root = crate::tty::Caller {
+                admin: true,
+                ..Default::default()
+            };
+            let _ = self.ttys.ioctl(
+                &m,
+                &root,
+                crate::abi::tty::TIOCSPTLCK,
+                0,
+                &0u32.to_le_bytes(),
+                true,
+                &|_| None,
+            );
+            self.ttys.resize(
+                m.tty,
+                crate::abi::tty::WinSize {
+                    rows: t.rows,
+                    cols: t.cols,
+                    xpixel: t.xpixel,
+                    ypixel: t.ypixel,
+                },
+            );
             self.apply_modes(&m, &root, &t.modes);
             master = Some(m);
             tty = Some(m.tty);
@@ -180,13 +254,26 @@ impl World {
         };
         let mut helpers = Vec::new();
         let parent = if a.uid == 0 {
-            let p = self.spawn_standin(server(&format!("sshd: {name}@{on}"), Creds::root(), listener, None))?;
+            let p = self.spawn_standin(server(
+                &format!("sshd: {name}@{on}"),
+                Creds::root(),
+                listener,
+                None,
+            ))?;
+            self.find_exe(p);
             helpers.push(p);
             p
         } else {
-            let p = self.spawn_standin(server(&format!("sshd: {name} [priv]"), Creds::root(), listener, None))?;
+            let p = self.spawn_standin(server(
+                &format!("sshd: {name} [priv]"),
+                Creds::root(),
+                listener,
+                None,
+            ))?;
             let creds = Creds::user(a.uid, a.gid, a.groups.clone());
             let c = self.spawn_standin(server(&format!("sshd: {name}@{on}"), creds, p, Some(p)))?;
+            self.find_exe(p);
+            self.find_exe(c);
             helpers.extend([p, c]);
             c
         };
@@ -199,8 +286,20 @@ impl World {
             *s = SigHand::new();
         }
         let table = self.fresh_id();
-        self.fdtables.insert(table, FdTable { users: 1, slots: Vec::new() });
-        let mut t = Task::blank(pid, pid, fs, sh, Arc::new(Creds::user(a.uid, a.gid, a.groups.clone())));
+        self.fdtables.insert(
+            table,
+            FdTable {
+                users: 1,
+                slots: Vec::new(),
+            },
+        );
+        let mut t = Task::blank(
+            pid,
+            pid,
+            fs,
+            sh,
+            Arc::new(Creds::user(a.uid, a.gid, a.groups.clone())),
+        );
         t.start = now;
         t.files = Some(table);
         t.cpu = Some(Box::new(turncoat_cpu::Cpu::new()));
@@ -226,7 +325,6 @@ impl World {
             sent_eof: false,
             paused: false,
             unread: 0,
-            uid: a.uid,
             last: 0,
         };
         match tty {
@@ -241,9 +339,33 @@ impl World {
             }
             None => {
                 let (i, o, e) = (self.new_pipe(1, 1), self.new_pipe(1, 1), self.new_pipe(1, 1));
-                let fi = self.new_file(What::Pipe { id: i, read: true, write: false }, O_RDONLY, None)?;
-                let fo = self.new_file(What::Pipe { id: o, read: false, write: true }, O_WRONLY, None)?;
-                let fe = self.new_file(What::Pipe { id: e, read: false, write: true }, O_WRONLY, None)?;
+                let fi = self.new_file(
+                    What::Pipe {
+                        id: i,
+                        read: true,
+                        write: false,
+                    },
+                    O_RDONLY,
+                    None,
+                )?;
+                let fo = self.new_file(
+                    What::Pipe {
+                        id: o,
+                        read: false,
+                        write: true,
+                    },
+                    O_WRONLY,
+                    None,
+                )?;
+                let fe = self.new_file(
+                    What::Pipe {
+                        id: e,
+                        read: false,
+                        write: true,
+                    },
+                    O_WRONLY,
+                    None,
+                )?;
                 self.put(table, [fi, fo, fe]);
                 (state.stdin, state.stdout, state.stderr) = (Some(i), Some(o), Some(e));
             }
@@ -290,7 +412,13 @@ impl World {
     fn put(&mut self, table: u32, files: [u32; 3]) {
         if let Some(t) = self.fdtables.get_mut(&table) {
             for (i, f) in files.into_iter().enumerate() {
-                t.set(i, Slot { file: f, cloexec: false });
+                t.set(
+                    i,
+                    Slot {
+                        file: f,
+                        cloexec: false,
+                    },
+                );
             }
         }
     }
@@ -317,7 +445,9 @@ impl World {
             b[i * 4..i * 4 + 4].copy_from_slice(&w.to_le_bytes());
         }
         b.truncate(crate::abi::tty::TERMIOS_SIZE);
-        let _ = self.ttys.ioctl(m, root, crate::abi::tty::TCSETS, 0, &b, true, &|_| None);
+        let _ = self
+            .ttys
+            .ioctl(m, root, crate::abi::tty::TCSETS, 0, &b, true, &|_| None);
     }
 
     /// The environment that OpenSSH with PAM gives on Debian.
@@ -364,12 +494,20 @@ impl World {
         set(b"XDG_SESSION_TYPE", b"tty");
         set(b"XDG_SESSION_CLASS", b"user");
         let (p, l) = (o.peer, o.local);
-        set(b"SSH_CLIENT", format!("{} {} {}", p.ip(), p.port(), l.port()).as_bytes());
-        set(b"SSH_CONNECTION", format!("{} {} {} {}", p.ip(), p.port(), l.ip(), l.port()).as_bytes());
+        set(
+            b"SSH_CLIENT",
+            format!("{} {} {}", p.ip(), p.port(), l.port()).as_bytes(),
+        );
+        set(
+            b"SSH_CONNECTION",
+            format!("{} {} {} {}", p.ip(), p.port(), l.ip(), l.port()).as_bytes(),
+        );
         if let Some(t) = tty {
             set(b"SSH_TTY", format!("/dev/{}", t.name()).as_bytes());
         }
-        env.into_iter().map(|(k, v)| [&k[..], b"=", &v[..]].concat()).collect()
+        env.into_iter()
+            .map(|(k, v)| [&k[..], b"=", &v[..]].concat())
+            .collect()
     }
 
     /// What is on the screen before the shell's prompt.
@@ -380,7 +518,13 @@ impl World {
         }
         let f = &self.facts_of;
         text.extend_from_slice(
-            format!("Linux {} {} {} x86_64\n", String::from_utf8_lossy(&self.hostname), f.release, f.version).as_bytes(),
+            format!(
+                "Linux {} {} {} x86_64\n",
+                String::from_utf8_lossy(&self.hostname),
+                f.release,
+                f.version
+            )
+            .as_bytes(),
         );
         text.extend(self.slurp(b"/etc/motd").unwrap_or_default());
         let last = self.slurp(b"/var/log/lastlog").unwrap_or_default();
@@ -410,12 +554,22 @@ impl World {
     }
 
     /// utmp, wtmp and lastlog.
-    fn write_login_records(&mut self, pid: u32, a: &Account, t: TtyId, host: &str, peer: SocketAddr, conn: Conn) {
+    fn write_login_records(
+        &mut self,
+        pid: u32,
+        a: &Account,
+        t: TtyId,
+        host: &str,
+        peer: SocketAddr,
+        conn: Conn,
+    ) {
         let rec = utmp(7, pid, &t.name(), &a.user, host, peer, conn.0, self.clock.real());
         let _ = self.scribble(b"/run/utmp", None, &rec, Some(0o664));
         let _ = self.scribble(b"/var/log/wtmp", None, &rec, Some(0o664));
         let mut e = Enc::new();
-        e.u32((self.clock.real() / crate::time::SEC) as u32).field(t.name().as_bytes(), 32).field(host.as_bytes(), 256);
+        e.u32((self.clock.real() / crate::time::SEC) as u32)
+            .field(t.name().as_bytes(), 32)
+            .field(host.as_bytes(), 256);
         let _ = self.scribble(b"/var/log/lastlog", Some(a.uid as u64 * 292), &e.0, None);
     }
 
@@ -436,7 +590,9 @@ impl World {
 
     fn write_logout_records(&mut self, pid: u32, tty: TtyId) {
         let utmp_now = self.slurp(b"/run/utmp").unwrap_or_default();
-        let found = utmp_now.chunks_exact(384).position(|r| le32(r, 4) == pid && le16(r, 0) == 7);
+        let found = utmp_now
+            .chunks_exact(384)
+            .position(|r| le32(r, 4) == pid && le16(r, 0) == 7);
         if let Some(i) = found {
             let mut r = utmp_now[i * 384..i * 384 + 384].to_vec();
             r[0] = 8;
@@ -451,7 +607,9 @@ impl World {
 
     /// Bytes that the network side may still give to this connection now.
     pub fn room(&self, conn: Conn) -> usize {
-        self.conns.get(&conn).map_or(0, |c| BACKLOG.saturating_sub(c.backlog.len()))
+        self.conns
+            .get(&conn)
+            .map_or(0, |c| BACKLOG.saturating_sub(c.backlog.len()))
     }
 
     /// Stops or resumes taking output of a connection whose network side is slow.
@@ -465,16 +623,31 @@ impl World {
     /// Something came in from the network side.
     pub fn input(&mut self, conn: Conn, input: Input) {
         self.seq += 1;
-        let Some(c) = self.conns.get_mut(&conn) else { return };
+        let Some(c) = self.conns.get_mut(&conn) else {
+            return;
+        };
         match input {
             Input::Data(b) => {
                 let n = b.len().min(BACKLOG.saturating_sub(c.backlog.len()));
                 c.backlog.extend(&b[..n]);
             }
             Input::Eof => c.eof_in = true,
-            Input::Resize { rows, cols, xpixel, ypixel } => {
+            Input::Resize {
+                rows,
+                cols,
+                xpixel,
+                ypixel,
+            } => {
                 if let Some(m) = c.master {
-                    self.ttys.resize(m.tty, crate::abi::tty::WinSize { rows, cols, xpixel, ypixel });
+                    self.ttys.resize(
+                        m.tty,
+                        crate::abi::tty::WinSize {
+                            rows,
+                            cols,
+                            xpixel,
+                            ypixel,
+                        },
+                    );
                     self.tty_effects();
                 }
             }
@@ -493,7 +666,9 @@ impl World {
     }
 
     fn feed(&mut self, conn: Conn) {
-        let Some(c) = self.conns.get_mut(&conn) else { return };
+        let Some(c) = self.conns.get_mut(&conn) else {
+            return;
+        };
         let (master, stdin) = (c.master, c.stdin);
         while let Some(c) = self.conns.get_mut(&conn)
             && !c.backlog.is_empty()
@@ -527,15 +702,20 @@ impl World {
         if let Some(c) = self.conns.get_mut(&conn)
             && c.eof_in
             && c.backlog.is_empty()
+            && let Some(s) = c.stdin.take()
         {
-            if let Some(s) = c.stdin.take() {
-                self.pipe_close(s, false, true);
-            }
+            self.pipe_close(s, false, true);
         }
     }
 
     fn say(&mut self, conn: Conn, b: &[u8]) {
-        self.emit(conn, Out::Data { stderr: false, bytes: b.to_vec() });
+        self.emit(
+            conn,
+            Out::Data {
+                stderr: false,
+                bytes: b.to_vec(),
+            },
+        );
     }
 
     fn emit(&mut self, conn: Conn, out: Out) {
@@ -544,7 +724,11 @@ impl World {
             if let Some(c) = self.conns.get_mut(&conn) {
                 c.unread += bytes.len();
             }
-            if let Some(Output { conn: k, watermark: m, out: Out::Data { stderr: e, bytes: b } }) = self.outputs.last_mut()
+            if let Some(Output {
+                conn: k,
+                watermark: m,
+                out: Out::Data { stderr: e, bytes: b },
+            }) = self.outputs.last_mut()
                 && *k == conn
                 && e == stderr
                 && b.len() < 32 << 10
@@ -572,15 +756,27 @@ impl World {
         let mut ended = true;
         if let Some(m) = master {
             loop {
-                let full = self.conns.get(&k).is_none_or(|c| c.paused || c.unread >= self.limits.output);
+                let full = self
+                    .conns
+                    .get(&k)
+                    .is_none_or(|c| c.paused || c.unread >= self.limits.output);
                 if full {
                     ended = false;
                     break;
                 }
                 let who = crate::tty::Caller::default();
-                let mut call = crate::tty::ReadCall { nonblock: true, ..Default::default() };
+                let mut call = crate::tty::ReadCall {
+                    nonblock: true,
+                    ..Default::default()
+                };
                 match self.ttys.read(&m, &who, 16384, &mut call, 0) {
-                    Ok(b) if !b.is_empty() => self.emit(k, Out::Data { stderr: false, bytes: b }),
+                    Ok(b) if !b.is_empty() => self.emit(
+                        k,
+                        Out::Data {
+                            stderr: false,
+                            bytes: b,
+                        },
+                    ),
                     Err(Errno::EAGAIN) => {
                         // With a terminal, the end of the shell is the end.
                         ended = status.is_some();
@@ -594,7 +790,10 @@ impl World {
         for (p, stderr) in [(out, false), (err, true)] {
             let Some(id) = p else { continue };
             loop {
-                let full = self.conns.get(&k).is_none_or(|c| c.paused || c.unread >= self.limits.output);
+                let full = self
+                    .conns
+                    .get(&k)
+                    .is_none_or(|c| c.paused || c.unread >= self.limits.output);
                 if full {
                     ended = false;
                     break;
@@ -612,17 +811,28 @@ impl World {
         if let Some(s) = status
             && (ended || master.is_none())
         {
-            let first = self.conns.get_mut(&k).is_some_and(|c| !std::mem::replace(&mut c.sent_status, true));
+            let first = self
+                .conns
+                .get_mut(&k)
+                .is_some_and(|c| !std::mem::replace(&mut c.sent_status, true));
             if first {
                 let out = match s & 0x7f {
-                    0 => Out::Exit { status: (s >> 8) as u8 },
-                    n => Out::Signal { sig: n as u8, core: s & 0x80 != 0 },
+                    0 => Out::Exit {
+                        status: (s >> 8) as u8,
+                    },
+                    n => Out::Signal {
+                        sig: n as u8,
+                        core: s & 0x80 != 0,
+                    },
                 };
                 self.emit(k, out);
             }
         }
         if ended && status.is_some() {
-            let first = self.conns.get_mut(&k).is_some_and(|c| !std::mem::replace(&mut c.sent_eof, true));
+            let first = self
+                .conns
+                .get_mut(&k)
+                .is_some_and(|c| !std::mem::replace(&mut c.sent_eof, true));
             if first {
                 self.emit(k, Out::Eof);
                 self.emit(k, Out::Close);
@@ -674,18 +884,29 @@ impl World {
         if let Some(c) = conn.and_then(|c| self.conns.get_mut(&c)) {
             c.last = *last;
         }
-        let Some(lflag) = self.ttys.tty(t.tty).map(|t| t.termios().lflag) else { return };
+        let Some(lflag) = self.ttys.tty(t.tty).map(|t| t.termios().lflag) else {
+            return;
+        };
         let canonical = lflag & 2 != 0;
         if canonical && *last == b'\n' {
             let text = b[..b.len() - 1].to_vec();
-            self.fact(tgid, Fact::Line { text, prompt: false, echo: lflag & 8 != 0 });
+            self.fact(
+                tgid,
+                Fact::Line {
+                    text,
+                    prompt: false,
+                    echo: lflag & 8 != 0,
+                },
+            );
         }
     }
 
     /// A program with readline inside gave its terminal back: the line is in its buffer.
     pub(crate) fn readline_done(&mut self, tid: u32, t: &TtyFile, before: Option<u32>) {
         let tgid = self.tgid(tid);
-        let Some(var) = self.p(tgid).ok().and_then(|p| p.readline) else { return };
+        let Some(var) = self.p(tgid).ok().and_then(|p| p.readline) else {
+            return;
+        };
         let now = self.ttys.tty(t.tty).map(|t| t.termios().lflag);
         let was_raw = before.is_some_and(|l| l & 2 == 0);
         let is_cooked = now.is_some_and(|l| l & 2 != 0);
@@ -699,7 +920,14 @@ impl World {
         }
         let Ok(ptr) = self.read_u64(tid, var) else { return };
         if let Ok(Some(text)) = self.read_str(tid, ptr, 64 << 10) {
-            self.fact(tgid, Fact::Line { text, prompt: true, echo: true });
+            self.fact(
+                tgid,
+                Fact::Line {
+                    text,
+                    prompt: true,
+                    echo: true,
+                },
+            );
         }
     }
 
@@ -762,12 +990,28 @@ fn describe(e: Errno) -> &'static str {
 
 /// `struct utmp` of x86-64 (384 bytes).
 #[allow(clippy::too_many_arguments)]
-fn utmp(kind: u16, pid: u32, line: &str, user: &[u8], host: &str, peer: SocketAddr, session: u32, now: u64) -> Vec<u8> {
+fn utmp(
+    kind: u16,
+    pid: u32,
+    line: &str,
+    user: &[u8],
+    host: &str,
+    peer: SocketAddr,
+    session: u32,
+    now: u64,
+) -> Vec<u8> {
     let mut e = Enc::new();
     e.u16(kind).u16(0).u32(pid).field(line.as_bytes(), 32);
-    let id = line.strip_prefix("pts/").map_or(line.to_owned(), |n| format!("ts/{n}"));
-    e.field(id.as_bytes(), 4).field(user, 32).field(host.as_bytes(), 256).u32(0).u32(session);
-    e.u32((now / crate::time::SEC) as u32).u32((now % crate::time::SEC / 1000) as u32);
+    let id = line
+        .strip_prefix("pts/")
+        .map_or(line.to_owned(), |n| format!("ts/{n}"));
+    e.field(id.as_bytes(), 4)
+        .field(user, 32)
+        .field(host.as_bytes(), 256)
+        .u32(0)
+        .u32(session);
+    e.u32((now / crate::time::SEC) as u32)
+        .u32((now % crate::time::SEC / 1000) as u32);
     match peer {
         SocketAddr::V4(a) => e.bytes(&a.ip().octets()),
         SocketAddr::V6(a) => e.bytes(&a.ip().octets()),
@@ -779,7 +1023,9 @@ fn utmp(kind: u16, pid: u32, line: &str, user: &[u8], host: &str, peer: SocketAd
 /// `ctime(3)` in UTC without the newline.
 fn ctime(secs: i64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
     let days = secs.div_euclid(86400);
     let s = secs.rem_euclid(86400);
     // Civil date from day number (proleptic Gregorian, eras of 400 years from 1 March).

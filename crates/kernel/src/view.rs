@@ -14,9 +14,24 @@ impl World {
     /// Memory of the machine as free(1) and sysinfo(2) see it.
     pub(crate) fn machine_mem(&self) -> MachineMem {
         let total = self.facts_of.memory.saturating_sub(self.facts_of.memory / 40);
-        let mut anon: u64 = self.procs.values().filter_map(|p| p.standin.as_ref()).map(|s| s.rss / 2).sum();
+        let mut anon: u64 = self
+            .procs
+            .values()
+            .filter_map(|p| p.standin.as_ref())
+            .map(|s| s.rss / 2)
+            .sum();
         for m in self.mms.values() {
-            anon += m.vmas.values().map(|v| if v.back == Back::Anon { (v.end - v.start).min(256 << 10) } else { 0 }).sum::<u64>();
+            anon += m
+                .vmas
+                .values()
+                .map(|v| {
+                    if v.back == Back::Anon {
+                        (v.end - v.start).min(256 << 10)
+                    } else {
+                        0
+                    }
+                })
+                .sum::<u64>();
         }
         let own = self.vfs.pages() * PAGE;
         // The page cache of a machine that has been up for a while; it breathes a little with time.
@@ -64,16 +79,32 @@ impl World {
         }
     }
 
-    /// The kernel log.
+    /// The kernel log as syslog(2) and /proc/kmsg give it.
     pub(crate) fn kernel_log(&self) -> Vec<u8> {
-        Vec::new()
+        let line = |(p, us, t): &(u8, u64, String)| {
+            format!("<{p}>[{:5}.{:06}] {t}\n", us / 1_000_000, us % 1_000_000)
+        };
+        self.kmsg.iter().map(line).collect::<String>().into_bytes()
+    }
+
+    /// Record `n` of /dev/kmsg.
+    pub(crate) fn kmsg_record(&self, n: u64) -> Option<Vec<u8>> {
+        let (p, us, t) = self.kmsg.get(usize::try_from(n).ok()?)?;
+        Some(format!("{p},{n},{us},-;{t}\n").into_bytes())
     }
 
     fn task_state(&self, tid: u32) -> u8 {
         match self.t(tid).map(|t| t.state) {
             Ok(State::Runnable) => b'R',
-            Ok(State::Sleeping { uninterruptible: true }) => b'D',
-            Ok(State::Sleeping { .. }) => match self.t(tid).ok().and_then(|t| self.p(t.tgid).ok()).and_then(|p| p.standin.as_ref()) {
+            Ok(State::Sleeping {
+                uninterruptible: true,
+            }) => b'D',
+            Ok(State::Sleeping { .. }) => match self
+                .t(tid)
+                .ok()
+                .and_then(|t| self.p(t.tgid).ok())
+                .and_then(|p| p.standin.as_ref())
+            {
                 Some(s) if s.kthread => b'I',
                 _ => b'S',
             },
@@ -136,13 +167,21 @@ impl KernelView for World {
             let (a, b) = t.device();
             makedev(a, b)
         });
-        let tpgid = p.ctty.and_then(|t| self.ttys.tty(t)).and_then(|t| t.foreground()).map_or(-1, |g| g as i32);
+        let tpgid = p
+            .ctty
+            .and_then(|t| self.ttys.tty(t))
+            .and_then(|t| t.foreground())
+            .map_or(-1, |g| g as i32);
         let leader = tid == t.tgid;
-        let (ut, st) = if leader { self.proc_time(t.tgid) } else { (t.utime, t.stime) };
+        let (ut, st) = if leader {
+            self.proc_time(t.tgid)
+        } else {
+            (t.utime, t.stime)
+        };
         let fs = self.fss.get(&t.fs);
         let mm = t.mm.and_then(|m| self.mms.get(&m));
         let mut mem = MemView::default();
-        let mut exe = None;
+        let mut exe = p.exe.clone();
         if let Some(m) = mm {
             exe = m.exe.clone();
             mem.vsize = m.total();
@@ -234,7 +273,10 @@ impl KernelView for World {
             cap_amb: k.ambient.0,
             no_new_privs: k.no_new_privs,
             umask: fs.map_or(0o022, |f| f.umask),
-            fd_size: t.files.and_then(|f| self.fdtables.get(&f)).map_or(64, |f| (f.slots.len() as u32).next_power_of_two().max(64)),
+            fd_size: t
+                .files
+                .and_then(|f| self.fdtables.get(&f))
+                .map_or(64, |f| (f.slots.len() as u32).next_power_of_two().max(64)),
             sig_pending: t.pending.set.0,
             sig_shared: p.pending.set.0,
             sig_blocked: t.mask.0,
@@ -256,7 +298,13 @@ impl KernelView for World {
             root: fs.map(|f| f.root.clone()),
             mem,
             limits: p.limits,
-            io: IoView { rchar: t.rchar, wchar: t.wchar, syscr: t.syscr, syscw: t.syscw, ..IoView::default() },
+            io: IoView {
+                rchar: t.rchar,
+                wchar: t.wchar,
+                syscr: t.syscr,
+                syscw: t.syscw,
+                ..IoView::default()
+            },
             syscall: t.call.as_ref().map(|c| (c.nr as i64, c.a, 0, 0)),
         })
     }
@@ -266,11 +314,21 @@ impl KernelView for World {
         if let Some(s) = self.p(t.tgid).ok().and_then(|p| p.standin.clone()) {
             return s.cmdline.clone();
         }
-        let Some(m) = t.mm.and_then(|m| self.mms.get(&m)) else { return Vec::new() };
+        let Some(m) = t.mm.and_then(|m| self.mms.get(&m)) else {
+            return Vec::new();
+        };
         // A program that wrote over its arguments' end (setproctitle) shows the environment's beginning too.
-        let mut b = self.peek(tid, m.arg.0, m.arg.1.saturating_sub(m.arg.0).min(1 << 20) as usize);
+        let mut b = self.peek(
+            tid,
+            m.arg.0,
+            m.arg.1.saturating_sub(m.arg.0).min(1 << 20) as usize,
+        );
         if b.last().is_some_and(|c| *c != 0) {
-            let more = self.peek(tid, m.env.0, m.env.1.saturating_sub(m.env.0).min(1 << 16) as usize);
+            let more = self.peek(
+                tid,
+                m.env.0,
+                m.env.1.saturating_sub(m.env.0).min(1 << 16) as usize,
+            );
             let n = more.iter().position(|c| *c == 0).unwrap_or(more.len());
             b.extend_from_slice(&more[..n]);
         }
@@ -278,16 +336,28 @@ impl KernelView for World {
     }
 
     fn environ(&self, tid: u32) -> Vec<u8> {
-        let Some(m) = self.t(tid).ok().and_then(|t| t.mm).and_then(|m| self.mms.get(&m)) else { return Vec::new() };
-        self.peek(tid, m.env.0, m.env.1.saturating_sub(m.env.0).min(1 << 20) as usize)
+        let Some(m) = self.t(tid).ok().and_then(|t| t.mm).and_then(|m| self.mms.get(&m)) else {
+            return Vec::new();
+        };
+        self.peek(
+            tid,
+            m.env.0,
+            m.env.1.saturating_sub(m.env.0).min(1 << 20) as usize,
+        )
     }
 
     fn auxv(&self, tid: u32) -> Vec<u8> {
-        self.t(tid).ok().and_then(|t| t.mm).and_then(|m| self.mms.get(&m)).map_or(Vec::new(), |m| m.auxv.clone())
+        self.t(tid)
+            .ok()
+            .and_then(|t| t.mm)
+            .and_then(|m| self.mms.get(&m))
+            .map_or(Vec::new(), |m| m.auxv.clone())
     }
 
     fn maps(&self, tid: u32) -> Vec<MapView> {
-        let Some(m) = self.t(tid).ok().and_then(|t| t.mm).and_then(|m| self.mms.get(&m)) else { return Vec::new() };
+        let Some(m) = self.t(tid).ok().and_then(|t| t.mm).and_then(|m| self.mms.get(&m)) else {
+            return Vec::new();
+        };
         m.vmas
             .values()
             .map(|v| {
@@ -317,7 +387,14 @@ impl KernelView for World {
     }
 
     fn fds(&self, tid: u32) -> Vec<FdView> {
-        let Some(t) = self.t(tid).ok().and_then(|t| t.files).and_then(|f| self.fdtables.get(&f)) else { return Vec::new() };
+        let Some(t) = self
+            .t(tid)
+            .ok()
+            .and_then(|t| t.files)
+            .and_then(|f| self.fdtables.get(&f))
+        else {
+            return Vec::new();
+        };
         t.slots
             .iter()
             .enumerate()
@@ -356,7 +433,10 @@ impl KernelView for World {
         let tick = 10_000_000;
         let secs = up / crate::time::SEC;
         let cpu = |i: u64| {
-            let (u, s) = (busy.0 / cpus / tick + secs * (3 + i) / 40, busy.1 / cpus / tick + secs * (4 + i) / 50);
+            let (u, s) = (
+                busy.0 / cpus / tick + secs * (3 + i) / 40,
+                busy.1 / cpus / tick + secs * (4 + i) / 50,
+            );
             CpuTime {
                 user: u,
                 nice: secs / 90,
@@ -377,7 +457,7 @@ impl KernelView for World {
             forks: self.forks + secs / 30,
             running: running.max(1),
             blocked: 0,
-            load: self.load.map(|l| (l * 100 >> 16) as u32),
+            load: self.load.map(|l| ((l * 100) >> 16) as u32),
             last_pid: self.last_pid,
             disk: DiskCounters {
                 reads: 14_000 + secs / 60,
@@ -438,7 +518,9 @@ impl KernelView for World {
 impl World {
     /// Bytes of a task's memory that are present.
     fn peek(&self, tid: u32, va: u64, len: usize) -> Vec<u8> {
-        let Some(m) = self.t(tid).ok().and_then(|t| t.mm).and_then(|m| self.mms.get(&m)) else { return Vec::new() };
+        let Some(m) = self.t(tid).ok().and_then(|t| t.mm).and_then(|m| self.mms.get(&m)) else {
+            return Vec::new();
+        };
         let mut b = vec![0; len];
         match m.space.read(va, &mut b) {
             Ok(()) => b,
@@ -458,7 +540,10 @@ impl World {
             if tgid == 1 {
                 return "/init.scope".into();
             }
-            let name = self.t(tgid).map(|t| String::from_utf8_lossy(t.comm()).into_owned()).unwrap_or_default();
+            let name = self
+                .t(tgid)
+                .map(|t| String::from_utf8_lossy(t.comm()).into_owned())
+                .unwrap_or_default();
             let unit = match name.as_str() {
                 "sshd" if p.conn.is_none() => "ssh",
                 "agetty" => "system-getty.slice/getty@tty1",

@@ -5,7 +5,7 @@
 
 use crate::fd::event::Event;
 use crate::fd::pipe::Pipe;
-use crate::fd::{FdTable, File, What};
+use crate::fd::{FdTable, File};
 use crate::mm::Mm;
 use crate::rng::Rng;
 use crate::signal::SigHand;
@@ -17,7 +17,7 @@ use crate::time::{Clock, TimerRef};
 use crate::tty::Ttys;
 use crate::vfs::Vfs;
 use crate::wait::WaitKey;
-use crate::{Creds, Errno, KResult};
+use crate::{Creds, KResult};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use turncoat_cpu::{Exit, FaultKind, Machine, PageRef};
@@ -77,6 +77,8 @@ pub struct Boot {
     pub standins: Vec<StandInSpec>,
     /// Interfaces, routes and what the world outside looks like.
     pub net: crate::net::Net,
+    /// The kernel log: priority (0-7, plus 8 times the facility), microseconds after boot, text.
+    pub kmsg: Vec<(u8, u64, String)>,
 }
 
 /// A process without memory: it shows in /proc and can be signalled.
@@ -169,15 +171,29 @@ impl StandInSpec {
 #[allow(missing_docs)]
 pub enum Fact {
     /// A program was started.
-    Exec { path: Vec<u8>, argv: Vec<Vec<u8>>, cwd: Vec<u8>, ancestry: Vec<(u32, Vec<u8>)> },
+    Exec {
+        path: Vec<u8>,
+        argv: Vec<Vec<u8>>,
+        cwd: Vec<u8>,
+        ancestry: Vec<(u32, Vec<u8>)>,
+    },
     /// A process ended, with its wait status.
     Exit { status: i32, runtime_ns: u64 },
     /// A file was made, changed or removed.
-    File { change: crate::vfs::ChangeKind, path: Vec<u8>, to: Option<Vec<u8>>, size: u64 },
+    File {
+        change: crate::vfs::ChangeKind,
+        path: Vec<u8>,
+        to: Option<Vec<u8>>,
+        size: u64,
+    },
     /// A connection to the outside was tried, or bytes were sent on one that a stand-in took.
     Outside(crate::net::outside::Attempt),
     /// A program listens.
-    Listen { addr: std::net::IpAddr, port: u16, udp: bool },
+    Listen {
+        addr: std::net::IpAddr,
+        port: u16,
+        udp: bool,
+    },
     /// A signal to another process.
     Kill { target: u32, comm: Vec<u8>, sig: u8 },
     /// Real and effective user changed.
@@ -185,7 +201,12 @@ pub enum Fact {
     /// A shell (or another program that reads lines) read a line.
     Line { text: Vec<u8>, prompt: bool, echo: bool },
     /// A mount was tried.
-    Mount { source: Vec<u8>, target: Vec<u8>, fstype: Vec<u8>, errno: u16 },
+    Mount {
+        source: Vec<u8>,
+        target: Vec<u8>,
+        fstype: Vec<u8>,
+        errno: u16,
+    },
     /// A kernel module was to be loaded.
     Module { name: Vec<u8>, errno: u16 },
     /// ptrace was tried.
@@ -217,13 +238,21 @@ pub struct Stamped {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum Out {
-    Data { stderr: bool, bytes: Vec<u8> },
+    Data {
+        stderr: bool,
+        bytes: Vec<u8>,
+    },
     /// No more data will come.
     Eof,
     /// The program ended with this status.
-    Exit { status: u8 },
+    Exit {
+        status: u8,
+    },
     /// The program was killed.
-    Signal { sig: u8, core: bool },
+    Signal {
+        sig: u8,
+        core: bool,
+    },
     /// All is said; the connection can be closed.
     Close,
 }
@@ -245,7 +274,12 @@ pub struct Output {
 pub enum Input {
     Data(Vec<u8>),
     Eof,
-    Resize { rows: u16, cols: u16, xpixel: u16, ypixel: u16 },
+    Resize {
+        rows: u16,
+        cols: u16,
+        xpixel: u16,
+        ypixel: u16,
+    },
     /// A signal by name without SIG (`INT`), as SSH sends it.
     Signal(Vec<u8>),
     Close,
@@ -284,7 +318,6 @@ pub(crate) struct ConnState {
     pub paused: bool,
     /// Output bytes since the last drain.
     pub unread: usize,
-    pub uid: u32,
     /// The last byte that a program read from the terminal.
     pub last: u8,
 }
@@ -336,6 +369,7 @@ pub struct World {
     pub(crate) load: [u64; 3],
     pub(crate) load_at: u64,
     pub(crate) net_at: u64,
+    pub(crate) kmsg: Arc<Vec<(u8, u64, String)>>,
     pub(crate) inbound: Vec<crate::net::outside::Inbound>,
     pub(crate) readline_cache: BTreeMap<u64, Option<u64>>,
 }
@@ -393,6 +427,7 @@ impl World {
             load: [0; 3],
             load_at: 0,
             net_at: 0,
+            kmsg: Arc::new(b.kmsg),
             inbound: Vec::new(),
             readline_cache: BTreeMap::new(),
         };
@@ -416,6 +451,10 @@ impl World {
             v.mount_standard(c)
         });
         w.write_boot_records();
+        let ids: Vec<u32> = w.procs.keys().copied().collect();
+        for p in ids {
+            w.find_exe(p);
+        }
         w.after_task();
         w.facts.clear();
         w
@@ -440,6 +479,7 @@ impl World {
             return Slice::Dead;
         }
         self.clock.stamp(now);
+        self.update_load();
         let mut left = budget;
         loop {
             self.fire_timers();
@@ -464,6 +504,8 @@ impl World {
             }
         }
         self.pump();
+        self.out_of_memory();
+        self.clock.slice_ends(!self.runq.is_empty());
         if self.halted {
             return Slice::Dead;
         }
@@ -471,7 +513,57 @@ impl World {
             return Slice::Busy;
         }
         Slice::Idle {
-            wake_at: self.next_deadline().map(|d| d.saturating_add(self.clock.offset())),
+            wake_at: self
+                .next_deadline()
+                .map(|d| d.saturating_add(self.clock.offset())),
+        }
+    }
+
+    /// Load averages, every five seconds as Linux: exponential means of the number of runnable threads (16.16 fixed point).
+    fn update_load(&mut self) {
+        const STEP: u64 = 5_000_000_000;
+        const DECAY: [u64; 3] = [60_295, 64_455, 65_173];
+        let now = self.clock.mono();
+        if self.load_at == 0 {
+            self.load_at = now;
+        }
+        let n = (self.runq.len() as u64) << 16;
+        let mut steps = (now.saturating_sub(self.load_at) / STEP).min(2000);
+        self.load_at += now.saturating_sub(self.load_at) / STEP * STEP;
+        // What ran since counts once; the rest of a long pause was idle.
+        let mut active = n;
+        while steps > 0 {
+            for (l, d) in self.load.iter_mut().zip(DECAY) {
+                *l = (*l * d + active * (65_536 - d)) >> 16;
+            }
+            active = 0;
+            steps -= 1;
+        }
+    }
+
+    /// Past the world's memory the process that holds most is killed, as the kernel's OOM killer does.
+    fn out_of_memory(&mut self) {
+        for _ in 0..8 {
+            let own: u64 = self
+                .mms
+                .values_mut()
+                .map(|m| m.space.stats().owned as u64 * 4096)
+                .sum();
+            if own <= self.limits.memory {
+                return;
+            }
+            let victim = self
+                .tasks
+                .values()
+                .filter(|t| t.tid == t.tgid && t.state != State::Zombie)
+                .filter_map(|t| Some((t.mm?, t.tgid)))
+                .collect::<Vec<_>>()
+                .into_iter()
+                .map(|(m, tgid)| (self.mms.get_mut(&m).map_or(0, |m| m.space.stats().owned), tgid))
+                .max();
+            let Some((_, tgid)) = victim else { return };
+            self.group_exit(tgid, crate::abi::sig::SIGKILL as i32);
+            self.after_task();
         }
     }
 
@@ -512,7 +604,12 @@ impl World {
             match exit.0 {
                 Exit::Budget => return,
                 Exit::Syscall => {
-                    let Some(call) = self.t(tid).ok().and_then(|t| t.cpu.as_ref()).map(|c| Call::new(tid, c)) else {
+                    let Some(call) = self
+                        .t(tid)
+                        .ok()
+                        .and_then(|t| t.cpu.as_ref())
+                        .map(|c| Call::new(tid, c))
+                    else {
                         return;
                     };
                     let cost = self.dispatch(call);
@@ -543,7 +640,11 @@ impl World {
                 } else {
                     1
                 };
-                let r = if f.addr >= crate::mm::TASK_SIZE { Err(Bad::NoMap) } else { self.fault_in(tid, f.addr, want) };
+                let r = if f.addr >= crate::mm::TASK_SIZE {
+                    Err(Bad::NoMap)
+                } else {
+                    self.fault_in(tid, f.addr, want)
+                };
                 match r {
                     Ok(()) => return,
                     Err(Bad::NoMap) => (14, SigInfo::fault(SIGSEGV, 1, f.addr)),
@@ -604,8 +705,12 @@ impl World {
                         }
                     }
                     E::DropSessionTty { session } => {
-                        let all: Vec<u32> =
-                            self.procs.values().filter(|p| p.sid == session).map(|p| p.tgid).collect();
+                        let all: Vec<u32> = self
+                            .procs
+                            .values()
+                            .filter(|p| p.sid == session)
+                            .map(|p| p.tgid)
+                            .collect();
                         for t in all {
                             if let Ok(p) = self.pm(t) {
                                 p.ctty = None;
@@ -630,7 +735,9 @@ impl World {
             return;
         }
         let conn = self.p(tgid).ok().and_then(|p| p.conn);
-        let (uid, comm) = self.t(tgid).map_or((0, Vec::new()), |t| (t.creds.uid, t.comm().to_vec()));
+        let (uid, comm) = self
+            .t(tgid)
+            .map_or((0, Vec::new()), |t| (t.creds.uid, t.comm().to_vec()));
         self.facts.push(Stamped {
             seq: self.seq,
             time_ns: self.clock.real(),
@@ -644,7 +751,9 @@ impl World {
 
     /// Counts something that a program asked for and did not get.
     pub(crate) fn unserved(&mut self, tid: u32, what: &str) {
-        let comm = self.t(tid).map_or(String::new(), |t| String::from_utf8_lossy(t.comm()).into_owned());
+        let comm = self
+            .t(tid)
+            .map_or(String::new(), |t| String::from_utf8_lossy(t.comm()).into_owned());
         let key = format!("{comm}: {what}");
         if let Some(n) = self.gaps.get_mut(&key) {
             *n += 1;
@@ -653,7 +762,12 @@ impl World {
         if self.gaps.len() < 1024 {
             self.gaps.insert(key, 1);
             let tgid = self.tgid(tid);
-            self.fact(tgid, Fact::Unserved { what: what.to_owned() });
+            self.fact(
+                tgid,
+                Fact::Unserved {
+                    what: what.to_owned(),
+                },
+            );
         }
     }
 
@@ -697,7 +811,9 @@ impl World {
 
     /// Bit n is processor n.
     pub(crate) fn cpu_mask(&self) -> u64 {
-        let n = self.facts_of.cpu.cores.max(1) * self.facts_of.cpu.sockets.max(1) * self.facts_of.cpu.threads.max(1);
+        let n = self.facts_of.cpu.cores.max(1)
+            * self.facts_of.cpu.sockets.max(1)
+            * self.facts_of.cpu.threads.max(1);
         u64::MAX >> (64 - n.clamp(1, 64))
     }
 
@@ -730,15 +846,19 @@ impl World {
             at = self.p(at).map_or(0, |p| p.ppid);
         }
         let cwd = self.cwd_text(tgid);
-        let argv = argv.iter().take(256).map(|a| a[..a.len().min(4096)].to_vec()).collect();
-        self.fact(tgid, Fact::Exec { path: path.to_vec(), argv, cwd, ancestry });
-    }
-
-    pub(crate) fn file_of_what(&mut self, what: What, flags: u32) -> KResult<u32> {
-        self.new_file(what, flags, None)
-    }
-
-    pub(crate) fn err(e: Errno) -> i64 {
-        -(e.0 as i64)
+        let argv = argv
+            .iter()
+            .take(256)
+            .map(|a| a[..a.len().min(4096)].to_vec())
+            .collect();
+        self.fact(
+            tgid,
+            Fact::Exec {
+                path: path.to_vec(),
+                argv,
+                cwd,
+                ancestry,
+            },
+        );
     }
 }

@@ -202,19 +202,30 @@ impl<W: Word, D: Loc> Insn for Pop<W, D> {
 }
 
 /// `leave`.
-pub(crate) struct Leave;
+pub(crate) struct Leave<W>(PhantomData<W>);
 
-impl Insn for Leave {
+impl<W: Word> Insn for Leave<W> {
     #[inline(always)]
     unsafe fn exec<const F: bool>(_: *const Op, cpu: *mut Cpu, cx: *mut Cx) -> Result<(), Miss> {
         // SAFETY: the run's pointers.
         unsafe {
             let bp = (*cpu).gpr[crate::RBP];
-            let v = load::<F, u64>(cx, bp)?;
-            (*cpu).gpr[crate::RBP] = v;
-            (*cpu).gpr[RSP] = bp.wrapping_add(8);
+            let v = load::<F, W>(cx, bp)?;
+            set_reg(cpu, 8 * crate::RBP as u8, v);
+            (*cpu).gpr[RSP] = bp.wrapping_add(W::N);
             Ok(())
         }
+    }
+}
+
+/// Reads a byte and drops it: instructions that want only that it could be read.
+pub(crate) struct Touch;
+
+impl Insn for Touch {
+    #[inline(always)]
+    unsafe fn exec<const F: bool>(op: *const Op, cpu: *mut Cpu, cx: *mut Cx) -> Result<(), Miss> {
+        // SAFETY: the run's pointers.
+        unsafe { load::<F, u8>(cx, ea(op, cpu)).map(|_| ()) }
     }
 }
 

@@ -2,13 +2,17 @@
 
 use std::ptr;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use super::op::Op;
 
 const GROUP: usize = 64;
 /// Operations kept for one page: overlapping decodes of a hostile page stop being kept there.
-const OPS_MAX: usize = 16 * 1024;
+const OPS_MAX: usize = 8 * 1024;
+/// Bytes of decoded code in the whole process: beyond it new code runs without being kept, which only costs time.
+const BYTES_MAX: usize = 1 << 30;
+
+static BYTES: AtomicUsize = AtomicUsize::new(0);
 
 type Group = [AtomicPtr<Op>; GROUP];
 
@@ -32,6 +36,8 @@ unsafe impl Sync for PageCode {}
 
 impl Drop for PageCode {
     fn drop(&mut self) {
+        let ops = self.made.get_mut().map_or(0, |m| m.ops);
+        BYTES.fetch_sub(ops * size_of::<Op>(), Ordering::Relaxed);
         for g in &mut self.groups {
             let g = *g.get_mut();
             if !g.is_null() {
@@ -61,7 +67,7 @@ impl PageCode {
 
     /// Whether another block may be kept.
     pub fn has_room(&self) -> bool {
-        self.made.lock().map(|m| m.ops < OPS_MAX).unwrap_or(false)
+        BYTES.load(Ordering::Relaxed) < BYTES_MAX && self.made.lock().is_ok_and(|m| m.ops < OPS_MAX)
     }
 
     /// Publishes a block at `off`, or returns the one that is there already.
@@ -80,6 +86,7 @@ impl PageCode {
             slot.store(group, Ordering::Release);
         }
         made.ops += ops.len();
+        BYTES.fetch_add(ops.len() * size_of::<Op>(), Ordering::Relaxed);
         let first = ops.as_ptr();
         made.blocks.push(ops);
         // SAFETY: just made or published before; lives as long as `self`.

@@ -148,15 +148,14 @@ pub(crate) unsafe fn fused<const F: bool, W: Word, D: Loc, S: Loc, const T: bool
             _ => return fault(op, cpu, cx, b),
         };
         let sh = 64 - W::BITS;
-        let taken;
-        if T {
+        let taken = if T {
             let r = x & y;
             lazy(cpu, flags::LOGIC + W::LOG, r, 0);
-            taken = compare(C, r << sh, 0, r);
+            compare(C, r << sh, 0, r)
         } else {
             lazy(cpu, flags::SUB + W::LOG, x, y);
-            taken = compare(C, x << sh, y << sh, x.wrapping_sub(y));
-        }
+            compare(C, x << sh, y << sh, x.wrapping_sub(y))
+        };
         branch::<F>(taken, op, cpu, cx, b)
     }
 }
@@ -214,6 +213,51 @@ pub(crate) unsafe fn call<const F: bool>(op: *const Op, cpu: *mut Cpu, cx: *mut 
     }
 }
 
+/// A branch with a 16-bit operand: `jmp` (x = 0) or `call` (1; `imm`: the offset behind it) to [`Rm`], `ret` (2; `imm`:
+/// the stack adjustment).
+pub(crate) unsafe fn branch16(op: *const Op, cpu: *mut Cpu, cx: *mut Cx, b: i64) -> Ret {
+    // SAFETY: the run's pointers.
+    unsafe {
+        let sp = (*cpu).gpr[RSP];
+        let kind = (*op).x;
+        let to = if kind == 2 {
+            load::<false, u16>(cx, sp)
+        } else {
+            Rm::get::<false, u16>(op, cpu, cx)
+        };
+        let Ok(to) = to else { return fault(op, cpu, cx, b) };
+        match kind {
+            0 => {}
+            1 => {
+                let ret = (*cpu).page.wrapping_add((*op).imm());
+                if store::<false, u16>(cx, sp.wrapping_sub(2), ret as u16).is_err() {
+                    return fault(op, cpu, cx, b);
+                }
+                (*cpu).gpr[RSP] = sp.wrapping_sub(2);
+            }
+            _ => (*cpu).gpr[RSP] = sp.wrapping_add((*op).imm()),
+        }
+        jump_va::<false>(u64::from(to), cpu, cx, b)
+    }
+}
+
+/// Whether a branch may go there; if not, #GP at the branch.
+#[inline(always)]
+unsafe fn reachable<const F: bool>(to: u64, cx: *mut Cx) -> bool {
+    if F {
+        // Addresses of the upper half are left to the slow form.
+        return to >> 47 == 0;
+    }
+    // SAFETY: the run's context.
+    unsafe {
+        let good = to.wrapping_add(1 << 47) >> 48 == 0;
+        if !good {
+            raise(cx, FaultKind::GeneralProtection);
+        }
+        good
+    }
+}
+
 /// `call S`.
 pub(crate) unsafe fn call_to<const F: bool, S: Loc>(
     op: *const Op,
@@ -223,24 +267,22 @@ pub(crate) unsafe fn call_to<const F: bool, S: Loc>(
 ) -> Ret {
     // SAFETY: the run's pointers.
     unsafe {
-        let Ok(to) = S::get::<F, u64>(op, cpu, cx) else {
-            return if F {
-                call_to::<false, S>(op, cpu, cx, b)
-            } else {
-                fault(op, cpu, cx, b)
-            };
-        };
-        let ret = (*cpu).page.wrapping_add((*op).x as i32 as i64 as u64);
         let sp = (*cpu).gpr[RSP].wrapping_sub(8);
-        if store::<F, u64>(cx, sp, ret).is_err() {
-            return if F {
-                call_to::<false, S>(op, cpu, cx, b)
-            } else {
-                fault(op, cpu, cx, b)
-            };
+        let ret = (*cpu).page.wrapping_add((*op).x as i32 as i64 as u64);
+        // The stack is checked before the target, and nothing is written if either is bad.
+        if let Ok(to) = S::get::<F, u64>(op, cpu, cx)
+            && (F || check_w(cx, sp, 8).is_ok())
+            && reachable::<F>(to, cx)
+            && store::<F, u64>(cx, sp, ret).is_ok()
+        {
+            (*cpu).gpr[RSP] = sp;
+            return jump_va::<F>(to, cpu, cx, b);
         }
-        (*cpu).gpr[RSP] = sp;
-        jump_va::<F>(to, cpu, cx, b)
+        if F {
+            call_to::<false, S>(op, cpu, cx, b)
+        } else {
+            fault(op, cpu, cx, b)
+        }
     }
 }
 
@@ -255,6 +297,13 @@ pub(crate) unsafe fn jmp_to<const F: bool, S: Loc>(op: *const Op, cpu: *mut Cpu,
                 fault(op, cpu, cx, b)
             };
         };
+        if !reachable::<F>(to, cx) {
+            return if F {
+                jmp_to::<false, S>(op, cpu, cx, b)
+            } else {
+                fault(op, cpu, cx, b)
+            };
+        }
         jump_va::<F>(to, cpu, cx, b)
     }
 }
@@ -271,6 +320,13 @@ pub(crate) unsafe fn ret<const F: bool>(op: *const Op, cpu: *mut Cpu, cx: *mut C
                 fault(op, cpu, cx, b)
             };
         };
+        if !reachable::<F>(to, cx) {
+            return if F {
+                ret::<false>(op, cpu, cx, b)
+            } else {
+                fault(op, cpu, cx, b)
+            };
+        }
         (*cpu).gpr[RSP] = sp.wrapping_add((*op).imm());
         jump_va::<F>(to, cpu, cx, b)
     }

@@ -139,9 +139,10 @@ impl<W: Word, const K: u8> Insn for Mmx<W, K> {
             };
             let f = std::mem::transmute::<usize, MFn>((*op).imm() as usize);
             let a = usize::from((*op).a);
+            // Also where a conversion then raises #XM.
+            c.fpu.enter_mmx();
             let r = f(&mut c.mxcsr, c.fpu.mm(a), v, (*op).x as u8)
                 .map_err(|Xm| raise(cx, FaultKind::SimdFloatingPoint))?;
-            c.fpu.enter_mmx();
             c.fpu.set_mm(a, r);
             Ok(())
         }
@@ -162,8 +163,8 @@ impl<S: super::sse::XLoc> Insn for MmxFromX<S> {
             }
             let v = S::get::<F>(op, cpu, cx)?;
             let f = std::mem::transmute::<usize, XtoM>((*op).imm() as usize);
-            let r = f(&mut c.mxcsr, v).map_err(|Xm| raise(cx, FaultKind::SimdFloatingPoint))?;
             c.fpu.enter_mmx();
+            let r = f(&mut c.mxcsr, v).map_err(|Xm| raise(cx, FaultKind::SimdFloatingPoint))?;
             c.fpu.set_mm(usize::from((*op).a), r);
             Ok(())
         }
@@ -180,7 +181,9 @@ impl<W: Word, const K: u8> Insn for MmxOut<W, K> {
         unsafe {
             let c = &mut *cpu;
             let mem = (*op).b == MEM;
-            if c.fpu.pending() {
+            // Conversions from memory do not touch the x87.
+            let apart = mem && (K == 5 || K == 6);
+            if c.fpu.pending() && !apart {
                 return Err(raise(cx, FaultKind::FloatingPoint));
             }
             let v = c.fpu.mm(usize::from((*op).a));
@@ -193,30 +196,34 @@ impl<W: Word, const K: u8> Insn for MmxOut<W, K> {
                 5 | 6 => {
                     // Destination xmm[x]; the source is mm[a] or memory.
                     let v = if mem { load::<F, u64>(cx, ea(op, cpu))? } else { v };
+                    if !apart {
+                        c.fpu.enter_mmx();
+                    }
                     let d = xmm(cpu, (*op).x as u8);
                     if K == 5 {
                         *d = convert::cvtpi2ps(&mut c.mxcsr, *d, v)
                             .map_err(|Xm| raise(cx, FaultKind::SimdFloatingPoint))?;
                     } else {
                         *d = convert::cvtpi2pd(v);
-                        if mem {
-                            return Ok(());
-                        }
                     }
+                    return Ok(());
                 }
                 7 => {
                     let va = c.gpr[crate::RDI].wrapping_add(reg::<u64>(cpu, (*op).index));
                     let mask = c.fpu.mm(usize::from((*op).x as u8)).to_le_bytes();
                     let bytes = v.to_le_bytes();
-                    for i in 0..8 {
-                        if mask[i] & 0x80 != 0 {
-                            check_w(cx, va.wrapping_add(i as u64), 1)?;
-                        }
+                    let chosen = || {
+                        (0..8u64)
+                            .zip(bytes)
+                            .zip(mask)
+                            .filter(|(_, m)| m & 0x80 != 0)
+                            .map(|(v, _)| v)
+                    };
+                    for (i, _) in chosen() {
+                        check_w(cx, va.wrapping_add(i), 1)?;
                     }
-                    for i in 0..8 {
-                        if mask[i] & 0x80 != 0 {
-                            store::<F, u8>(cx, va.wrapping_add(i as u64), bytes[i])?;
-                        }
+                    for (i, byte) in chosen() {
+                        store::<F, u8>(cx, va.wrapping_add(i), byte)?;
                     }
                 }
                 _ => {

@@ -742,8 +742,17 @@ impl Lower<'_> {
                 }
                 Flow::Next
             }
-            M::Leave if i.stack_pointer_increment() != -2 => {
-                self.push(step::<F, Leave>);
+            M::Leave => {
+                let word = i.code() == iced_x86::Code::Leavew;
+                self.push(if word {
+                    step::<F, Leave<u16>> as Handler
+                } else {
+                    step::<F, Leave<u64>>
+                });
+                Flow::Next
+            }
+            M::Clflush | M::Clflushopt | M::Clwb => {
+                self.push_mem(i, |_| step::<F, Touch>);
                 Flow::Next
             }
             M::Nop
@@ -760,9 +769,8 @@ impl Lower<'_> {
             | M::Prefetchw
             | M::Prefetch
             | M::Prefetchwt1
-            | M::Clflush
-            | M::Clflushopt
-            | M::Clwb
+            | M::Prefetchit0
+            | M::Prefetchit1
             | M::Reservednop
             | M::Rdsspd
             | M::Rdsspq
@@ -916,7 +924,22 @@ impl Lower<'_> {
                 self.push_mem(i, |_| h).a = goff(i.op1_register());
                 Flow::Next
             }
-            // Control flow.
+            // Control flow. The 16-bit forms (which Intel's processors do not have) are done by `branch16`.
+            M::Ret if i.code() == iced_x86::Code::Retnw || i.code() == iced_x86::Code::Retnw_imm16 => {
+                let extra = if is_imm(i, 0) { i.immediate(0) } else { 0 };
+                let op = self.push(flow::branch16);
+                op.x = 2;
+                op.imm = AtomicU64::new(2 + extra);
+                Flow::End
+            }
+            m @ (M::Jmp | M::Call)
+                if matches!(i.op0_kind(), OpKind::Memory | OpKind::Register) && width(i, 0) == 1 =>
+            {
+                let op = self.push_rm(i, 0, flow::branch16);
+                op.x = u32::from(m == M::Call);
+                op.imm = AtomicU64::new(next as u64);
+                Flow::End
+            }
             M::Jmp if is_mem(i, 0) => {
                 self.push_mem(i, |x| {
                     if x {
@@ -1082,7 +1105,12 @@ impl Lower<'_> {
             }
             M::Enter => {
                 let op = self.push(step::<false, System>);
-                op.x = system::ENTER;
+                op.x = system::ENTER
+                    | if i.code() == iced_x86::Code::Enterw_imm16_imm8 {
+                        0x100
+                    } else {
+                        0
+                    };
                 op.imm = AtomicU64::new(u64::from(i.immediate16()) | u64::from(i.immediate8_2nd()) << 16);
                 Flow::Next
             }

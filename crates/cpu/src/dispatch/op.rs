@@ -128,6 +128,7 @@ pub(crate) struct Cx {
     pub start_budget: i64,
     pub start_retired: u64,
     /// Code that was taken away during the run; freed at its end.
+    #[expect(clippy::vec_box, reason = "pointers into the boxes outlive the move")]
     pub old_code: Vec<Box<PageCode>>,
     pub old_pages: Vec<PageRef>,
     pub old_ops: Vec<Box<[Op]>>,
@@ -531,9 +532,19 @@ pub(crate) unsafe fn cond(cpu: *mut Cpu, cc: u8) -> bool {
     // SAFETY: the run's registers.
     unsafe {
         let (k, a, b) = ((*cpu).fl_kind, (*cpu).fl_a, (*cpu).fl_b);
+        let sh = 64u32.wrapping_sub(8u32 << (k & 3));
         if k.wrapping_sub(flags::SUB) < 4 {
-            let sh = 64 - (8u32 << (k & 3));
             return compare(cc, a << sh, b << sh, a.wrapping_sub(b));
+        }
+        if k.wrapping_sub(flags::LOGIC) < 4 {
+            return compare(cc, a << sh, 0, a);
+        }
+        // Zero and sign of increments and decrements are those of the result kept in `a`.
+        if matches!(cc >> 1, 2 | 4) && k.wrapping_sub(flags::INC) < 8 {
+            return compare(cc, a << sh, 0, a);
+        }
+        if cc >> 1 == 1 && k == flags::EAGER {
+            return (a & 1 != 0) != (cc & 1 != 0);
         }
         slow_cond(cpu, cc)
     }

@@ -95,30 +95,43 @@ impl Insn for System {
                     set_reg(cpu, 0, v);
                 }
                 ENTER => {
+                    // As the processor does, what was pushed before a fault stays in memory; registers do not change.
                     let (size, level) = ((*op).imm() & 0xffff, (*op).imm() >> 16 & 31);
-                    let mut sp = c.gpr[RSP].wrapping_sub(8);
-                    let frame = sp;
-                    let mut words = vec![c.gpr[RBP]];
+                    let word = (*op).x & 0x100 != 0;
+                    let n = if word { 2 } else { 8 };
+                    let push = |at: u64, v: u64| {
+                        if word {
+                            store::<F, u16>(cx, at, v as u16)
+                        } else {
+                            store::<F, u64>(cx, at, v)
+                        }
+                    };
+                    let frame = c.gpr[RSP].wrapping_sub(n);
+                    let mut sp = frame;
+                    push(sp, c.gpr[RBP])?;
                     for i in 1..level {
-                        words.push(load::<F, u64>(cx, c.gpr[RBP].wrapping_sub(8 * i))?);
+                        let from = c.gpr[RBP].wrapping_sub(n * i);
+                        let v = if word {
+                            load::<F, u16>(cx, from)?.into()
+                        } else {
+                            load::<F, u64>(cx, from)?
+                        };
+                        sp = sp.wrapping_sub(n);
+                        push(sp, v)?;
                     }
                     if level > 0 {
-                        words.push(frame);
+                        sp = sp.wrapping_sub(n);
+                        push(sp, frame)?;
                     }
-                    check_w(
-                        cx,
-                        frame.wrapping_sub(8 * (words.len() as u64 - 1)),
-                        8 * words.len() as u64,
-                    )?;
-                    // The processor also probes the new top for writing.
-                    check_w(cx, frame.wrapping_sub(8 * (words.len() as u64 - 1) + size), 8)?;
-                    sp = sp.wrapping_add(8);
-                    for w in words {
-                        sp = sp.wrapping_sub(8);
-                        store::<F, u64>(cx, sp, w)?;
+                    sp = sp.wrapping_sub(size);
+                    // The new top must be writable.
+                    check_w(cx, sp, n)?;
+                    if word {
+                        set_reg(cpu, (RBP * 8) as u8, frame as u16);
+                    } else {
+                        (*cpu).gpr[RBP] = frame;
                     }
-                    c.gpr[RBP] = frame;
-                    c.gpr[RSP] = sp.wrapping_sub(size);
+                    (*cpu).gpr[RSP] = sp;
                 }
                 k @ (FXSAVE | FXSAVE32) => {
                     let va = aligned(op, cpu, cx)?;

@@ -200,6 +200,7 @@ impl PageRef {
     }
 
     /// Takes all code away from the page. The caller keeps it until no pointer into it is left.
+    #[expect(clippy::vec_box, reason = "pointers into the boxes outlive the move")]
     pub(crate) fn take_code(&self) -> Vec<Box<PageCode>> {
         let mut taken = Vec::new();
         for slot in &self.0.code {

@@ -9,7 +9,8 @@ use bytemuck::must_cast;
 #[inline(always)]
 fn to_int<F: Format>(x: u64, bits: u32, rc: Rc, m: u32, flags: &mut u32) -> i64 {
     let indefinite = i64::MIN >> (64 - bits);
-    let x = F::daz(x, m);
+    // Above a single may stand the rest of its register.
+    let x = F::daz(x & (F::SIGN | (F::SIGN - 1)), m);
     if F::is_zero(x) {
         return 0;
     }

@@ -116,6 +116,11 @@ pub(super) trait Format {
         let rc = rounding(m);
         let r = soft::round(w, Self::PREC, rc);
         if r.exp > Self::BIAS {
+            if m & OE << 7 == 0 {
+                // The program gets the trap instead of a result.
+                *flags |= OE | if r.inexact { PE } else { 0 };
+                return 0;
+            }
             *flags |= OE | PE;
             return if soft::overflows_to_infinity(w.neg, rc) {
                 Self::infinity(w.neg)
@@ -694,7 +699,9 @@ pub fn cmppd(m: &mut u32, a: u128, b: u128, imm: u8) -> Result<u128, Xm> {
 /// EFLAGS bits of `comis*`: ZF, PF, CF (all set when unordered); OF, SF and AF become 0.
 #[inline(always)]
 fn comi_lane<F: Format>(quiet: bool, a: u64, b: u64, m: u32, flags: &mut u32) -> u32 {
-    let (a, b) = (F::daz(a, m), F::daz(b, m));
+    // Above a single may stand the rest of its register.
+    let low = F::SIGN | (F::SIGN - 1);
+    let (a, b) = (F::daz(a & low, m), F::daz(b & low, m));
     if F::is_nan(a) || F::is_nan(b) {
         if !quiet || F::is_snan(a) || F::is_snan(b) {
             *flags |= IE;

@@ -47,12 +47,16 @@ pub(super) enum Op {
     LoadConstant(u8),
     Store(Dst, bool),
     StoreSti(bool),
+    /// `fstpnce`: as `fstp`, without complaint about an empty register.
+    PopQuietly,
     Exchange,
     /// RFLAGS bits and whether one of them has to be set.
     MoveIf(u32, bool),
     Free(bool),
     Turn(bool),
     Nop,
+    /// Control instructions of the 8087 and 287, which do nothing.
+    Ignored,
     Abs,
     Chs,
     Sqrt,
@@ -116,7 +120,7 @@ impl Insn {
     pub fn waits(self) -> bool {
         !matches!(
             self.op,
-            Op::StoreControl | Op::StoreStatus | Op::StatusAx | Op::Clear | Op::Init
+            Op::StoreControl | Op::StoreStatus | Op::StatusAx | Op::Clear | Op::Init | Op::Ignored
         )
     }
     /// Whether `fcmov` wants the flags.
@@ -224,7 +228,8 @@ impl Insn {
             C::Fisttp_m64int => Op::Store(Dst::T64, true),
             C::Fbstp_m80bcd => Op::Store(Dst::Bcd, true),
             C::Fst_sti => Op::StoreSti(false),
-            C::Fstp_sti | C::Fstpnce_sti | C::Fstp_sti_DFD0 | C::Fstp_sti_DFD8 => Op::StoreSti(true),
+            C::Fstp_sti | C::Fstp_sti_DFD0 | C::Fstp_sti_DFD8 => Op::StoreSti(true),
+            C::Fstpnce_sti => Op::PopQuietly,
             C::Fxch_st0_sti | C::Fxch_st0_sti_DDC8 | C::Fxch_st0_sti_DFC8 => Op::Exchange,
             C::Fcmovb_st0_sti => Op::MoveIf(0x01, true),
             C::Fcmove_st0_sti => Op::MoveIf(0x40, true),
@@ -238,7 +243,8 @@ impl Insn {
             C::Ffreep_sti => Op::Free(true),
             C::Fincstp => Op::Turn(true),
             C::Fdecstp => Op::Turn(false),
-            C::Fnop | C::Fneni | C::Fndisi | C::Fnsetpm => Op::Nop,
+            C::Fnop => Op::Nop,
+            C::Fneni | C::Fndisi | C::Fnsetpm => Op::Ignored,
             C::Fabs => Op::Abs,
             C::Fchs => Op::Chs,
             C::Fsqrt => Op::Sqrt,

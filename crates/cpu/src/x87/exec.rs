@@ -154,12 +154,11 @@ impl Fpu {
         }
     }
 
-    /// Compares; `None` after a fault that keeps everything as it is. The value is (C3, C2, C0).
-    fn order(&mut self, other: Result<u8, (F80, u32)>, quiet: bool) -> Option<(bool, bool, bool)> {
+    /// Compares: (C3, C2, C0), and whether no unmasked exception forbids to pop.
+    fn order(&mut self, other: Result<u8, (F80, u32)>, quiet: bool) -> ((bool, bool, bool), bool) {
         const UNORDERED: (bool, bool, bool) = (true, true, true);
-        self.c1(false);
         if self.is_empty(0) || other.is_ok_and(|i| self.is_empty(i)) {
-            return self.stack_fault(false).then_some(UNORDERED);
+            return (UNORDERED, self.stack_fault(false));
         }
         let (b, denormal) = other.map_or_else(|v| v, |i| (self.st(i), 0));
         let a = self.st(0);
@@ -173,17 +172,17 @@ impl Fpu {
                 (if !quiet || loud(a) || loud(b) { IE } else { 0 }, UNORDERED)
             }
         };
-        self.signal(flags).then_some(r)
+        (r, self.signal(flags))
     }
     fn set_codes(&mut self, (c3, c2, c0): (bool, bool, bool)) {
         self.sw &= !(C0 | C2 | C3);
         self.sw |= if c3 { C3 } else { 0 } | if c2 { C2 } else { 0 } | if c0 { C0 } else { 0 };
     }
     fn compare(&mut self, other: Result<u8, (F80, u32)>, quiet: bool, pops: u8) {
-        if let Some(r) = self.order(other, quiet) {
-            self.set_codes(r);
-            self.pop_n(pops);
-        }
+        self.c1(false);
+        let (r, ok) = self.order(other, quiet);
+        self.set_codes(r);
+        self.pop_n(if ok { pops } else { 0 });
     }
 
     fn load(&mut self, src: Src, input: u128) {
@@ -195,7 +194,9 @@ impl Fpu {
         self.c1(false);
         let narrow = matches!(src, Src::F32 | Src::F64);
         let signalling = narrow && v.class() == Class::Signalling;
-        if self.signal(denormal | if signalling { IE } else { 0 }) {
+        self.signal(denormal | if signalling { IE } else { 0 });
+        // An unmasked DE does not keep the number from being loaded.
+        if !signalling || self.masked(IE) {
             self.push(if signalling { v.quieted() } else { v });
         }
     }
@@ -281,7 +282,6 @@ impl Fpu {
             }
             return;
         }
-        self.c1(false);
         if taken {
             self.put(0, self.st(i));
         }
@@ -304,14 +304,20 @@ impl Fpu {
 
     fn remainder(&mut self, nearest: bool) {
         if self.is_empty(0) || self.is_empty(1) {
+            self.sw &= !C2;
             if self.stack_fault(false) {
                 self.put(0, F80::INDEFINITE);
             }
             return;
         }
-        let (o, partial, q) = F80::remainder(self.st(0), self.st(1), nearest, self.cw);
+        let (a, b) = (self.st(0), self.st(1));
+        let (o, partial, q) = F80::remainder(a, b, nearest, self.cw);
+        self.sw &= !C2;
         if self.commit(&o) {
             self.put(0, o.value);
+            if o.value.is_nan() {
+                return;
+            }
             self.set_codes((!partial && q & 2 != 0, partial, !partial && q & 4 != 0));
             self.c1(!partial && q & 1 != 0);
         }
@@ -353,8 +359,8 @@ impl Fpu {
     fn trigonometric(&mut self, pushes: bool, f: impl FnOnce(F80, u16) -> Option<(Outcome, Option<F80>)>) {
         let empty = self.is_empty(0);
         if empty || (pushes && !self.is_empty(7)) {
+            self.sw &= !C2;
             if self.stack_fault(!empty) {
-                self.sw &= !C2;
                 self.put(0, F80::INDEFINITE);
                 if pushes {
                     self.top = self.top.wrapping_sub(1) & 7;
@@ -392,10 +398,9 @@ impl Fpu {
             Op::Compare(src, pop) => self.compare(Err(Fpu::operand(src, input)), false, u8::from(pop)),
             Op::CompareSti(quiet, pops) => self.compare(Ok(if pops == 2 { 1 } else { i }), quiet, pops),
             Op::CompareFlags(quiet, pop) => {
-                if let Some((zf, pf, cf)) = self.order(Ok(i), quiet) {
-                    self.pop_n(u8::from(pop));
-                    return Effect::Flags(u32::from(zf) << 6 | u32::from(pf) << 2 | u32::from(cf));
-                }
+                let ((zf, pf, cf), ok) = self.order(Ok(i), quiet);
+                self.pop_n(u8::from(pop && ok));
+                return Effect::Flags(u32::from(zf) << 6 | u32::from(pf) << 2 | u32::from(cf));
             }
             Op::Test => self.compare(Err((F80::zero(false), 0)), false, 0),
             Op::Load(src) => self.load(src, input),
@@ -416,13 +421,19 @@ impl Fpu {
             }
             Op::Store(dst, pop) => return self.store(dst, pop),
             Op::StoreSti(pop) => self.move_to(i, pop),
+            Op::PopQuietly => {
+                self.c1(false);
+                if !self.is_empty(0) {
+                    self.put(i, self.st(0));
+                }
+                self.pop();
+            }
             Op::Exchange => self.exchange(i),
             Op::MoveIf(mask, wanted) => self.conditional_move(i, (rflags & mask != 0) == wanted),
             Op::Free(pop) => {
+                self.c1(false);
                 self.used &= !(1 << self.phys(i));
-                if pop {
-                    self.top = (self.top + 1) & 7;
-                }
+                self.pop_n(u8::from(pop));
             }
             Op::Turn(up) => {
                 self.c1(false);
@@ -432,7 +443,7 @@ impl Fpu {
                     self.top.wrapping_sub(1)
                 }) & 7;
             }
-            Op::Nop => {}
+            Op::Nop | Op::Ignored => {}
             Op::Abs => self.unary(|v, _| {
                 Outcome::exact(F80 {
                     se: v.se & 0x7fff,
@@ -456,16 +467,7 @@ impl Fpu {
                 tr::sincos(v, cw).map(|(s, c)| (s.also(c.flags), Some(c.value)))
             }),
             Op::Tan => self.trigonometric(true, |v, cw| {
-                tr::tan(v, cw).map(|t| {
-                    (
-                        t,
-                        Some(if v.is_nan() || v.is_inf() {
-                            t.value
-                        } else {
-                            F80::ONE
-                        }),
-                    )
-                })
+                tr::tan(v, cw).map(|t| (t, Some(if t.value.is_nan() { t.value } else { F80::ONE })))
             }),
             Op::LoadControl => self.set_control(input as u16),
             Op::StoreControl => return Effect::Store(u128::from(self.cw)),

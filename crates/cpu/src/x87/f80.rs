@@ -200,6 +200,13 @@ impl F80 {
         let pe = |inexact| if inexact { PE } else { 0 };
         if r.exp > BIAS {
             if u32::from(cw) & OE == 0 {
+                if r.exp - WRAP > BIAS {
+                    return Outcome {
+                        value: F80::inf(w.neg),
+                        flags: OE | PE,
+                        up: true,
+                    };
+                }
                 return Outcome {
                     value: of(r.exp - WRAP, r.sig),
                     flags: OE | pe(r.inexact),
@@ -229,6 +236,13 @@ impl F80 {
             };
         }
         if u32::from(cw) & UE == 0 {
+            if r.exp + WRAP < EMIN {
+                return Outcome {
+                    value: F80::zero(w.neg),
+                    flags: UE | PE,
+                    up: false,
+                };
+            }
             return Outcome {
                 value: of(r.exp + WRAP, r.sig),
                 flags: UE | pe(r.inexact),

@@ -6,7 +6,7 @@
 
 use super::big::{self, Big};
 use super::f80::{Class, F80, Outcome, rounding};
-use crate::vec::soft::{self, Fin, IE, PE, UE, Wide, ZE};
+use crate::vec::soft::{self, Fin, IE, PE, Wide, ZE};
 
 /// The constant that `fld1` and its like load, rounded as the control word says.
 pub fn constant(index: u8, cw: u16) -> F80 {
@@ -67,17 +67,18 @@ pub fn f2xm1(x: F80, cw: u16) -> Outcome {
     let de = x.denormal_flag();
     if f.exp >= 0 {
         if f.exp == 0 && f.sig == 1 << 63 {
-            // 2^1 - 1 and 2^-1 - 1 are exact.
-            return Outcome::exact(if f.neg {
+            // 2^1 - 1 and 2^-1 - 1, flagged as inexact all the same.
+            let value = if f.neg {
                 F80 {
                     se: 0xbffe,
                     mant: 1 << 63,
                 }
             } else {
                 F80::ONE
-            });
+            };
+            return Outcome::exact(value).also(PE);
         }
-        return Outcome::exact(x);
+        return Outcome::exact(x).also(PE | de);
     }
     finish(big::expm1(Big::from(f).mul(big::LN_2)), cw).also(de)
 }
@@ -144,10 +145,10 @@ pub fn fyl2x(y: F80, x: F80, cw: u16) -> Outcome {
     }
     let l = log2(f);
     if f.sig == 1 << 63 {
-        // An integral logarithm: the product is exact.
+        // An integral logarithm: the product is often exact, and yet flagged as inexact.
         let n = i64::from(f.exp);
         return match soft::from_integer(n < 0, n.unsigned_abs()) {
-            Some(n) => F80::pack(soft::mul(n, y.fin()), 64, cw).also(de),
+            Some(n) => F80::pack(soft::mul(n, y.fin()), 64, cw).also(de | PE),
             None => Outcome::exact(F80::zero(y.is_negative())),
         };
     }
@@ -183,7 +184,7 @@ pub fn fyl2xp1(y: F80, x: F80, cw: u16) -> Outcome {
     }
     let f = x.fin();
     if f.neg && f.exp >= 0 {
-        return Outcome::exact(x).also(de);
+        return Outcome::exact(x).also(de | PE);
     }
     let b = Big::from(f);
     let l = if f.exp < -1 {
@@ -237,7 +238,7 @@ pub fn fpatan(y: F80, x: F80, cw: u16) -> Outcome {
     finish(angle, cw).also(de)
 }
 
-/// The hardware's pi, 66 significant bits, as an integer over 2^66.
+/// The hardware's pi, 66 significant bits, as an integer over 2^64.
 const PI_66: u128 = 0x3_243f_6a88_85a3_08d3;
 
 /// The remainder of |x| by pi/2 in [-pi/4, pi/4] and the quadrant; for |x| < 2^63.
@@ -245,8 +246,8 @@ fn reduce(f: Fin) -> (Big, u64) {
     if f.exp < -1 {
         return (Big::from(Fin { neg: false, ..f }), 0);
     }
-    // In units of 2^-67 pi/2 is PI_66; x is sig * 2^(exp - 63 + 67).
-    let shift = f.exp + 4;
+    // In units of 2^-65 pi/2 is PI_66; x is sig * 2^(exp - 63 + 65).
+    let shift = f.exp + 2;
     let mut r = u128::from(f.sig);
     let mut q = 0u64;
     for step in 0..=shift {
@@ -273,7 +274,7 @@ fn reduce(f: Fin) -> (Big, u64) {
     (
         Big(Wide {
             neg,
-            exp: 127 - lz as i32 - 67,
+            exp: 127 - lz as i32 - 65,
             sig: r << lz,
         }),
         q,
@@ -296,15 +297,23 @@ pub fn sincos(x: F80, cw: u16) -> Option<(Outcome, Outcome)> {
     }
     let de = x.denormal_flag();
     let (s, c) = sincos_big(f);
-    Some((tiny(s, x, cw).also(de), finish(c, cw).also(de)))
+    Some((tiny(s, x, true, cw).also(de), finish(c, cw).also(de)))
 }
 
-/// A result that is next to its argument: of a denormal it is the argument itself.
-fn tiny(s: Big, x: F80, cw: u16) -> Outcome {
-    if x.class() == Class::Denormal {
-        return Outcome::exact(x).also(PE | UE);
+/// Sine (`below`) or tangent of an argument so small that the result is next to it, or `s`.
+fn tiny(s: Big, x: F80, below: bool, cw: u16) -> Outcome {
+    let w = Wide::from(x.fin());
+    if w.exp >= -64 {
+        return finish(s, cw);
     }
-    finish(s, cw)
+    let sig = if below { w.sig - 1 } else { w.sig };
+    let lz = sig.leading_zeros();
+    let w = Wide {
+        sig: sig << lz | 1,
+        exp: w.exp - lz as i32,
+        ..w
+    };
+    F80::pack(w, 64, cw).also(PE)
 }
 
 fn sincos_big(f: Fin) -> (Big, Big) {
@@ -338,5 +347,5 @@ pub fn tan(x: F80, cw: u16) -> Option<Outcome> {
         return None;
     }
     let (s, c) = sincos_big(f);
-    Some(tiny(s.div(c), x, cw).also(x.denormal_flag()))
+    Some(tiny(s.div(c), x, false, cw).also(x.denormal_flag()))
 }

@@ -1,10 +1,10 @@
 //! Every instruction form of 64-bit mode that belongs to x86-64-v2 with AES, PCLMULQDQ, MMX and x87: which are
 //! compared with the processor, which are not and why; and random encodings of them.
 
-use crate::state::{CODE, LOW, MEMORY, Random, State, WINDOW};
+use crate::state::{CODE, LOW, Random, State, TAIL, WINDOW};
 use iced_x86::{
-    Code, CpuidFeature, Encoder, EncodingKind, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess,
-    OpCodeOperandKind as K, OpKind, Register,
+    Code, CpuidFeature, Encoder, EncodingKind, FlowControl, Instruction, InstructionInfoFactory, Mnemonic,
+    OpAccess, OpCodeOperandKind as K, OpKind, Register,
 };
 
 /// Whether and how a form is compared.
@@ -49,8 +49,6 @@ const FEATURES: &[CpuidFeature] = &[
     CpuidFeature::SYSCALL,
     CpuidFeature::PREFETCHW,
     CpuidFeature::SEP,
-    CpuidFeature::FCOMI,
-    CpuidFeature::LAHF_SAHF_64,
     CpuidFeature::CET_IBT,
     CpuidFeature::MSR,
     CpuidFeature::PKU,
@@ -64,23 +62,10 @@ pub fn forms() -> Vec<(Code, Coverage)> {
             c.encoding() == EncodingKind::Legacy
                 && o.is_instruction()
                 && o.mode64()
-                && c.cpuid_features().iter().all(|f| FEATURES.contains(f) || is_x87_alias(*c))
+                && c.cpuid_features().iter().all(|f| FEATURES.contains(f))
         })
         .map(|c| (c, coverage(c)))
         .collect()
-}
-
-fn is_x87_alias(c: Code) -> bool {
-    c.op_code().is_fpu_instruction_alias()
-}
-
-trait Alias {
-    fn is_fpu_instruction_alias(&self) -> bool;
-}
-impl Alias for iced_x86::OpCodeInfo {
-    fn is_fpu_instruction_alias(&self) -> bool {
-        false
-    }
 }
 
 fn coverage(c: Code) -> Coverage {
@@ -92,29 +77,52 @@ fn coverage(c: Code) -> Coverage {
     let why = match c.mnemonic() {
         M::Rdtsc | M::Rdtscp => "its result is the clock's",
         M::Cpuid => "its result is the cover's",
-        M::In | M::Out | M::Insb | M::Insw | M::Insd | M::Outsb | M::Outsw | M::Outsd => "port access is #GP for programs",
+        M::In | M::Out | M::Insb | M::Insw | M::Insd | M::Outsb | M::Outsw | M::Outsd => {
+            "port access is #GP for programs"
+        }
         M::Cli | M::Sti => "#GP for programs",
         M::Lar | M::Lsl | M::Verr | M::Verw => "reads the kernel's descriptor tables",
         M::Sgdt | M::Sidt | M::Sldt | M::Smsw | M::Str => "shows the kernel's tables (or #GP under UMIP)",
         M::Lss | M::Lfs | M::Lgs => "loads a segment register",
         M::Rdpkru | M::Wrpkru | M::Rdpid => "depends on the kernel's settings",
-        M::Syscall | M::Sysenter | M::Sysexit | M::Sysret | M::Int | M::Int1 | M::Int3 => "leaves to the kernel",
+        M::Syscall | M::Sysenter | M::Sysexit | M::Sysret | M::Int | M::Int1 | M::Int3 => {
+            "leaves to the kernel"
+        }
         M::Iret | M::Iretd | M::Iretq | M::Retf => "loads segment registers",
         M::Ud0 | M::Ud1 | M::Ud2 => "always #UD",
-        M::Popf | M::Popfd | M::Popfq => "may set TF and AC, which would hit the test itself",
-        M::Fldenv | M::Frstor | M::Fxrstor | M::Fxrstor64 | M::Ldmxcsr | M::Fnsave | M::Fnstenv | M::Fxsave
-        | M::Fxsave64 | M::Fsave | M::Fstenv => {
-            "its image holds instruction addresses that processors save differently; tested apart"
-        }
-        M::Enter => "its nested frames read memory at RBP; tested apart",
+        M::Fldenv
+        | M::Frstor
+        | M::Fxrstor
+        | M::Fxrstor64
+        | M::Fnsave
+        | M::Fnstenv
+        | M::Fxsave
+        | M::Fxsave64
+        | M::Fsave
+        | M::Fstenv => "its image holds instruction addresses that processors save differently",
         M::Xbegin | M::Xend | M::Xabort | M::Xtest => "transactional memory",
-        M::Wait => "tested with the x87 instructions behind it",
+        M::Reservednop
+            if matches!(
+                c,
+                Code::Reservednop_rm16_r16_0F0D
+                    | Code::Reservednop_rm32_r32_0F0D
+                    | Code::Reservednop_rm64_r64_0F0D
+            ) =>
+        {
+            "with registers #UD on AMD's processors and nothing on Intel's"
+        }
+        M::Wait => "compared as part of the instructions that begin with it (fstcw, fclex, ...)",
         _ => "",
     };
     if !why.is_empty() {
         return Coverage::Not(why);
     }
-    if (0..o.op_count()).any(|i| matches!(o.op_kind(i), K::seg_reg | K::fs | K::gs | K::cs | K::ds | K::es | K::ss)) {
+    if (0..o.op_count()).any(|i| {
+        matches!(
+            o.op_kind(i),
+            K::seg_reg | K::fs | K::gs | K::cs | K::ds | K::es | K::ss
+        )
+    }) {
         return Coverage::Not("moves segment registers");
     }
     match c.flow_control() {
@@ -124,7 +132,12 @@ fn coverage(c: Code) -> Coverage {
         {
             Coverage::Compared
         }
-        _ => Coverage::Not("control flow through a register or memory; tested apart"),
+        FlowControl::IndirectBranch | FlowControl::IndirectCall | FlowControl::Return
+            if !o.instruction_string().contains("m16:") =>
+        {
+            Coverage::Compared
+        }
+        _ => Coverage::Not("far branches load segment registers"),
     }
 }
 
@@ -169,13 +182,16 @@ impl Case {
         let (mut memory, mut ip_relative) = (false, false);
         for n in 0..o.op_count() {
             let any = r.below(16) as usize;
-            let mut reg = |i: &mut Instruction, reg: Register| i.set_op_register(n, reg);
+            let reg = |i: &mut Instruction, reg: Register| i.set_op_register(n, reg);
             let kind = o.op_kind(n);
             let as_memory = match kind {
                 K::mem | K::mem_offs => true,
-                K::r8_or_mem | K::r16_or_mem | K::r32_or_mem | K::r64_or_mem | K::mm_or_mem | K::xmm_or_mem => {
-                    r.one_in(2)
-                }
+                K::r8_or_mem
+                | K::r16_or_mem
+                | K::r32_or_mem
+                | K::r64_or_mem
+                | K::mm_or_mem
+                | K::xmm_or_mem => r.one_in(2),
                 _ => false,
             };
             if as_memory {
@@ -195,7 +211,8 @@ impl Case {
                     }
                     k => {
                         i.set_memory_base(gpr(8, base, r));
-                        let disp = if k < 4 { 0 } else { r.below(256) as i64 - 128 } * if k == 7 { 1000 } else { 1 };
+                        let disp =
+                            if k < 4 { 0 } else { r.below(256) as i64 - 128 } * if k == 7 { 1000 } else { 1 };
                         i.set_memory_displacement64(disp as u64);
                         i.set_memory_displ_size(u32::from(disp != 0));
                         let index = r.below(16) as usize;
@@ -209,9 +226,15 @@ impl Case {
             }
             match kind {
                 K::r8_or_mem | K::r8_reg | K::r8_opcode => reg(&mut i, gpr(1, any, r)),
-                K::r16_or_mem | K::r16_reg | K::r16_opcode | K::r16_rm | K::r16_reg_mem => reg(&mut i, gpr(2, any, r)),
-                K::r32_or_mem | K::r32_reg | K::r32_opcode | K::r32_rm | K::r32_reg_mem => reg(&mut i, gpr(4, any, r)),
-                K::r64_or_mem | K::r64_reg | K::r64_opcode | K::r64_rm | K::r64_reg_mem => reg(&mut i, gpr(8, any, r)),
+                K::r16_or_mem | K::r16_reg | K::r16_opcode | K::r16_rm | K::r16_reg_mem => {
+                    reg(&mut i, gpr(2, any, r))
+                }
+                K::r32_or_mem | K::r32_reg | K::r32_opcode | K::r32_rm | K::r32_reg_mem => {
+                    reg(&mut i, gpr(4, any, r))
+                }
+                K::r64_or_mem | K::r64_reg | K::r64_opcode | K::r64_rm | K::r64_reg_mem => {
+                    reg(&mut i, gpr(8, any, r))
+                }
                 K::mm_or_mem | K::mm_reg | K::mm_rm => reg(&mut i, Register::MM0 + (any as u32 & 7)),
                 K::xmm_or_mem | K::xmm_reg | K::xmm_rm => reg(&mut i, Register::XMM0 + any as u32),
                 K::al => reg(&mut i, Register::AL),
@@ -224,9 +247,24 @@ impl Case {
                 K::sti_opcode => reg(&mut i, Register::ST0 + (any as u32 & 7)),
                 K::imm8 => {
                     let second = (0..n).any(|k| o.op_kind(k) == K::imm8 || o.op_kind(k) == K::imm16);
-                    i.set_op_kind(n, if second { OpKind::Immediate8_2nd } else { OpKind::Immediate8 });
-                    let v = if r.one_in(2) { r.next() as u8 } else { r.below(33) as u8 };
-                    if second { i.set_immediate8_2nd(v) } else { i.set_immediate8(v) }
+                    i.set_op_kind(
+                        n,
+                        if second {
+                            OpKind::Immediate8_2nd
+                        } else {
+                            OpKind::Immediate8
+                        },
+                    );
+                    let v = if r.one_in(2) {
+                        r.next() as u8
+                    } else {
+                        r.below(33) as u8
+                    };
+                    if second {
+                        i.set_immediate8_2nd(v)
+                    } else {
+                        i.set_immediate8(v)
+                    }
                 }
                 K::imm8_const_1 => {
                     i.set_op_kind(n, OpKind::Immediate8);
@@ -292,8 +330,10 @@ impl Case {
         let mut factory = InstructionInfoFactory::new();
         let mut writes = [false; 16];
         for u in factory.info(&i).used_registers() {
-            if matches!(u.access(), OpAccess::Write | OpAccess::ReadWrite | OpAccess::CondWrite | OpAccess::ReadCondWrite)
-                && let Some(k) = index(u.register())
+            if matches!(
+                u.access(),
+                OpAccess::Write | OpAccess::ReadWrite | OpAccess::CondWrite | OpAccess::ReadCondWrite
+            ) && let Some(k) = index(u.register())
             {
                 writes[k] = true;
             }
@@ -314,7 +354,7 @@ impl Case {
         let i = &self.instruction;
         // The stack, and what string instructions use.
         s.gpr[4] = address(r, 8);
-        let near = |r: &mut Random| WINDOW + 4096 - MEMORY as u64 + 256 + r.below(512);
+        let near = |r: &mut Random| WINDOW + 4096 - TAIL as u64 + 256 + r.below(512);
         if i.is_string_instruction() {
             s.gpr[6] = if r.one_in(8) { address(r, 4) } else { near(r) };
             s.gpr[7] = if r.one_in(8) { address(r, 4) } else { near(r) };
@@ -322,27 +362,46 @@ impl Case {
                 s.gpr[1] = r.below(24);
             }
         }
+        let mut put = |at: u64, v: u64| {
+            let at = at.wrapping_sub(WINDOW) as usize;
+            if let Some(m) = memory.get_mut(at..at.saturating_add(8)) {
+                m.copy_from_slice(&v.to_le_bytes());
+            }
+        };
         match i.mnemonic() {
+            Mnemonic::Ret => put(s.gpr[4], if r.one_in(8) { 1 << 50 } else { CODE + 32 }),
+            // Neither TF nor AC, which would hit the test itself.
+            Mnemonic::Popf | Mnemonic::Popfd | Mnemonic::Popfq => put(s.gpr[4], r.next() & 0x8cd5),
+            Mnemonic::Enter => s.gpr[5] = near(r),
             Mnemonic::Leave => s.gpr[5] = address(r, 8),
             Mnemonic::Maskmovq | Mnemonic::Maskmovdqu => s.gpr[7] = near(r),
             Mnemonic::Xlatb => s.gpr[3] = near(r),
-            Mnemonic::Loop | Mnemonic::Loope | Mnemonic::Loopne | Mnemonic::Jrcxz | Mnemonic::Jecxz if r.one_in(2) => {
+            Mnemonic::Loop | Mnemonic::Loope | Mnemonic::Loopne | Mnemonic::Jrcxz | Mnemonic::Jecxz
+                if r.one_in(2) =>
+            {
                 s.gpr[1] = r.below(3);
             }
             Mnemonic::Div | Mnemonic::Idiv if r.one_in(2) => s.gpr[2] = r.below(4).wrapping_sub(1),
             _ => {}
+        }
+        if matches!(
+            i.flow_control(),
+            FlowControl::IndirectBranch | FlowControl::IndirectCall
+        ) && i.op0_kind() == OpKind::Register
+            && let Some(k) = index_of(i.op0_register())
+        {
+            s.gpr[k] = CODE + 32;
+        }
+        if self.bit_offset
+            && let Some(k) = index_of(i.op1_register())
+        {
+            s.gpr[k] = (r.below(4000) as i64 - 2000) as u64;
         }
         if i.mnemonic() != Mnemonic::Xlatb && self.wild {
             let align = if r.one_in(6) { 1 } else { 16 };
             let target = address(r, align);
             let base = i.memory_base().full_register();
             let index = i.memory_index();
-            if self.bit_offset {
-                let bits = r.below(4000) as i64 - 2000;
-                if let Some(k) = index_of(i.op1_register()) {
-                    s.gpr[k] = bits as u64;
-                }
-            }
             let disp = i.memory_displacement64();
             let scaled = index_of(index).map_or(0, |k| {
                 if !(self.bit_offset && index_of(i.op1_register()) == Some(k)) {
@@ -353,8 +412,18 @@ impl Case {
             if let Some(k) = index_of(base) {
                 s.gpr[k] = target.wrapping_sub(disp).wrapping_sub(scaled);
             }
+            let indirect = matches!(
+                i.flow_control(),
+                FlowControl::IndirectBranch | FlowControl::IndirectCall
+            );
+            if indirect {
+                let at = target.wrapping_sub(WINDOW) as usize;
+                if let Some(m) = memory.get_mut(at..at.saturating_add(8)) {
+                    m.copy_from_slice(&(CODE + 32).to_le_bytes());
+                }
+            }
             // Compare-and-exchange that succeeds half the time.
-            let at = target.wrapping_sub(WINDOW + 4096 - MEMORY as u64) as usize;
+            let at = target.wrapping_sub(WINDOW) as usize;
             if let Some(m) = memory.get(at..at.saturating_add(16))
                 && r.one_in(2)
                 && index_of(base) != Some(0)
@@ -376,9 +445,21 @@ impl Case {
         }
     }
 
+    #[allow(dead_code)]
     /// Whether the instruction writes this general register.
     pub fn writes(&self, k: usize) -> bool {
         self.writes[k]
+    }
+}
+
+impl Case {
+    /// Whether the manual leaves the whole result open: `shld` and `shrd` of words by more than 16.
+    pub fn open(&self, s: &State) -> bool {
+        let i = &self.instruction;
+        matches!(i.code(), Code::Shld_rm16_r16_CL | Code::Shrd_rm16_r16_CL) && s.gpr[1] & 31 > 16
+            || matches!(i.code(), Code::Shld_rm16_r16_imm8 | Code::Shrd_rm16_r16_imm8) && i.immediate8() & 31 > 16
+            // Intel's manual says two bytes are read, AMD's four.
+            || i.code() == Code::Movsxd_r16_rm16 && i.op1_kind() == OpKind::Memory
     }
 }
 
@@ -386,7 +467,11 @@ impl Case {
 impl Case {
     pub fn usable(&self) -> bool {
         let i = &self.instruction;
-        let op1 = if self.bit_offset { index_of(i.op1_register()) } else { None };
+        let op1 = if self.bit_offset {
+            index_of(i.op1_register())
+        } else {
+            None
+        };
         !(self.bit_offset && (op1 == index_of(i.memory_base()) || op1 == index_of(i.memory_index())))
     }
 }
@@ -400,15 +485,28 @@ fn address(r: &mut Random, align: u64) -> u64 {
     match r.below(24) {
         0 => WINDOW + 4096 - r.below(20),
         1 => LOW + 4096 - r.below(12),
-        _ => (WINDOW + 4096 - MEMORY as u64 + 320 + r.below(384)) & !(align - 1),
+        _ => (WINDOW + 4096 - TAIL as u64 + 320 + r.below(384)) & !(align - 1),
     }
 }
 
 /// Flags that are not compared.
 fn undefined(i: &Instruction) -> u32 {
     use iced_x86::RflagsBits as B;
-    let u = i.rflags_undefined();
-    [(B::OF, 0x800), (B::SF, 0x80), (B::ZF, 0x40), (B::AF, 0x10), (B::CF, 1), (B::PF, 4)]
-        .into_iter()
-        .fold(0, |m, (b, f)| if u & b != 0 { m | f } else { m })
+    let mut u = i.rflags_undefined();
+    if matches!(i.mnemonic(), Mnemonic::Rcl | Mnemonic::Rcr)
+        && i.op1_kind() == OpKind::Immediate8
+        && i.immediate8() & 31 > 1
+    {
+        u |= B::OF;
+    }
+    [
+        (B::OF, 0x800),
+        (B::SF, 0x80),
+        (B::ZF, 0x40),
+        (B::AF, 0x10),
+        (B::CF, 1),
+        (B::PF, 4),
+    ]
+    .into_iter()
+    .fold(0, |m, (b, f)| if u & b != 0 { m | f } else { m })
 }

@@ -42,7 +42,9 @@ extern "C" fn handler(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_voi
         let fx = uc.uc_mcontext.fpregs.cast::<u8>();
         let components = fx.add(512).cast::<u64>();
         let regs = &mut uc.uc_mcontext.gregs;
-        let Some(s) = &mut *SHARED.0.get() else { libc::_exit(98) };
+        let Some(s) = &mut *SHARED.0.get() else {
+            libc::_exit(98)
+        };
         if !s.running {
             s.running = true;
             s.host_gregs = *regs;
@@ -106,16 +108,31 @@ impl Native {
                 map(LOW, 4096, libc::PROT_READ);
                 map(WINDOW, 4096, rw);
                 map(WINDOW + 4096, GUARD_LEN, libc::PROT_NONE);
+                // Touched, so that a write to it is a fault of rights.
+                std::ptr::read_volatile(LOW as *const u8);
                 *lock = true;
             }
             let stack: &'static mut [u8] = Box::leak(vec![0; 1 << 16].into_boxed_slice());
-            let stack = libc::stack_t { ss_sp: stack.as_mut_ptr().cast(), ss_flags: 0, ss_size: stack.len() };
+            let stack = libc::stack_t {
+                ss_sp: stack.as_mut_ptr().cast(),
+                ss_flags: 0,
+                ss_size: stack.len(),
+            };
             assert_eq!(libc::sigaltstack(&raw const stack, std::ptr::null_mut()), 0);
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = handler as *const () as usize;
             action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-            for signal in [libc::SIGTRAP, libc::SIGSEGV, libc::SIGILL, libc::SIGFPE, libc::SIGBUS] {
-                assert_eq!(libc::sigaction(signal, &raw const action, std::ptr::null_mut()), 0);
+            for signal in [
+                libc::SIGTRAP,
+                libc::SIGSEGV,
+                libc::SIGILL,
+                libc::SIGFPE,
+                libc::SIGBUS,
+            ] {
+                assert_eq!(
+                    libc::sigaction(signal, &raw const action, std::ptr::null_mut()),
+                    0
+                );
             }
             *SHARED.0.get() = Some(Shared {
                 running: false,
@@ -151,7 +168,9 @@ impl Native {
             }
             std::arch::asm!("int3");
             std::ptr::copy_nonoverlapping(at, memory.as_mut_ptr(), memory.len());
-            let Some(s) = &*SHARED.0.get() else { return Trap::Other(0) };
+            let Some(s) = &*SHARED.0.get() else {
+                return Trap::Other(0);
+            };
             *state = s.guest.clone();
             s.trap
         }

@@ -10,8 +10,10 @@ pub const LOW: u64 = WINDOW - 4096;
 pub const WINDOW: u64 = 0x4_1000_0000;
 /// Unmapped bytes behind the window.
 pub const GUARD_LEN: usize = 1 << 16;
-/// The window's tail that is filled and compared.
-pub const MEMORY: usize = 1024;
+/// The window's bytes; its first few and its tail get random contents.
+pub const MEMORY: usize = 4096;
+/// The tail.
+pub const TAIL: usize = 1024;
 
 /// Registers.
 #[derive(Clone, PartialEq, Eq)]
@@ -25,7 +27,12 @@ pub struct State {
 
 impl Default for State {
     fn default() -> State {
-        State { gpr: [0; 16], rip: 0, flags: 0x202, fx: [0; 512] }
+        State {
+            gpr: [0; 16],
+            rip: 0,
+            flags: 0x202,
+            fx: [0; 512],
+        }
     }
 }
 
@@ -84,9 +91,19 @@ impl Random {
             0..3 => self.next(),
             3 => self.below(40),
             4 => self.below(40).wrapping_neg(),
-            5 => (1u64 << self.below(64)).wrapping_add(self.below(3)).wrapping_sub(1),
+            5 => (1u64 << self.below(64))
+                .wrapping_add(self.below(3))
+                .wrapping_sub(1),
             6 => self.next() >> self.below(64),
-            _ => self.pick(&[0, u64::MAX, 0x8000_0000, 0x7fff_ffff_ffff_ffff, 0x80, 0x7fff, 1 << 63]),
+            _ => self.pick(&[
+                0,
+                u64::MAX,
+                0x8000_0000,
+                0x7fff_ffff_ffff_ffff,
+                0x80,
+                0x7fff,
+                1 << 63,
+            ]),
         }
     }
     /// A binary64: ordinary, of any exponent, special, denormal, an integer.
@@ -97,7 +114,11 @@ impl Random {
             4 => r,
             5 => ((r as i64 >> self.below(60)) as f64).to_bits(),
             6 => r & !(0x7ff << 52),
-            7 => (r & 0xf << 60) | self.pick(&[0x7ff, 0x7fe, 1, 2, 0x3ff]) << 52 | r & 0xf_ffff >> self.below(20),
+            7 => {
+                (r & 0xf << 60)
+                    | self.pick(&[0x7ff, 0x7fe, 1, 2, 0x3ff]) << 52
+                    | r & 0xf_ffff >> self.below(20)
+            }
             8 => (self.below(100) as f64 / 4.0 - 8.0).to_bits(),
             _ => self.pick(&[
                 0,
@@ -144,7 +165,10 @@ impl Random {
         match self.below(12) {
             0..5 => (sign | (0x3fff - 20 + self.below(60) as u16), m | lead),
             5 => (sign | (r >> 16) as u16 & 0x7fff, m | lead),
-            6 => (sign | (0x3fff + self.below(40) as u16), lead | m & u64::MAX << self.below(64)),
+            6 => (
+                sign | (0x3fff + self.below(40) as u16),
+                lead | m & u64::MAX << self.below(64),
+            ),
             7 => (sign, m),
             8 => (sign | 0x7fff, m),
             9 => (sign | (r >> 16) as u16 & 0x7fff, m),
@@ -170,14 +194,19 @@ impl Random {
             2 => u128::from(self.integer()) << 64 | u128::from(self.integer()),
             _ => {
                 // Small alphabets, for string comparisons and equal lanes.
-                (0..16).fold(0, |v, _| v << 8 | u128::from(self.pick(&[0u8, 1, b'a', b'b', b'c', 0x80, 0xff, b'z'])))
+                (0..16).fold(0, |v, _| {
+                    v << 8 | u128::from(self.pick(&[0u8, 1, b'a', b'b', b'c', 0x80, 0xff, b'z']))
+                })
             }
         }
     }
 
     /// All registers but those that point somewhere.
     pub fn state(&mut self) -> State {
-        let mut s = State { rip: CODE, ..State::default() };
+        let mut s = State {
+            rip: CODE,
+            ..State::default()
+        };
         for g in &mut s.gpr {
             *g = self.integer();
         }
@@ -222,7 +251,9 @@ impl Random {
     }
     /// The window's bytes.
     pub fn memory(&mut self, out: &mut [u8]) {
-        for c in out.chunks_exact_mut(16) {
+        let (head, rest) = out.split_at_mut(32);
+        let tail = rest.len() - TAIL;
+        for c in head.chunks_exact_mut(16).chain(rest[tail..].chunks_exact_mut(16)) {
             if self.one_in(4) {
                 let (se, m) = self.extended();
                 c[..8].copy_from_slice(&m.to_le_bytes());

@@ -66,7 +66,13 @@ impl Elf {
         let mut phdr = None;
         for p in b.chunks_exact(56) {
             let (kind, flags) = (le32(p, 0), le32(p, 4));
-            let s = Segment { flags, off: le64(p, 8), va: le64(p, 16), filesz: le64(p, 32), memsz: le64(p, 40) };
+            let s = Segment {
+                flags,
+                off: le64(p, 8),
+                va: le64(p, 16),
+                filesz: le64(p, 32),
+                memsz: le64(p, 40),
+            };
             match kind {
                 PT_LOAD => {
                     let bad = s.filesz > s.memsz
@@ -157,7 +163,12 @@ impl Elf {
             };
             if s.filesz > 0 {
                 w.vfs.hold(loc.ino);
-                v.back = Back::Obj { obj, file: Some(loc.clone()), off: page_down(s.off), label: "" };
+                v.back = Back::Obj {
+                    obj,
+                    file: Some(loc.clone()),
+                    off: page_down(s.off),
+                    label: "",
+                };
                 mm.insert(v.clone(), &mut w.vfs);
             }
             let mem_end = page_up(va + s.memsz);

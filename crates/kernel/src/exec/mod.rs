@@ -98,7 +98,10 @@ fn prepare(w: &mut World, tid: u32, mut loc: Loc, name: Vec<u8>, mut argv: Vec<V
             }
             let end = head.iter().position(|b| *b == b'\n').unwrap_or(head.len());
             let line = head[2..end].trim_ascii();
-            let cut = line.iter().position(|b| matches!(b, b' ' | b'\t' | 0)).unwrap_or(line.len());
+            let cut = line
+                .iter()
+                .position(|b| matches!(b, b' ' | b'\t' | 0))
+                .unwrap_or(line.len());
             let interp = line[..cut].to_vec();
             if interp.is_empty() || (end == head.len() && cut == line.len() && n == 256) {
                 return Err(Errno::ENOEXEC);
@@ -146,9 +149,19 @@ fn prepare(w: &mut World, tid: u32, mut loc: Loc, name: Vec<u8>, mut argv: Vec<V
         let before = creds.permitted;
         creds.exec_fixup(setid, fcaps);
         let gained = creds.permitted.0 & !before.0 != 0;
-        let secure = setid || creds.uid != creds.euid || creds.gid != creds.egid || (gained && creds.uid != 0);
+        let secure =
+            setid || creds.uid != creds.euid || creds.gid != creds.egid || (gained && creds.uid != 0);
         let _ = &script;
-        return Ok(Program { loc, elf, interp, argv, creds, secure, setid: setid || gained, name: first_name });
+        return Ok(Program {
+            loc,
+            elf,
+            interp,
+            argv,
+            creds,
+            secure,
+            setid: setid || gained,
+            name: first_name,
+        });
     }
 }
 
@@ -170,11 +183,16 @@ fn commit(w: &mut World, tid: u32, prog: Program, env: Vec<Vec<u8>>) -> KResult<
     let mut mm = Mm::new();
     let rnd = |w: &mut World, bits: u32| w.rng.u64() & ((1 << bits) - 1);
     let aslr = w.p(tgid)?.personality & 0x0004_0000 == 0;
-    let (r_stack, r_mmap, r_brk, r_pie, r_sp) =
-        if aslr { (rnd(w, 22), rnd(w, 28), rnd(w, 13), rnd(w, 28), rnd(w, 13)) } else { (0, 0, 0, 0, 0) };
+    let (r_stack, r_mmap, r_brk, r_pie, r_sp) = if aslr {
+        (rnd(w, 22), rnd(w, 28), rnd(w, 13), rnd(w, 28), rnd(w, 13))
+    } else {
+        (0, 0, 0, 0, 0)
+    };
     let stack_top = TASK_SIZE - r_stack * PAGE;
     let limit = w.p(tgid)?.limits[RLIMIT_STACK].0;
-    let gap = limit.saturating_add((0x3f_ffff << 12) + 256 * PAGE).clamp(128 << 20, TASK_SIZE / 6 * 5);
+    let gap = limit
+        .saturating_add((0x3f_ffff << 12) + 256 * PAGE)
+        .clamp(128 << 20, TASK_SIZE / 6 * 5);
     mm.mmap_base = page_up(TASK_SIZE - gap - r_mmap * PAGE);
 
     let bias = match (prog.elf.dynamic, &prog.interp) {
@@ -332,7 +350,11 @@ fn commit(w: &mut World, tid: u32, prog: Program, env: Vec<Vec<u8>>) -> KResult<
     let comm: Vec<u8> = prog.name.rsplit(|b| *b == b'/').next().unwrap_or(b"").to_vec();
     w.set_comm(tid, &comm);
     let sh = w.t(tid)?.sighand;
-    let mut h = w.sighands.get(&sh).cloned().unwrap_or_else(crate::signal::SigHand::new);
+    let mut h = w
+        .sighands
+        .get(&sh)
+        .cloned()
+        .unwrap_or_else(crate::signal::SigHand::new);
     h.reset();
     h.users = 1;
     w.drop_sighand(sh);
@@ -366,7 +388,10 @@ fn commit(w: &mut World, tid: u32, prog: Program, env: Vec<Vec<u8>>) -> KResult<
     if (old.uid, old.euid) != (prog.creds.uid, prog.creds.euid) {
         w.fact(
             tgid,
-            Fact::Creds { from: (old.uid, old.euid), to: (prog.creds.uid, prog.creds.euid) },
+            Fact::Creds {
+                from: (old.uid, old.euid),
+                to: (prog.creds.uid, prog.creds.euid),
+            },
         );
     }
     w.note_exec(tgid, &prog.name, &prog.argv, &prog.loc);

@@ -2,11 +2,11 @@
 
 use super::What;
 use super::event::Event;
+use crate::Errno;
 use crate::abi::*;
 use crate::sys::{Call, SysRes, Trap};
 use crate::wait::WaitKey;
 use crate::world::World;
-use crate::Errno;
 use std::collections::BTreeMap;
 
 const EPOLLET: u32 = 1 << 31;
@@ -34,8 +34,10 @@ pub(crate) struct Epoll {
 impl World {
     /// Arms the items that wait for `key`.
     pub(crate) fn epoll_notify(&mut self, key: WaitKey) {
-        let Some(eps) = self.epoll_index.get(&key) else { return };
-        let eps: Vec<u32> = eps.iter().map(|(e, _)| *e).collect();
+        let Some(eps) = self.epoll_index.get(&key) else {
+            return;
+        };
+        let eps: Vec<u32> = eps.keys().copied().collect();
         for ep in eps {
             if let Some(Event::Epoll(e)) = self.events.get_mut(ep) {
                 for i in e.items.values_mut() {
@@ -136,7 +138,9 @@ pub(crate) fn epoll_create1(w: &mut World, c: &mut Call) -> SysRes {
 
 fn epoll_of(w: &World, tid: u32, fd: i32) -> Result<u32, Errno> {
     let (_, f) = w.fd_io(tid, fd)?;
-    let What::Event(id) = f.what else { return Err(Errno::EINVAL) };
+    let What::Event(id) = f.what else {
+        return Err(Errno::EINVAL);
+    };
     match w.events.get(id) {
         Some(Event::Epoll(_)) => Ok(id),
         _ => Err(Errno::EINVAL),
@@ -170,7 +174,9 @@ pub(crate) fn epoll_ctl(w: &mut World, c: &mut Call) -> SysRes {
     }
     let key = (fd, file);
     let keys = w.poll_keys(c.tid, file);
-    let Some(Event::Epoll(e)) = w.events.get_mut(ep) else { return Err(Errno::EINVAL.into()) };
+    let Some(Event::Epoll(e)) = w.events.get_mut(ep) else {
+        return Err(Errno::EINVAL.into());
+    };
     match op {
         1 => {
             if e.items.contains_key(&key) {
@@ -224,7 +230,11 @@ pub(crate) fn epoll_wait(w: &mut World, c: &mut Call) -> SysRes {
     let items: Vec<((i32, u32), Item)> = match w.events.get(ep) {
         Some(Event::Epoll(e)) => {
             let t = e.turn;
-            e.items.range(t..).chain(e.items.range(..t)).map(|(k, i)| (*k, i.clone())).collect()
+            e.items
+                .range(t..)
+                .chain(e.items.range(..t))
+                .map(|(k, i)| (*k, i.clone()))
+                .collect()
         }
         _ => Vec::new(),
     };
@@ -265,7 +275,7 @@ pub(crate) fn epoll_wait(w: &mut World, c: &mut Call) -> SysRes {
                 c.deadline = Some(now.saturating_add(t));
             }
         } else if c.a[3] as i32 >= 0 {
-            c.deadline = Some(now + c.a[3] * 1_000_000);
+            c.deadline = Some(now + (c.a[3] as u32 as u64) * 1_000_000);
         }
     }
     if c.deadline.is_some_and(|d| w.clock.mono() >= d) {

@@ -41,7 +41,11 @@ const IN_ONESHOT: u32 = 0x8000_0000;
 const IN_MASK_ADD: u32 = 0x2000_0000;
 
 fn inotify_event(wd: i32, mask: u32, cookie: u32, name: &[u8]) -> Vec<u8> {
-    let len = if name.is_empty() { 0 } else { (name.len() + 1).next_multiple_of(16) };
+    let len = if name.is_empty() {
+        0
+    } else {
+        (name.len() + 1).next_multiple_of(16)
+    };
     let mut e = Enc::new();
     e.i32(wd).u32(mask).u32(cookie).u32(len as u32).field(name, len);
     e.0
@@ -69,6 +73,15 @@ impl World {
                 Some(Event::Pid(p)) => Ok(*p),
                 _ => Err(Errno::EBADF),
             },
+            // A directory of /proc names its process too.
+            What::File(l, crate::vfs::Kind::Dir)
+                if l.parent != l.ino && self.vfs.statfs(&l).is_ok_and(|s| s.magic == 0x9fa0) =>
+            {
+                std::str::from_utf8(&l.name)
+                    .ok()
+                    .and_then(|s| s.parse().ok())
+                    .ok_or(Errno::EBADF)
+            }
             _ => Err(Errno::EBADF),
         }
     }
@@ -166,7 +179,11 @@ impl World {
                     n.queue.pop_front();
                 }
                 if out.is_empty() {
-                    return if n.queue.is_empty() { Ok(None) } else { Err(Errno::EINVAL) };
+                    return if n.queue.is_empty() {
+                        Ok(None)
+                    } else {
+                        Err(Errno::EINVAL)
+                    };
                 }
                 out
             }
@@ -209,11 +226,13 @@ impl World {
             Some(Event::Signals(set)) => {
                 let Ok(t) = self.t(tid) else { return 0 };
                 let shared = self.p(t.tgid).map_or(0, |p| p.pending.set.0);
-                if (t.pending.set.0 | shared) & set.0 != 0 { POLLIN } else { 0 }
+                if (t.pending.set.0 | shared) & set.0 != 0 {
+                    POLLIN
+                } else {
+                    0
+                }
             }
-            Some(Event::Pid(p)) => {
-                if self.p(*p).map_or(true, |p| p.zombie.is_some()) { POLLIN } else { 0 }
-            }
+            Some(Event::Pid(p)) if self.p(*p).map_or(true, |p| p.zombie.is_some()) => POLLIN,
             Some(Event::Inotify(n)) if !n.queue.is_empty() => POLLIN,
             Some(Event::Epoll(e)) => self.epoll_ready(tid, e),
             _ => 0,
@@ -277,7 +296,9 @@ impl World {
 
     fn inotify_of(&mut self, tid: u32, fd: i32) -> KResult<(u32, &mut Inotify)> {
         let (_, f) = self.fd_io(tid, fd)?;
-        let What::Event(id) = f.what else { return Err(Errno::EINVAL) };
+        let What::Event(id) = f.what else {
+            return Err(Errno::EINVAL);
+        };
         match self.events.get_mut(id) {
             Some(Event::Inotify(n)) => Ok((id, n)),
             _ => Err(Errno::EINVAL),
@@ -290,9 +311,20 @@ fn signalfd_info(i: &SigInfo) -> Vec<u8> {
     let raw = i.encode();
     let mut e = Enc::new();
     e.u32(i.sig as u32).i32(0).i32(i.code);
-    e.u32(le32(&raw, 16)).u32(le32(&raw, 20)).i32(0).u32(0).u32(0).u32(0).u32(0);
-    e.i32(le32(&raw, 24) as i32).i32(le32(&raw, 24) as i32).u64(le64(&raw, 24));
-    e.u64(le64(&raw, 32)).u64(le64(&raw, 40)).u64(le64(&raw, 16)).pad_to(128);
+    e.u32(le32(&raw, 16))
+        .u32(le32(&raw, 20))
+        .i32(0)
+        .u32(0)
+        .u32(0)
+        .u32(0)
+        .u32(0);
+    e.i32(le32(&raw, 24) as i32)
+        .i32(le32(&raw, 24) as i32)
+        .u64(le64(&raw, 24));
+    e.u64(le64(&raw, 32))
+        .u64(le64(&raw, 40))
+        .u64(le64(&raw, 16))
+        .pad_to(128);
     e.0
 }
 
@@ -301,7 +333,10 @@ pub(crate) fn eventfd2(w: &mut World, c: &mut Call) -> SysRes {
     if flags & !(O_CLOEXEC | O_NONBLOCK | 1) != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let ev = Event::Count { n: c.a[0] & 0xffff_ffff, semaphore: flags & 1 != 0 };
+    let ev = Event::Count {
+        n: c.a[0] & 0xffff_ffff,
+        semaphore: flags & 1 != 0,
+    };
     Ok(w.new_event(c.tid, ev, flags)?)
 }
 
@@ -310,13 +345,19 @@ pub(crate) fn timerfd_create(w: &mut World, c: &mut Call) -> SysRes {
     if flags & !(O_CLOEXEC | O_NONBLOCK) != 0 || !matches!(c.a[0], 0 | 1 | 7 | 8 | 9) {
         return Err(Errno::EINVAL.into());
     }
-    let ev = Event::Timer { clock: c.a[0] as i32, iv: Interval::default(), ticks: 0 };
+    let ev = Event::Timer {
+        clock: c.a[0] as i32,
+        iv: Interval::default(),
+        ticks: 0,
+    };
     Ok(w.new_event(c.tid, ev, flags)?)
 }
 
 fn timerfd_of(w: &World, c: &Call) -> Result<(u32, i32, Interval), Errno> {
     let (_, f) = w.fd_io(c.tid, c.a[0] as i32)?;
-    let What::Event(id) = f.what else { return Err(Errno::EINVAL) };
+    let What::Event(id) = f.what else {
+        return Err(Errno::EINVAL);
+    };
     match w.events.get(id) {
         Some(Event::Timer { clock, iv, .. }) => Ok((id, *clock, *iv)),
         _ => Err(Errno::EINVAL),
@@ -364,7 +405,9 @@ pub(crate) fn signalfd4(w: &mut World, c: &mut Call) -> SysRes {
         return Ok(w.new_event(c.tid, Event::Signals(set), flags)?);
     }
     let (_, f) = w.fd_io(c.tid, fd)?;
-    let What::Event(id) = f.what else { return Err(Errno::EINVAL.into()) };
+    let What::Event(id) = f.what else {
+        return Err(Errno::EINVAL.into());
+    };
     match w.events.get_mut(id) {
         Some(Event::Signals(s)) => *s = set,
         _ => return Err(Errno::EINVAL.into()),
@@ -400,11 +443,22 @@ pub(crate) fn inotify_init1(w: &mut World, c: &mut Call) -> SysRes {
     if flags & !(O_CLOEXEC | O_NONBLOCK) != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let n = w.events.iter().filter(|(_, e)| matches!(e, Event::Inotify(_))).count();
+    let n = w
+        .events
+        .iter()
+        .filter(|(_, e)| matches!(e, Event::Inotify(_)))
+        .count();
     if n >= 128 {
         return Err(Errno::EMFILE.into());
     }
-    Ok(w.new_event(c.tid, Event::Inotify(Inotify { next: 1, ..Default::default() }), flags)?)
+    Ok(w.new_event(
+        c.tid,
+        Event::Inotify(Inotify {
+            next: 1,
+            ..Default::default()
+        }),
+        flags,
+    )?)
 }
 
 pub(crate) fn inotify_add_watch(w: &mut World, c: &mut Call) -> SysRes {

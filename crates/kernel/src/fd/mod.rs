@@ -22,8 +22,6 @@ pub(crate) enum Char {
     Full,
     Random,
     Kmsg,
-    /// Exists, but there is no device.
-    Absent,
 }
 
 /// What a description refers to.
@@ -31,7 +29,11 @@ pub(crate) enum Char {
 pub(crate) enum What {
     /// A file, directory, generated file, block device or bare place.
     File(Loc, Kind),
-    Pipe { id: u32, read: bool, write: bool },
+    Pipe {
+        id: u32,
+        read: bool,
+        write: bool,
+    },
     Tty(TtyFile),
     Socket(u32),
     Event(u32),
@@ -174,10 +176,7 @@ impl World {
 
     pub(crate) fn install_from(&mut self, tid: u32, file: u32, cloexec: bool, from: usize) -> KResult<i64> {
         let limit = self.p(self.tgid(tid))?.limits[RLIMIT_NOFILE].0 as usize;
-        let table = self
-            .t(tid)?
-            .files
-            .and_then(|f| self.fdtables.get_mut(&f));
+        let table = self.t(tid)?.files.and_then(|f| self.fdtables.get_mut(&f));
         let Some(table) = table else {
             self.unref(file);
             return Err(Errno::EMFILE);
@@ -263,7 +262,9 @@ impl World {
     }
 
     pub(crate) fn drop_files(&mut self, id: u32) {
-        let Some(t) = self.fdtables.get_mut(&id) else { return };
+        let Some(t) = self.fdtables.get_mut(&id) else {
+            return;
+        };
         t.users = t.users.saturating_sub(1);
         if t.users == 0
             && let Some(t) = self.fdtables.remove(&id)
@@ -276,7 +277,9 @@ impl World {
 
     /// Closes what execve closes.
     pub(crate) fn close_on_exec(&mut self, tid: u32) {
-        let Some(id) = self.t(tid).ok().and_then(|t| t.files) else { return };
+        let Some(id) = self.t(tid).ok().and_then(|t| t.files) else {
+            return;
+        };
         let id = if self.fdtables.get(&id).is_some_and(|t| t.users > 1) {
             let n = self.fork_files(id);
             self.drop_files(id);

@@ -1,8 +1,8 @@
 //! Pipes and FIFOs.
 
 use super::What;
-use crate::abi::*;
 use crate::abi::sig::{SIGPIPE, SigInfo};
+use crate::abi::*;
 use crate::sys::{Call, SysRes, Trap};
 use crate::wait::WaitKey;
 use crate::world::World;
@@ -82,7 +82,10 @@ impl World {
     pub(crate) fn pipe_write(&mut self, tid: u32, id: u32, b: &[u8], total: usize) -> KResult<Option<usize>> {
         let p = self.pipes.get_mut(id).ok_or(Errno::EBADF)?;
         if p.readers == 0 {
-            self.send_thread(tid, SigInfo::user(SIGPIPE, self.tgid(tid), self.t(tid)?.creds.uid));
+            self.send_thread(
+                tid,
+                SigInfo::user(SIGPIPE, self.tgid(tid), self.t(tid)?.creds.uid),
+            );
             return Err(Errno::EPIPE);
         }
         let room = p.room();
@@ -96,7 +99,9 @@ impl World {
     }
 
     pub(crate) fn pipe_poll(&self, id: u32, read: bool, write: bool) -> u16 {
-        let Some(p) = self.pipes.get(id) else { return POLLERR };
+        let Some(p) = self.pipes.get(id) else {
+            return POLLERR;
+        };
         let mut r = 0;
         if read {
             if !p.buf.is_empty() {
@@ -175,8 +180,24 @@ pub(crate) fn pipe2(w: &mut World, c: &mut Call) -> SysRes {
     let id = w.new_pipe(1, 1);
     let cloexec = flags & O_CLOEXEC != 0;
     let keep = flags & (O_NONBLOCK | O_DIRECT);
-    let r = w.new_file(What::Pipe { id, read: true, write: false }, O_RDONLY | keep, None)?;
-    let wr = w.new_file(What::Pipe { id, read: false, write: true }, O_WRONLY | keep, None)?;
+    let r = w.new_file(
+        What::Pipe {
+            id,
+            read: true,
+            write: false,
+        },
+        O_RDONLY | keep,
+        None,
+    )?;
+    let wr = w.new_file(
+        What::Pipe {
+            id,
+            read: false,
+            write: true,
+        },
+        O_WRONLY | keep,
+        None,
+    )?;
     let a = match w.install(c.tid, r, cloexec) {
         Ok(a) => a,
         Err(e) => {

@@ -1,11 +1,11 @@
 //! poll, ppoll, select, pselect6: what is ready, and what to wait for.
 
 use super::{Char, What};
+use crate::Errno;
 use crate::abi::*;
 use crate::sys::{Call, SysRes, Trap};
 use crate::wait::WaitKey;
 use crate::world::World;
-use crate::Errno;
 
 impl World {
     /// Poll bits of a description that hold now.
@@ -53,7 +53,11 @@ fn write_left(w: &mut World, c: &Call, va: u64, micros: bool) {
     let left = d.saturating_sub(w.clock.mono());
     let mut e = Enc::new();
     e.u64(left / crate::time::SEC);
-    e.u64(if micros { left % crate::time::SEC / 1000 } else { left % crate::time::SEC });
+    e.u64(if micros {
+        left % crate::time::SEC / 1000
+    } else {
+        left % crate::time::SEC
+    });
     let _ = w.copy_out(c.tid, va, &e.0);
 }
 
@@ -103,7 +107,11 @@ pub(crate) fn poll(w: &mut World, c: &mut Call) -> SysRes {
         ready += i64::from(r != 0);
     }
     if ready == 0 && !over {
-        return Err(Trap::Block { keys, until: c.deadline, unint: false });
+        return Err(Trap::Block {
+            keys,
+            until: c.deadline,
+            unint: false,
+        });
     }
     w.copy_out(c.tid, c.a[0], &b)?;
     if pp {
@@ -131,11 +139,16 @@ pub(crate) fn select(w: &mut World, c: &mut Call) -> SysRes {
                 if s < 0 || us < 0 {
                     return Err(Errno::EINVAL.into());
                 }
-                (s as u64).saturating_mul(crate::time::SEC).saturating_add((us as u64).saturating_mul(1000))
+                (s as u64)
+                    .saturating_mul(crate::time::SEC)
+                    .saturating_add((us as u64).saturating_mul(1000))
             });
         }
         if ps && c.a[5] != 0 {
-            let (set, size) = (w.read_u64(c.tid, c.a[5])?, w.read_u64(c.tid, c.a[5] + 8)?);
+            let (set, size) = (
+                w.read_u64(c.tid, c.a[5])?,
+                w.read_u64(c.tid, c.a[5].wrapping_add(8))?,
+            );
             if set != 0 {
                 if size != 8 {
                     return Err(Errno::EINVAL.into());
@@ -177,7 +190,11 @@ pub(crate) fn select(w: &mut World, c: &mut Call) -> SysRes {
         }
     }
     if ready == 0 && !over {
-        return Err(Trap::Block { keys, until: c.deadline, unint: false });
+        return Err(Trap::Block {
+            keys,
+            until: c.deadline,
+            unint: false,
+        });
     }
     for (s, va) in out.iter().zip(&c.a[1..4]) {
         if *va != 0 {

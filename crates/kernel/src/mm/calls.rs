@@ -38,7 +38,11 @@ pub(crate) fn mmap(w: &mut World, c: &mut Call) -> SysRes {
     let tgid = w.tgid(c.tid);
     may_grow(w, c.tid, mm, len)?;
     // An inaccessible or NORESERVE mapping costs nothing; anything else that could never be backed is refused at once.
-    if flags & MAP_ANONYMOUS != 0 && flags & MAP_NORESERVE == 0 && prot & PROT_WRITE != 0 && len > w.limits.commit {
+    if flags & MAP_ANONYMOUS != 0
+        && flags & MAP_NORESERVE == 0
+        && prot & PROT_WRITE != 0
+        && len > w.limits.commit
+    {
         return Err(Errno::ENOMEM.into());
     }
     if flags & MAP_HUGETLB != 0 {
@@ -51,17 +55,30 @@ pub(crate) fn mmap(w: &mut World, c: &mut Call) -> SysRes {
     let mut may = 7u8;
     let back = if flags & MAP_ANONYMOUS != 0 {
         if shared {
-            Back::Obj { obj: w.vfs.objects.create(len), file: None, off: 0, label: "/dev/zero (deleted)" }
+            Back::Obj {
+                obj: w.vfs.objects.create(len),
+                file: None,
+                off: 0,
+                label: "/dev/zero (deleted)",
+            }
         } else {
             Back::Anon
         }
     } else {
         match w.map_target(c.tid, fd as i32)? {
             crate::fd::MapTarget::Zero if !shared => Back::Anon,
-            crate::fd::MapTarget::Zero => {
-                Back::Obj { obj: w.vfs.objects.create(len), file: None, off: 0, label: "/dev/zero (deleted)" }
-            }
-            crate::fd::MapTarget::File { loc, readable, writable, append } => {
+            crate::fd::MapTarget::Zero => Back::Obj {
+                obj: w.vfs.objects.create(len),
+                file: None,
+                off: 0,
+                label: "/dev/zero (deleted)",
+            },
+            crate::fd::MapTarget::File {
+                loc,
+                readable,
+                writable,
+                append,
+            } => {
                 if !readable {
                     return Err(Errno::EACCES.into());
                 }
@@ -79,7 +96,12 @@ pub(crate) fn mmap(w: &mut World, c: &mut Call) -> SysRes {
                 }
                 let obj = w.object_of(&loc)?;
                 w.vfs.hold(loc.ino);
-                Back::Obj { obj, file: Some(loc), off, label: "" }
+                Back::Obj {
+                    obj,
+                    file: Some(loc),
+                    off,
+                    label: "",
+                }
             }
         }
     };
@@ -135,7 +157,7 @@ pub(crate) fn mmap(w: &mut World, c: &mut Call) -> SysRes {
         &mut w.vfs,
     );
     if flags & MAP_POPULATE != 0 {
-        let want = if prot & PROT_WRITE as u8 != 0 && !shared { PROT_READ } else { PROT_READ } as u8;
+        let want = PROT_READ as u8;
         for i in 0..(len / PAGE).min(1024) {
             if w.fault_in(c.tid, at + i * PAGE, want).is_err() {
                 break;
@@ -275,7 +297,11 @@ pub(crate) fn mremap(w: &mut World, c: &mut Call) -> SysRes {
     const MAYMOVE: u64 = 1;
     const FIXED: u64 = 2;
     const DONTUNMAP: u64 = 4;
-    if flags & !7 != 0 || old % PAGE != 0 || page_up(new_len) == 0 || (flags & FIXED != 0 && flags & MAYMOVE == 0) {
+    if flags & !7 != 0
+        || old % PAGE != 0
+        || page_up(new_len) == 0
+        || (flags & FIXED != 0 && flags & MAYMOVE == 0)
+    {
         return Err(Errno::EINVAL.into());
     }
     let (old_len, new_len) = (page_up(old_len), page_up(new_len));
@@ -315,7 +341,10 @@ pub(crate) fn mremap(w: &mut World, c: &mut Call) -> SysRes {
         }
     }
     let to = if flags & FIXED != 0 {
-        if new_addr % PAGE != 0 || new_addr > TASK_SIZE - new_len || (new_addr < end && old < new_addr + new_len) {
+        if new_addr % PAGE != 0
+            || new_addr > TASK_SIZE - new_len
+            || (new_addr < end && old < new_addr + new_len)
+        {
             return Err(Errno::EINVAL.into());
         }
         m.unmap(new_addr, new_addr + new_len, &mut w.vfs);
@@ -457,7 +486,10 @@ pub(crate) fn mlock(w: &mut World, c: &mut Call) -> SysRes {
     let start = page_down(c.a[0]);
     let end = page_up(c.a[0].checked_add(c.a[1]).ok_or(Errno::EINVAL)?);
     let lock = c.nr != 150;
-    if lock && !w.creds(c.tid)?.capable(cap::IPC_LOCK) && end - start > w.p(w.tgid(c.tid))?.limits[RLIMIT_MEMLOCK].0 {
+    if lock
+        && !w.creds(c.tid)?.capable(cap::IPC_LOCK)
+        && end - start > w.p(w.tgid(c.tid))?.limits[RLIMIT_MEMLOCK].0
+    {
         return Err(Errno::ENOMEM.into());
     }
     if start < end {

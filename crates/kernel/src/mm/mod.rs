@@ -30,7 +30,12 @@ pub(crate) enum Back {
     Anon,
     /// An object from this byte offset on. With `file` the inode is held for it, else the object; `label` is what
     /// /proc/PID/maps shows then.
-    Obj { obj: ObjectId, file: Option<Loc>, off: u64, label: &'static str },
+    Obj {
+        obj: ObjectId,
+        file: Option<Loc>,
+        off: u64,
+        label: &'static str,
+    },
 }
 
 /// One mapping.
@@ -212,7 +217,9 @@ impl Mm {
             at = *k;
             self.absorb(at, start, vfs);
         }
-        let Some(end) = self.vmas.get(&at).map(|v| v.end) else { return };
+        let Some(end) = self.vmas.get(&at).map(|v| v.end) else {
+            return;
+        };
         if let Some(n) = self.vmas.get(&end)
             && self.vmas.get(&at).is_some_and(|v| v.joins(n))
         {
@@ -262,7 +269,9 @@ impl Mm {
             }
             top = top.min(v.start.saturating_sub(guard));
         }
-        (top >= len + MMAP_MIN).then(|| top - len).or_else(|| self.gap_up(len))
+        (top >= len + MMAP_MIN)
+            .then(|| top - len)
+            .or_else(|| self.gap_up(len))
     }
 
     fn gap_up(&self, len: u64) -> Option<u64> {
@@ -361,8 +370,18 @@ impl World {
         let space = m.space.fork();
         let mut n = m.clone_without_space(space);
         n.users = 1;
-        let drop: Vec<(u64, u64)> = n.vmas.values().filter(|v| v.dontfork).map(|v| (v.start, v.end)).collect();
-        let wipe: Vec<(u64, u64)> = n.vmas.values().filter(|v| v.wipeonfork).map(|v| (v.start, v.end)).collect();
+        let drop: Vec<(u64, u64)> = n
+            .vmas
+            .values()
+            .filter(|v| v.dontfork)
+            .map(|v| (v.start, v.end))
+            .collect();
+        let wipe: Vec<(u64, u64)> = n
+            .vmas
+            .values()
+            .filter(|v| v.wipeonfork)
+            .map(|v| (v.start, v.end))
+            .collect();
         for v in n.vmas.values() {
             v.hold(&mut self.vfs);
         }
@@ -382,7 +401,9 @@ impl World {
 
     /// A thread lets go of its memory.
     pub(crate) fn drop_mm(&mut self, tid: u32) {
-        let Some(id) = self.tm(tid).ok().and_then(|t| t.mm.take()) else { return };
+        let Some(id) = self.tm(tid).ok().and_then(|t| t.mm.take()) else {
+            return;
+        };
         let Some(m) = self.mms.get_mut(&id) else { return };
         m.users = m.users.saturating_sub(1);
         if m.users == 0
@@ -399,7 +420,9 @@ impl World {
 
     /// Resident bytes of a process.
     pub(crate) fn rss_of(&mut self, tgid: u32) -> u64 {
-        let Some(id) = self.t(tgid).ok().and_then(|t| t.mm) else { return 0 };
+        let Some(id) = self.t(tgid).ok().and_then(|t| t.mm) else {
+            return 0;
+        };
         self.mms.get_mut(&id).map_or(0, |m| m.rss())
     }
 

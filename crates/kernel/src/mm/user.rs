@@ -15,7 +15,11 @@ impl World {
     /// Reads user memory.
     pub(crate) fn copy_in(&mut self, tid: u32, va: u64, buf: &mut [u8]) -> KResult<()> {
         let n = self.copy_in_some(tid, va, buf)?;
-        if n == buf.len() { Ok(()) } else { Err(Errno::EFAULT) }
+        if n == buf.len() {
+            Ok(())
+        } else {
+            Err(Errno::EFAULT)
+        }
     }
 
     /// Reads as much as can be reached.
@@ -28,7 +32,8 @@ impl World {
                 Ok(()) => return Ok(buf.len()),
                 Err(f) => {
                     done += f.done;
-                    if f.addr >= crate::mm::TASK_SIZE || self.fault_in(tid, f.addr, PROT_READ as u8).is_err() {
+                    if f.addr >= crate::mm::TASK_SIZE || self.fault_in(tid, f.addr, PROT_READ as u8).is_err()
+                    {
                         return Ok(done);
                     }
                 }
@@ -47,7 +52,8 @@ impl World {
                 Ok(()) => return Ok(()),
                 Err(f) => {
                     done += f.done;
-                    if f.addr >= crate::mm::TASK_SIZE || self.fault_in(tid, f.addr, PROT_WRITE as u8).is_err() {
+                    if f.addr >= crate::mm::TASK_SIZE || self.fault_in(tid, f.addr, PROT_WRITE as u8).is_err()
+                    {
                         return Err(Errno::EFAULT);
                     }
                 }
@@ -66,22 +72,6 @@ impl World {
         let mut b = [0; 8];
         self.copy_in(tid, va, &mut b)?;
         Ok(u64::from_le_bytes(b))
-    }
-
-    /// Compares and exchanges a futex word.
-    pub(crate) fn cmpxchg_u32(&mut self, tid: u32, va: u64, old: u32, new: u32) -> KResult<u32> {
-        let mm = self.mm_id(tid)?;
-        for _ in 0..4 {
-            let m = self.mms.get_mut(&mm).ok_or(Errno::EFAULT)?;
-            match m.space.cmpxchg_u32(va, old, new) {
-                Ok(v) => return Ok(v),
-                Err(f) => {
-                    self.fault_in(tid, f.addr, PROT_WRITE as u8)
-                        .map_err(|_| Errno::EFAULT)?;
-                }
-            }
-        }
-        Err(Errno::EFAULT)
     }
 
     /// Reads a string that ends with a zero byte; `None` if it is longer than `max`.

@@ -73,7 +73,7 @@ impl Net {
             }
             (FIONREAD, Body::Unix(u)) => number(u.queue.front().map_or(0, |m| m.unread())),
             (FIONREAD, Body::Tcp(t)) if t.backlog.is_some() => Err(Errno::EINVAL),
-            (FIONREAD, Body::Tcp(t)) => number(t.unread()),
+            (FIONREAD, Body::Tcp(t)) => number(self.urgent_at(id.0).unwrap_or(t.unread())),
             (FIONREAD, Body::Udp(u)) => number(u.queue.front().map_or(0, |d| d.data.len())),
             (FIONREAD, _) => Err(Errno::ENOTTY),
             (TIOCOUTQ, Body::Tcp(_) | Body::Unix(_) | Body::Udp(_)) => number(0),

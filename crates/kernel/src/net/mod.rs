@@ -5,13 +5,14 @@
 //! [`Caller`], a path name comes with the inode it was resolved to, open files travel as opaque [`FileId`]s, and what must happen
 //! elsewhere is handed back as [`NetEffect`] (take them with [`Net::take_effects`] after each call).
 //!
-//! - [`unix`]: AF_UNIX. [`tcp`], [`udp`] (also ICMP and raw): AF_INET and AF_INET6. [`netlink`]: AF_NETLINK.
+//! - [`unix`]: AF_UNIX. [`tcp`], `tcp_end`, [`udp`] (also ICMP and raw), `bind`: AF_INET and AF_INET6. [`netlink`]: AF_NETLINK.
 //! - [`options`]: socket options. [`ioctl`]: interface requests. [`procfs`]: the texts of `/proc/net`.
 //! - [`outside`]: attempts to leave, the name server, streams that the host serves. [`dns`]: messages of the name system.
 //!
 //! Calls never block: `EAGAIN` means "wait for [`SockId::wait_key`] (at most [`Net::timeout`]) and try again" to a caller that
 //! may block. Set [`Net::now`] before each call; call [`Net::tick`] when [`Net::next_deadline`] has come.
 
+mod bind;
 pub mod dns;
 pub mod facts;
 pub mod ioctl;
@@ -20,6 +21,7 @@ pub mod options;
 pub mod outside;
 pub mod procfs;
 pub mod tcp;
+mod tcp_end;
 #[cfg(test)]
 mod tests;
 pub mod udp;
@@ -506,7 +508,8 @@ impl Net {
         Ok((SockId(new), name))
     }
 
-    /// `sendmsg(2)`: how many bytes were taken (a blocking caller of a stream goes on behind them).
+    /// `sendmsg(2)`: how many bytes were taken (a blocking caller of a stream goes on behind them). The references to files in
+    /// `out.control` pass to the socket in any case; after an error they come back as [`NetEffect::DropFiles`].
     pub fn send(&mut self, id: SockId, who: &Caller, out: Outgoing<'_>) -> KResult<usize> {
         if self.buffered > BUFFERED_MAX {
             self.buffered = self.socks.iter().map(|(_, s)| s.waiting()).sum();
@@ -519,7 +522,13 @@ impl Net {
         let (pid, quiet) = (who.pid, out.flags & MSG_NOSIGNAL != 0);
         let s = self.sock(id.0)?;
         let stream = s.kind == SOCK_STREAM;
-        let r = match &s.body {
+        let unix = matches!(s.body, Body::Unix(_));
+        if !unix {
+            // Files go nowhere on other sockets.
+            let files = files_of(&out.control);
+            self.drop_files(files);
+        }
+        let r = match &self.sock(id.0)?.body {
             Body::Unix(_) => self.unix_send(id.0, who, out),
             Body::Tcp(_) => self.tcp_send(id.0, who, out),
             Body::Udp(_) => self.udp_send(id.0, who, out),
@@ -665,7 +674,12 @@ impl Net {
         while let Some(e) = self.timers.first_entry()
             && e.key().0 <= self.now
         {
-            match e.remove() {
+            // What was due earlier arrived earlier: its time stamp says so, however late this is called.
+            let late = self.now - e.key().0;
+            let real = self.real;
+            let timer = e.remove();
+            self.real = real.saturating_sub(late);
+            match timer {
                 Timer::Connect { sock, inode, outcome } if self.still(sock, inode) => {
                     self.tcp_decided(sock, outcome);
                 }
@@ -688,6 +702,7 @@ impl Net {
                 }
                 _ => {}
             }
+            self.real = real;
         }
         while self.time_wait.front().is_some_and(|t| t.until <= self.now) {
             self.time_wait.pop_front();
@@ -720,7 +735,7 @@ impl Net {
 
 /// Memory that a message of this length is charged with.
 pub(crate) fn cost_of(len: usize) -> usize {
-    unix::cost(len)
+    unix::cost(len, false)
 }
 
 pub(crate) fn files_of(control: &[Control<FileId>]) -> Vec<FileId> {

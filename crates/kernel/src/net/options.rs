@@ -75,6 +75,7 @@ const TABLE: &[(u32, u32, Form, i32)] = &[
     (IPPROTO_IP, IP_TTL, Form::Number(1, 255), 64),
     (IPPROTO_IP, IP_HDRINCL, Form::Flag, 0),
     (IPPROTO_IP, IP_RECVOPTS, Form::Flag, 0),
+    (IPPROTO_IP, IP_RETOPTS, Form::Flag, 0),
     (IPPROTO_IP, IP_PKTINFO, Form::Flag, 0),
     (IPPROTO_IP, IP_MTU_DISCOVER, Form::Number(0, 5), 1),
     (IPPROTO_IP, IP_RECVERR, Form::Flag, 0),

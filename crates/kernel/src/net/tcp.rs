@@ -8,14 +8,14 @@ use super::{Body, Caller, Net, NetEffect, Outgoing, Received, SockId, Socket, Ti
 use crate::abi::net::*;
 use crate::{Errno, KResult};
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Bytes that wait for a reader before the writer has to.
 pub(super) const WINDOW: usize = 256 << 10;
 /// How long TIME_WAIT and an orphaned FIN_WAIT2 last, in nanoseconds.
-const LEFT_BEHIND: u64 = 60_000_000_000;
+pub(super) const LEFT_BEHIND: u64 = 60_000_000_000;
 /// Connections left behind that are remembered (`net.ipv4.tcp_max_tw_buckets` of a small machine).
-const LEFT_BEHIND_MAX: usize = 8192;
+pub(super) const LEFT_BEHIND_MAX: usize = 8192;
 
 /// States as `/proc/net/tcp` numbers them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, PartialOrd, Ord)]
@@ -51,6 +51,18 @@ pub enum Peer {
     Resolver,
 }
 
+/// The socket's own idea of its connection (`sock->state`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) enum Phase {
+    #[default]
+    Unconnected,
+    /// `connect` was called and did not report its outcome yet.
+    Connecting,
+    Connected,
+    /// It was shut down before the outcome was reported.
+    Disconnecting,
+}
+
 /// The state of a TCP socket.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Tcp {
@@ -66,8 +78,12 @@ pub struct Tcp {
     pub(super) fin: bool,
     pub(super) backlog: Option<u32>,
     pub(super) accept: VecDeque<u32>,
-    /// `connect` was called and did not report its outcome yet.
-    connecting: bool,
+    /// How far `connect` has come, apart from the connection itself.
+    pub(super) phase: Phase,
+    /// `bind` chose the local address, and the port.
+    pub(super) chosen: (bool, bool),
+    /// The connection is over and the port given up; `local` still shows it.
+    pub(super) released: bool,
     /// One urgent byte, and how many bytes stand before it.
     urgent: Option<(u8, usize)>,
     /// Bytes received and sent in all.
@@ -88,7 +104,9 @@ impl Default for Tcp {
             fin: false,
             backlog: None,
             accept: VecDeque::new(),
-            connecting: false,
+            phase: Phase::Unconnected,
+            chosen: (false, false),
+            released: false,
             urgent: None,
             moved: (0, 0),
             since: 0,
@@ -148,197 +166,6 @@ impl Net {
         }
     }
 
-    // ---- local addresses, of TCP and UDP alike
-
-    fn local(&self, id: u32) -> Option<(Option<IpAddr>, u16)> {
-        match &self.socks.get(id)?.body {
-            Body::Tcp(t) => Some(t.local),
-            Body::Udp(u) => Some(u.local),
-            _ => None,
-        }
-    }
-
-    fn set_local(&mut self, id: u32, local: (Option<IpAddr>, u16)) {
-        self.unbind(id);
-        let Some(s) = self.socks.get_mut(id) else { return };
-        let key = (s.protocol, local.1);
-        match &mut s.body {
-            Body::Tcp(t) => t.local = local,
-            Body::Udp(u) => u.local = local,
-            _ => return,
-        }
-        if local.1 != 0 {
-            self.ports.entry(key).or_default().push(id);
-        }
-    }
-
-    pub(super) fn unbind(&mut self, id: u32) {
-        let (Some(local), Some(s)) = (self.local(id), self.socks.get(id)) else {
-            return;
-        };
-        let key = (s.protocol, local.1);
-        if let Some(v) = self.ports.get_mut(&key) {
-            v.retain(|i| *i != id);
-            if v.is_empty() {
-                self.ports.remove(&key);
-            }
-        }
-    }
-
-    /// Could a socket with this address take the port? Sockets on it must not overlap, or must agree to share.
-    fn port_free(&self, id: u32, ip: Option<IpAddr>, port: u16) -> bool {
-        let Some(s) = self.socks.get(id) else { return false };
-        let tcp = s.protocol == IPPROTO_TCP;
-        let (reuse, share) = (
-            s.opts.on(SOL_SOCKET, SO_REUSEADDR),
-            s.opts.on(SOL_SOCKET, SO_REUSEPORT),
-        );
-        let only6 = |s: &Socket| s.family == AF_INET6 && s.opts.on(IPPROTO_IPV6, IPV6_V6ONLY);
-        let both = |s: &Socket, ip: Option<IpAddr>| s.family == AF_INET6 && ip.is_none() && !only6(s);
-        let clash = self
-            .ports
-            .get(&(s.protocol, port))
-            .into_iter()
-            .flatten()
-            .any(|other| {
-                let (Some(o), Some((oip, _))) = (self.socks.get(*other), self.local(*other)) else {
-                    return false;
-                };
-                if *other == id {
-                    return false;
-                }
-                // Different families meet only where one is a wildcard for both, or an address is mapped.
-                let v6 = |s: &Socket, ip: Option<IpAddr>| ip.map_or(s.family == AF_INET6, |i| i.is_ipv6());
-                if v6(s, ip) != v6(o, oip) && !both(s, ip) && !both(o, oip) {
-                    return false;
-                }
-                let overlap = ip.is_none() || oip.is_none() || ip == oip;
-                let listening = matches!(&o.body, Body::Tcp(t) if t.state == State::Listen);
-                let reusable = reuse && o.opts.on(SOL_SOCKET, SO_REUSEADDR) && !(tcp && listening);
-                let shared = share && o.opts.on(SOL_SOCKET, SO_REUSEPORT) && s.uid == o.uid;
-                overlap && !reusable && !shared
-            });
-        let lingering = tcp
-            && !reuse
-            && !share
-            && self
-                .time_wait
-                .iter()
-                .any(|t| t.local.1 == port && ip.is_none_or(|ip| ip == t.local.0));
-        !clash && !lingering
-    }
-
-    /// A free port of the ephemeral range; binding takes odd ones first, connecting even ones, as Linux does.
-    fn free_port(&mut self, id: u32, ip: Option<IpAddr>, odd: u16) -> KResult<u16> {
-        let start = self.random();
-        for parity in [odd, 1 - odd] {
-            for i in 0..14116 {
-                let port = 32768 + 2 * ((start.wrapping_add(i) % 14116) as u16) + parity;
-                let taken = self.ports.contains_key(&(self.sock(id)?.protocol, port));
-                if !taken && port <= 60999 && self.port_free(id, ip, port) {
-                    return Ok(port);
-                }
-            }
-        }
-        Err(Errno::EADDRINUSE)
-    }
-
-    pub(super) fn inet_bind(&mut self, id: u32, who: &Caller, to: &SockAddr) -> KResult<()> {
-        let s = self.sock(id)?;
-        let v6 = s.family == AF_INET6;
-        let (ip, port) = match to {
-            SockAddr::V4(ip, port) if !v6 => (IpAddr::V4(*ip), *port),
-            SockAddr::V6(ip, port, ..) if v6 => (plain(IpAddr::V6(*ip)), *port),
-            SockAddr::V4(..) if v6 => return Err(Errno::EAFNOSUPPORT),
-            SockAddr::Unspec => return Err(if v6 { Errno::EAFNOSUPPORT } else { Errno::EINVAL }),
-            _ => return Err(Errno::EAFNOSUPPORT),
-        };
-        if v6 && ip.is_ipv4() && s.opts.on(IPPROTO_IPV6, IPV6_V6ONLY) {
-            return Err(Errno::EINVAL);
-        }
-        let tcp = s.protocol == IPPROTO_TCP;
-        let free = s.opts.on(IPPROTO_IP, IP_FREEBIND) || s.opts.on(IPPROTO_IPV6, IPV6_FREEBIND);
-        let multicast = ip.is_multicast() && !tcp;
-        let broadcast = !tcp && ip == IpAddr::V4(Ipv4Addr::BROADCAST);
-        if !ip.is_unspecified() && !self.facts.is_own(ip) && !multicast && !broadcast && !free {
-            return Err(Errno::EADDRNOTAVAIL);
-        }
-        if port != 0 && port < 1024 && !who.bind_low {
-            return Err(Errno::EACCES);
-        }
-        let icmp = !matches!(s.protocol, IPPROTO_TCP | IPPROTO_UDP);
-        if self.local(id).is_some_and(|l| l.1 != 0) || self.tcp(id).is_ok_and(|t| t.state != State::Close) {
-            return Err(Errno::EINVAL);
-        }
-        let ip = if ip.is_unspecified() && (ip.is_ipv4() && !v6 || ip.is_ipv6()) {
-            None
-        } else {
-            Some(ip)
-        };
-        if icmp && self.sock(id)?.kind == SOCK_RAW {
-            self.set_local(id, (ip, 0));
-            return Ok(());
-        }
-        let port = match port {
-            0 => self.free_port(id, ip, 1)?,
-            p if self.port_free(id, ip, p) => p,
-            _ => return Err(Errno::EADDRINUSE),
-        };
-        self.set_local(id, (ip, port));
-        if !tcp && !icmp {
-            let ip = ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-            self.effect(NetEffect::Listening {
-                sock: SockId(id),
-                pid: who.pid,
-                ip,
-                port,
-                udp: true,
-            });
-        }
-        Ok(())
-    }
-
-    /// Gives a socket that is about to talk to `to` an address and port of its own.
-    pub(super) fn auto_bind(&mut self, id: u32, to: IpAddr) -> KResult<()> {
-        let (mut ip, mut port) = self.local(id).ok_or(Errno::EINVAL)?;
-        if ip.is_none() {
-            ip = Some(self.facts.source(to).ok_or(Errno::ENETUNREACH)?);
-        }
-        if port == 0 {
-            port = self.free_port(id, ip, 0)?;
-        }
-        self.set_local(id, (ip, port));
-        Ok(())
-    }
-
-    /// A port only, for a datagram socket that sends without having been bound.
-    pub(super) fn auto_port(&mut self, id: u32) -> KResult<()> {
-        let (ip, port) = self.local(id).ok_or(Errno::EINVAL)?;
-        if port == 0 {
-            let port = self.free_port(id, ip, 0)?;
-            self.set_local(id, (ip, port));
-        }
-        Ok(())
-    }
-
-    /// The address that a program means: its family must be the socket's, mapped addresses come out as IPv4.
-    pub(super) fn target(&self, id: u32, to: &SockAddr) -> KResult<(IpAddr, u16)> {
-        let s = self.sock(id)?;
-        let (ip, port) = match (to, s.family) {
-            (SockAddr::V4(ip, port), AF_INET) => (IpAddr::V4(*ip), *port),
-            (SockAddr::V6(ip, port, ..), AF_INET6) => (plain(IpAddr::V6(*ip)), *port),
-            _ => return Err(Errno::EAFNOSUPPORT),
-        };
-        if s.family == AF_INET6 && ip.is_ipv4() && s.opts.on(IPPROTO_IPV6, IPV6_V6ONLY) {
-            return Err(Errno::ENETUNREACH);
-        }
-        Ok(match ip {
-            IpAddr::V4(v) if v.is_unspecified() => (Ipv4Addr::LOCALHOST.into(), port),
-            IpAddr::V6(v) if v.is_unspecified() => (Ipv6Addr::LOCALHOST.into(), port),
-            ip => (ip, port),
-        })
-    }
-
     // ---- listening and connecting
 
     pub(super) fn tcp_listen(&mut self, id: u32, who: &Caller, backlog: u32) -> KResult<()> {
@@ -348,7 +175,7 @@ impl Net {
                 self.tcp_mut(id)?.backlog = Some(backlog);
                 return Ok(());
             }
-            State::Close => {}
+            State::Close if t.phase == Phase::Unconnected => {}
             _ => return Err(Errno::EINVAL),
         }
         let (ip, mut port) = t.local;
@@ -424,27 +251,15 @@ impl Net {
                 self.abandon_backlog(id);
             }
             self.tcp_reset_peer(id);
-            let keep = self.tcp(id)?.local;
-            let t = self.tcp_mut(id)?;
-            *t = Tcp {
-                local: keep,
-                ..Tcp::default()
-            };
-            let s = self.sock_mut(id)?;
-            (s.shut_read, s.shut_write) = (false, false);
-            return Ok(());
+            return self.tcp_disconnect(id);
         }
-        match (t.state, t.connecting) {
-            (State::SynSent, _) => return Err(if nonblock { Errno::EALREADY } else { Errno::EAGAIN }),
-            (_, true) => {
-                self.tcp_mut(id)?.connecting = false;
-                self.take_error(id)?;
-                return match self.tcp(id)?.state {
-                    State::Close => Err(Errno::ECONNABORTED),
-                    _ => Ok(()),
-                };
+        match (t.phase, t.state) {
+            (Phase::Connecting, State::SynSent) => {
+                return Err(if nonblock { Errno::EALREADY } else { Errno::EAGAIN });
             }
-            (State::Close, _) => {}
+            (Phase::Connecting, _) => return self.tcp_outcome(id),
+            (Phase::Unconnected, State::Close) => {}
+            (Phase::Disconnecting, _) => return Err(Errno::EINVAL),
             _ => return Err(Errno::EISCONN),
         }
         let (ip, port) = self.target(id, to)?;
@@ -457,10 +272,9 @@ impl Net {
         let t = self.tcp_mut(id)?;
         t.remote = (Some(ip), port);
         t.state = State::SynSent;
-        t.connecting = true;
+        t.phase = Phase::Connecting;
         t.since = since;
         let s = self.sock_mut(id)?;
-        (s.shut_read, s.shut_write) = (false, false);
         s.err = None;
         if self.facts.is_own(ip) {
             self.tcp_syn(id, 0);
@@ -481,8 +295,46 @@ impl Net {
         if self.tcp(id)?.state == State::SynSent {
             return Err(Errno::EAGAIN);
         }
-        self.tcp_mut(id)?.connecting = false;
-        self.take_error(id)
+        self.tcp_outcome(id)
+    }
+
+    /// `connect` reports what came of it.
+    fn tcp_outcome(&mut self, id: u32) -> KResult<()> {
+        if self.tcp(id)?.state == State::Close {
+            let e = self.take_error(id).err().unwrap_or(Errno::ECONNABORTED);
+            self.tcp_disconnect(id)?;
+            return Err(e);
+        }
+        self.tcp_mut(id)?.phase = Phase::Connected;
+        Ok(())
+    }
+
+    /// The connection is over: the port is given up unless it was chosen.
+    pub(super) fn release(&mut self, id: u32) {
+        if self.tcp(id).is_ok_and(|t| !t.chosen.1 && !t.released) {
+            self.unbind(id);
+            if let Ok(t) = self.tcp_mut(id) {
+                t.released = true;
+            }
+        }
+    }
+
+    /// Back to an unconnected socket; the port stays, the address if it was chosen.
+    pub(super) fn tcp_disconnect(&mut self, id: u32) -> KResult<()> {
+        let t = self.tcp_mut(id)?;
+        let (chosen, (ip, port)) = (t.chosen, t.local);
+        let released = t.released;
+        *t = Tcp {
+            chosen,
+            released,
+            local: (ip.filter(|_| chosen.0), port),
+            ..Tcp::default()
+        };
+        self.release(id);
+        let s = self.sock_mut(id)?;
+        (s.shut_read, s.shut_write, s.err) = (false, false, None);
+        self.wake(id);
+        Ok(())
     }
 
     pub(super) fn tcp_retry(&mut self, id: u32, tries: u8) {
@@ -495,8 +347,15 @@ impl Net {
     fn tcp_syn(&mut self, id: u32, tries: u8) {
         let Ok(t) = self.tcp(id) else { return };
         let (Some(ip), port) = t.remote else { return };
+        let own = t.local == t.remote;
         let Some(l) = self.tcp_listener(ip, port) else {
-            return self.tcp_decided(id, Err(Errno::ECONNREFUSED));
+            // Both ends at once: the socket is its own peer.
+            let outcome = if own {
+                Ok(Peer::Socket(id))
+            } else {
+                Err(Errno::ECONNREFUSED)
+            };
+            return self.tcp_decided(id, outcome);
         };
         match self.tcp_incoming(l, t.local, t.remote, Peer::Socket(id)) {
             Ok(new) => self.tcp_decided(id, Ok(Peer::Socket(new))),
@@ -546,6 +405,7 @@ impl Net {
         self.sock_mut(new)?.opts = opts;
         let t = self.tcp_mut(new)?;
         t.state = State::Established;
+        t.phase = Phase::Connected;
         t.remote = from;
         t.peer = peer;
         t.since = since;
@@ -575,6 +435,7 @@ impl Net {
                     s.err = Some(e);
                     (s.shut_read, s.shut_write) = (true, true);
                 }
+                self.release(id);
             }
         }
         self.wake(id);
@@ -615,6 +476,15 @@ impl Net {
                         Some(_) => self.sock(p)?.opts.receive_buffer() / 2,
                         None => WINDOW / 2,
                     };
+                // Data for a side that closed both directions: reset.
+                if self.sock(p)?.shut_read && self.tcp(p).is_ok_and(|t| t.state == State::FinWait2 && !t.fin)
+                {
+                    if !data.is_empty() {
+                        self.tcp_was_reset(p);
+                        self.tcp_was_reset(id);
+                    }
+                    return Ok(data.len());
+                }
                 let q = self.tcp_mut(p)?;
                 let n = data.len().min(limit.saturating_sub(q.recv.len()));
                 if out.flags & MSG_OOB != 0 && n == data.len() && n > 0 {
@@ -678,6 +548,10 @@ impl Net {
                 ..Default::default()
             });
         }
+        // A read at the mark goes past the urgent byte.
+        if t.urgent.is_some_and(|u| u.1 == 0) && flags & MSG_PEEK == 0 {
+            t.urgent = None;
+        }
         if t.recv.is_empty() {
             if t.fin {
                 return Ok(Received::default());
@@ -732,187 +606,6 @@ impl Net {
     /// Bytes in front of the urgent byte; `Some(0)` is "at the mark" (SIOCATMARK).
     pub(super) fn urgent_at(&self, id: u32) -> Option<usize> {
         self.tcp(id).ok()?.urgent.map(|u| u.1)
-    }
-
-    // ---- the end of a connection
-
-    pub(super) fn tcp_shutdown(&mut self, id: u32, read: bool, write: bool) -> KResult<()> {
-        let t = self.tcp(id)?;
-        match t.state {
-            State::Close | State::SynSent if !write && t.state == State::SynSent => {}
-            State::Close => return Err(Errno::ENOTCONN),
-            State::Listen => {
-                if read {
-                    self.abandon_backlog(id);
-                    self.tcp_mut(id)?.state = State::Close;
-                    self.sock_mut(id)?.shut_read = true;
-                    self.wake(id);
-                }
-                return Ok(());
-            }
-            State::SynSent => {
-                self.tcp_mut(id)?.state = State::Close;
-                self.wake(id);
-                return Ok(());
-            }
-            _ => {}
-        }
-        let s = self.sock_mut(id)?;
-        s.shut_read |= read;
-        let first = write && !s.shut_write;
-        s.shut_write |= write;
-        if first {
-            self.tcp_fin(id);
-        }
-        self.wake(id);
-        Ok(())
-    }
-
-    /// This side says that it will send no more.
-    fn tcp_fin(&mut self, id: u32) {
-        let Ok(t) = self.tcp(id) else { return };
-        let (state, peer, local, remote) = (t.state, t.peer, t.local, t.remote);
-        let next = match state {
-            State::Established => State::FinWait2,
-            State::CloseWait => State::Close,
-            _ => return,
-        };
-        if let Ok(t) = self.tcp_mut(id) {
-            t.state = next;
-        }
-        match peer {
-            Peer::Socket(p) => self.tcp_fin_arrives(p),
-            Peer::Host(h) => self.host_eof(h),
-            Peer::Sink(_) | Peer::Resolver => self.tcp_fin_arrives(id),
-            // An orphan on the other side waits for this.
-            Peer::Nobody => {
-                let (until, now_state) = (self.now + LEFT_BEHIND, State::TimeWait);
-                for w in &mut self.time_wait {
-                    if w.state == State::FinWait2
-                        && Some(w.local.0) == remote.0
-                        && w.local.1 == remote.1
-                        && w.remote.1 == local.1
-                    {
-                        w.state = now_state;
-                        w.until = until;
-                    }
-                }
-            }
-        }
-    }
-
-    /// The peer of this socket said that it will send no more.
-    pub(super) fn tcp_fin_arrives(&mut self, id: u32) {
-        let Ok(s) = self.sock_mut(id) else { return };
-        s.shut_read = true;
-        let family = s.family;
-        let Ok(t) = self.tcp_mut(id) else { return };
-        t.fin = true;
-        match t.state {
-            State::Established => t.state = State::CloseWait,
-            State::FinWait2 => {
-                t.state = State::Close;
-                let (local, remote) = (t.local, t.remote);
-                self.leave_behind(State::TimeWait, local, remote, family == AF_INET6);
-            }
-            _ => {}
-        }
-        self.wake(id);
-    }
-
-    fn leave_behind(
-        &mut self,
-        state: State,
-        local: (Option<IpAddr>, u16),
-        remote: (Option<IpAddr>, u16),
-        v6: bool,
-    ) {
-        let (Some(lip), Some(rip)) = (local.0, remote.0) else {
-            return;
-        };
-        if self.time_wait.len() >= LEFT_BEHIND_MAX {
-            self.time_wait.pop_front();
-        }
-        let until = self.now + LEFT_BEHIND;
-        self.time_wait.push_back(TimeWait {
-            state,
-            local: (lip, local.1),
-            remote: (rip, remote.1),
-            v6,
-            until,
-        });
-    }
-
-    /// The connection of this socket was reset by the peer.
-    pub(super) fn tcp_was_reset(&mut self, id: u32) {
-        let Ok(t) = self.tcp_mut(id) else { return };
-        let e = match t.state {
-            State::SynSent => Errno::ECONNREFUSED,
-            State::CloseWait => Errno::EPIPE,
-            State::Close => return,
-            _ => Errno::ECONNRESET,
-        };
-        t.state = State::Close;
-        t.peer = Peer::Nobody;
-        if let Ok(s) = self.sock_mut(id) {
-            s.err = Some(e);
-            (s.shut_read, s.shut_write) = (true, true);
-        }
-        self.wake(id);
-    }
-
-    /// Resets the connection of this socket: its peer hears of it.
-    fn tcp_reset_peer(&mut self, id: u32) {
-        let Ok(t) = self.tcp_mut(id) else { return };
-        match std::mem::take(&mut t.peer) {
-            Peer::Socket(p) => self.tcp_was_reset(p),
-            Peer::Host(h) => self.host_eof(h),
-            _ => {}
-        }
-    }
-
-    fn abandon_backlog(&mut self, id: u32) {
-        let waiting = self
-            .tcp_mut(id)
-            .map(|t| std::mem::take(&mut t.accept))
-            .unwrap_or_default();
-        for new in waiting {
-            self.tcp_reset_peer(new);
-            self.unbind(new);
-            self.socks.remove(new);
-        }
-    }
-
-    pub(super) fn tcp_close(&mut self, id: u32) {
-        self.abandon_backlog(id);
-        let Ok(s) = self.sock(id) else { return };
-        let (abort, family) = (s.opts.abortive(), s.family);
-        let Ok(t) = self.tcp(id) else { return };
-        if t.has_peer() || t.state == State::FinWait2 {
-            if !t.recv.is_empty() || abort {
-                self.tcp_reset_peer(id);
-            } else {
-                let (peer, local, remote) = (t.peer, t.local, t.remote);
-                if matches!(t.state, State::Established) {
-                    self.tcp_fin(id);
-                    // Now FIN_WAIT2 without a socket, unless the peer closed at once.
-                    if self.tcp(id).is_ok_and(|t| t.state == State::FinWait2) {
-                        self.leave_behind(State::FinWait2, local, remote, family == AF_INET6);
-                    }
-                } else if matches!(t.state, State::FinWait2) {
-                    self.leave_behind(State::FinWait2, local, remote, family == AF_INET6);
-                } else {
-                    self.tcp_fin(id);
-                }
-                if let Peer::Socket(p) = peer
-                    && let Ok(t) = self.tcp_mut(p)
-                {
-                    t.peer = Peer::Nobody;
-                }
-            }
-        }
-        self.unbind(id);
-        self.socks.remove(id);
     }
 
     pub(super) fn tcp_poll(&self, id: u32, s: &Socket, t: &Tcp) -> u32 {

@@ -21,6 +21,18 @@ pub struct Datagram {
     pub at: u64,
 }
 
+/// What an ICMP error said.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Report {
+    errno: u16,
+    kind: u8,
+    code: u8,
+    /// Who said so.
+    by: IpAddr,
+    /// Where the datagram went.
+    to: (IpAddr, u16),
+}
+
 /// The state of a datagram socket.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Udp {
@@ -30,8 +42,8 @@ pub struct Udp {
     pub remote: Option<(IpAddr, u16)>,
     pub(super) queue: VecDeque<Datagram>,
     queued: usize,
-    /// Extended errors (IP_RECVERR): errno, ICMP type and code, who said so, where the datagram went.
-    pub(super) errors: VecDeque<(u16, u8, u8, IpAddr, (IpAddr, u16))>,
+    /// Errors for IP_RECVERR.
+    pub(super) errors: VecDeque<Report>,
     /// Datagrams dropped because the queue was full.
     pub drops: u32,
 }
@@ -74,26 +86,24 @@ impl Net {
     pub(super) fn udp_shutdown(&mut self, id: u32, read: bool, write: bool) -> KResult<()> {
         let connected = self.udp(id)?.remote.is_some();
         let s = self.sock_mut(id)?;
-        if !connected {
-            return Err(Errno::ENOTCONN);
-        }
         s.shut_read |= read;
         s.shut_write |= write;
         self.wake(id);
-        Ok(())
+        if connected { Ok(()) } else { Err(Errno::ENOTCONN) }
     }
 
     pub(super) fn udp_send(&mut self, id: u32, who: &Caller, out: Outgoing<'_>) -> KResult<usize> {
         let s = self.sock(id)?;
         let (kind, protocol, shut) = (s.kind, s.protocol, s.shut_write);
+        if kind == SOCK_DGRAM {
+            self.auto_port(id)?;
+        }
+        let s = self.sock(id)?;
         if out.data.len() > 65535 {
             return Err(Errno::EMSGSIZE);
         }
         if out.flags & MSG_OOB != 0 {
             return Err(Errno::EOPNOTSUPP);
-        }
-        if shut {
-            return Err(Errno::EPIPE);
         }
         let (ip, port) = match &out.to {
             Some(SockAddr::V4(ip, port)) if s.family == AF_INET6 => (IpAddr::V4(*ip), *port),
@@ -104,6 +114,9 @@ impl Net {
             return Err(Errno::EINVAL);
         }
         self.take_error(id)?;
+        if shut {
+            return Err(Errno::EPIPE);
+        }
         if matches!(ip, IpAddr::V4(v) if v.is_broadcast())
             && !self.sock(id)?.opts.on(SOL_SOCKET, SO_BROADCAST)
         {
@@ -116,9 +129,6 @@ impl Net {
         let Some(source) = source else {
             return Err(Errno::ENETUNREACH);
         };
-        if kind == SOCK_DGRAM {
-            self.auto_port(id)?;
-        }
         let from = (source, self.udp(id)?.local.1);
         match protocol {
             IPPROTO_ICMP | IPPROTO_ICMPV6 => self.icmp_send(id, who, from, ip, out.data)?,
@@ -180,8 +190,17 @@ impl Net {
         let Ok(s) = self.sock_mut(id) else { return };
         let asked = s.opts.on(IPPROTO_IP, IP_RECVERR) || s.opts.on(IPPROTO_IPV6, IPV6_RECVERR);
         let Ok(u) = self.udp_mut(id) else { return };
+        if u.remote.is_some_and(|r| r != to) {
+            return;
+        }
         if asked && u.errors.len() < 64 {
-            u.errors.push_back((e.0, kind, code, by, to));
+            u.errors.push_back(Report {
+                errno: e.0,
+                kind,
+                code,
+                by,
+                to,
+            });
         }
         if asked || u.remote.is_some() {
             if let Ok(s) = self.sock_mut(id) {
@@ -217,9 +236,6 @@ impl Net {
         let shut = self.sock(id)?.shut_read;
         if flags & MSG_ERRQUEUE != 0 {
             return self.udp_error_queue(id);
-        }
-        if flags & MSG_OOB != 0 {
-            return Err(Errno::EOPNOTSUPP);
         }
         if self.udp(id)?.queue.is_empty() || self.sock(id)?.err.is_some() {
             self.take_error(id)?;
@@ -299,7 +315,13 @@ impl Net {
     /// MSG_ERRQUEUE: `struct sock_extended_err` and who said so.
     fn udp_error_queue(&mut self, id: u32) -> KResult<Received> {
         let u = self.udp_mut(id)?;
-        let (errno, kind, code, by, to) = u.errors.pop_front().ok_or(Errno::EAGAIN)?;
+        let Report {
+            errno,
+            kind,
+            code,
+            by,
+            to,
+        } = u.errors.pop_front().ok_or(Errno::EAGAIN)?;
         if u.errors.is_empty() {
             self.sock_mut(id)?.err = None;
         }

@@ -85,17 +85,13 @@ pub struct Unix {
     peer_name: Option<Name>,
 }
 
-/// Memory that a message of this length is charged with: the kernel's header and allocation sizes.
-pub(crate) fn cost(len: usize) -> usize {
-    const HEAD_MAX: usize = 4096 - 320;
-    let paged = if len > HEAD_MAX {
-        (len - HEAD_MAX).next_multiple_of(4096).min(len)
-    } else {
-        0
-    };
-    let head = len - paged + 320;
-    let block = if head <= 64 { 64 } else { head.next_power_of_two() };
-    256 + block + paged.next_multiple_of(4096)
+/// Memory that a message of this length is charged with: the kernel's header and allocation sizes. Streams put less into one
+/// allocation than messages do before they take pages.
+pub(crate) fn cost(len: usize, stream: bool) -> usize {
+    let head_max = if stream { 4096 - 320 } else { 16384 - 320 };
+    let paged = len.saturating_sub(head_max).next_multiple_of(4096);
+    let head = len.saturating_sub(paged) + 320;
+    256 + head.next_power_of_two() + paged
 }
 
 impl Net {
@@ -220,15 +216,10 @@ impl Net {
             if theirs.is_some_and(|p| p != id) {
                 return Err(Errno::EPERM);
             }
-            self.unix_mut(id)?.peer = Some(other);
+            let u = self.unix_mut(id)?;
+            u.peer = Some(other);
+            u.peer_name = None;
             return Ok(());
-        }
-        let u = self.unix(id)?;
-        if u.backlog.is_some() {
-            return Err(Errno::EINVAL);
-        }
-        if u.connected {
-            return Err(Errno::EISCONN);
         }
         let l = self.unix(other)?;
         let (Some(backlog), false) = (l.backlog, self.sock(other)?.shut_read) else {
@@ -238,6 +229,13 @@ impl Net {
             return Err(Errno::EAGAIN);
         }
         let (name, cred) = (l.name.clone(), l.cred);
+        let u = self.unix(id)?;
+        if u.backlog.is_some() {
+            return Err(Errno::EINVAL);
+        }
+        if u.connected {
+            return Err(Errno::EISCONN);
+        }
         let (kind, owner) = (self.sock(id)?.kind, self.sock(other)?);
         let (uid, pid) = (owner.uid, owner.pid);
         let new = self.add(
@@ -323,20 +321,28 @@ impl Net {
                 cred = Cred { pid, uid, gid };
             }
         }
-        if out.flags & MSG_OOB != 0 {
-            return Err(Errno::EOPNOTSUPP);
-        }
         let s = self.sock(id)?;
         let (kind, limit, inode, shut) = (s.kind, s.opts.send_buffer(), s.inode, s.shut_write);
         let u = self.unix(id)?;
         let (sent, name) = (u.sent, u.name.clone());
+        if kind == SOCK_DGRAM && out.flags & MSG_OOB != 0 {
+            return Err(Errno::EOPNOTSUPP);
+        }
         let peer = if kind == SOCK_DGRAM {
             match &out.to {
                 Some(to) => self.unix_find(id, to, out.ino)?,
                 None => match u.peer {
                     Some(p) if self.alive(p, u) => p,
+                    // The peer is gone: what it sent before is lost too.
                     Some(_) => {
-                        self.unix_mut(id)?.peer = None;
+                        let u = self.unix_mut(id)?;
+                        u.peer = None;
+                        u.peer_name = None;
+                        let lost = std::mem::take(&mut u.queue);
+                        for m in lost {
+                            self.paid(&m);
+                            self.drop_files(m.files);
+                        }
                         return Err(Errno::ECONNREFUSED);
                     }
                     None => return Err(Errno::ENOTCONN),
@@ -352,6 +358,9 @@ impl Net {
             }
             if !u.connected {
                 return Err(Errno::ENOTCONN);
+            }
+            if out.flags & MSG_OOB != 0 {
+                return Err(Errno::EOPNOTSUPP);
             }
             match u.peer {
                 Some(p) if !shut && self.alive(p, u) && !self.sock(p)?.shut_read => p,
@@ -374,20 +383,18 @@ impl Net {
             if sent >= limit {
                 return Err(Errno::EAGAIN);
             }
-            let p = self.sock(peer)?;
-            if p.shut_read {
+            let other = self.unix(peer)?;
+            if kind == SOCK_DGRAM && other.peer.is_some_and(|x| x != id) {
+                return Err(Errno::EPERM);
+            }
+            if self.sock(peer)?.shut_read {
                 return Err(Errno::EPIPE);
             }
-            let other = self.unix(peer)?;
-            if kind == SOCK_DGRAM {
-                if other.peer.is_some_and(|x| x != id) {
-                    return Err(Errno::EPERM);
-                }
-                if peer != id && other.peer != Some(id) && other.queue.len() > QUEUE_MAX as usize {
-                    return Err(Errno::EAGAIN);
-                }
+            let full = other.queue.len() > QUEUE_MAX as usize;
+            if kind == SOCK_DGRAM && peer != id && other.peer != Some(id) && full {
+                return Err(Errno::EAGAIN);
             }
-            let cost = cost(out.data.len());
+            let cost = cost(out.data.len(), false);
             let m = Message {
                 data: out.data.to_vec(),
                 read: 0,
@@ -409,7 +416,7 @@ impl Net {
                 break;
             }
             let part = &out.data[done..out.data.len().min(done + piece)];
-            let cost = cost(part.len());
+            let cost = cost(part.len(), true);
             let m = Message {
                 data: part.to_vec(),
                 read: 0,
@@ -444,13 +451,6 @@ impl Net {
     pub(super) fn unix_recv(&mut self, id: u32, max: usize, flags: u32) -> KResult<Received> {
         let s = self.sock(id)?;
         let (kind, shut, pass) = (s.kind, s.shut_read, s.opts.on(SOL_SOCKET, SO_PASSCRED));
-        if flags & MSG_OOB != 0 {
-            return Err(if kind == SOCK_STREAM {
-                Errno::EINVAL
-            } else {
-                Errno::EOPNOTSUPP
-            });
-        }
         let u = self.unix(id)?;
         if kind != SOCK_DGRAM && !u.connected {
             return Err(if kind == SOCK_STREAM {
@@ -459,6 +459,14 @@ impl Net {
                 Errno::ENOTCONN
             });
         }
+        if flags & MSG_OOB != 0 {
+            return Err(if kind == SOCK_STREAM {
+                Errno::EINVAL
+            } else {
+                Errno::EOPNOTSUPP
+            });
+        }
+        let u = self.unix(id)?;
         if u.queue.is_empty() {
             self.take_error(id)?;
             return match shut && (kind != SOCK_DGRAM || flags & MSG_DONTWAIT == 0) {
@@ -599,8 +607,13 @@ impl Net {
         {
             self.unix_names.remove(&name.key());
         }
+        // Those who connected and were not accepted hear of a reset.
         for embryo in &u.accept {
+            let client = self.unix(*embryo).ok().and_then(|e| e.peer);
             self.unix_close(*embryo);
+            if let Some(c) = client.and_then(|c| self.socks.get_mut(c)) {
+                c.err = Some(Errno::ECONNRESET);
+            }
         }
         for m in &u.queue {
             self.paid(m);

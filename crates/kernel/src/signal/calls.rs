@@ -41,7 +41,10 @@ pub(crate) fn rt_sigaction(w: &mut World, c: &mut Call) -> SysRes {
     let old = w.action(c.tid, sig);
     if c.a[2] != 0 {
         let mut e = Enc::new();
-        e.u64(old.handler).u64(old.flags).u64(old.restorer).u64(old.mask.0);
+        e.u64(old.handler)
+            .u64(old.flags)
+            .u64(old.restorer)
+            .u64(old.mask.0);
         w.copy_out(c.tid, c.a[2], &e.0)?;
     }
     if let Some(a) = new {

@@ -42,11 +42,7 @@ impl World {
         let mut e = Enc::new();
         e.u64(act.restorer).u64(UC_FLAGS).u64(0);
         e.u64(alt.sp)
-            .u32(if alt.size == 0 {
-                2
-            } else {
-                u32::from(on_alt)
-            })
+            .u32(if alt.size == 0 { 2 } else { u32::from(on_alt) })
             .u32(0)
             .u64(alt.size);
         for r in ORDER {
@@ -94,13 +90,7 @@ pub(crate) fn rt_sigreturn(w: &mut World, c: &mut Call) -> SysRes {
 }
 
 fn restore(w: &mut World, tid: u32) -> KResult<()> {
-    let sp = w
-        .t(tid)?
-        .cpu
-        .as_ref()
-        .ok_or(Errno::EFAULT)?
-        .gpr[RSP]
-        .wrapping_sub(8);
+    let sp = w.t(tid)?.cpu.as_ref().ok_or(Errno::EFAULT)?.gpr[RSP].wrapping_sub(8);
     let mut b = vec![0u8; INFO];
     w.copy_in(tid, sp, &mut b)?;
     let fp = le64(&b, MCONTEXT + 23 * 8);

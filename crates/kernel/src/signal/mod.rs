@@ -134,8 +134,9 @@ pub(crate) enum Default {
 
 pub(crate) fn default_action(sig: u8) -> Default {
     match sig {
-        SIGQUIT | SIGILL | SIGTRAP | SIGABRT | SIGBUS | SIGFPE | SIGSEGV | SIGXCPU | SIGXFSZ
-        | SIGSYS => Default::Core,
+        SIGQUIT | SIGILL | SIGTRAP | SIGABRT | SIGBUS | SIGFPE | SIGSEGV | SIGXCPU | SIGXFSZ | SIGSYS => {
+            Default::Core
+        }
         SIGSTOP | SIGTSTP | SIGTTIN | SIGTTOU => Default::Stop,
         SIGCONT => Default::Continue,
         SIGCHLD | SIGURG | SIGWINCH => Default::Ignore,
@@ -156,8 +157,7 @@ impl World {
     pub(crate) fn ignored(&self, tid: u32, sig: u8) -> bool {
         let a = self.action(tid, sig);
         a.handler == SIG_IGN
-            || (a.handler == SIG_DFL
-                && matches!(default_action(sig), Default::Ignore | Default::Continue))
+            || (a.handler == SIG_DFL && matches!(default_action(sig), Default::Ignore | Default::Continue))
     }
 
     /// Signals waiting for a thread and not blocked by it.
@@ -263,14 +263,10 @@ impl World {
             p.pending.push(info);
         }
         self.wake(WaitKey::Signal(tgid));
-        let target = threads
-            .iter()
-            .copied()
-            .find(|t| {
-                self.t(*t).is_ok_and(|t| {
-                    !t.mask.blockable().has(info.sig) && t.state != State::Zombie
-                })
-            });
+        let target = threads.iter().copied().find(|t| {
+            self.t(*t)
+                .is_ok_and(|t| !t.mask.blockable().has(info.sig) && t.state != State::Zombie)
+        });
         if let Some(t) = target {
             self.poke(t, info.sig);
         }
@@ -381,9 +377,7 @@ impl World {
         p.report_cont = false;
         let threads = p.threads.clone();
         for t in threads {
-            let sleeping = self
-                .t(t)
-                .is_ok_and(|t| matches!(t.state, State::Sleeping { .. }));
+            let sleeping = self.t(t).is_ok_and(|t| matches!(t.state, State::Sleeping { .. }));
             if sleeping {
                 self.unblock(t);
             }
@@ -425,11 +419,7 @@ impl World {
                 return self.resume_call(tid);
             }
             let kill = ready.has(SIGKILL);
-            let allowed = if kill {
-                SigSet(1 << (SIGKILL - 1))
-            } else {
-                ready
-            };
+            let allowed = if kill { SigSet(1 << (SIGKILL - 1)) } else { ready };
             let info = match self.tm(tid) {
                 Ok(t) => t.pending.take(allowed),
                 Err(_) => None,

@@ -2,11 +2,11 @@
 
 use super::{Call, SysRes, Trap};
 use crate::abi::*;
-use crate::fd::{Char, File, What};
+use crate::fd::{Char, What};
 use crate::task::cap;
-use crate::vfs::{Kind, Opened, Path, inmask, wflag};
-use crate::vfs::attr::SetTime;
 use crate::vfs::Timespec;
+use crate::vfs::attr::SetTime;
+use crate::vfs::{Kind, Opened, Path, inmask, wflag};
 use crate::world::{Fact, World};
 use crate::{Errno, KResult};
 
@@ -65,11 +65,17 @@ impl World {
             (5, 2) => What::Tty(self.ttys.open_master()?),
             (4, n) => {
                 let who = self.tty_caller(c.tid)?;
-                What::Tty(self.ttys.open_slave(crate::tty::TtyId::console(n), &who, noctty, readable)?)
+                What::Tty(
+                    self.ttys
+                        .open_slave(crate::tty::TtyId::console(n), &who, noctty, readable)?,
+                )
             }
             (5, 1) => {
                 let who = self.tty_caller(c.tid)?;
-                What::Tty(self.ttys.open_slave(crate::tty::TtyId::console(1), &who, true, readable)?)
+                What::Tty(
+                    self.ttys
+                        .open_slave(crate::tty::TtyId::console(1), &who, true, readable)?,
+                )
             }
             (136..=143, n) => {
                 let who = self.tty_caller(c.tid)?;
@@ -85,13 +91,32 @@ impl World {
         Ok(self.new_file(what, flags, Some(loc))?)
     }
 
-    fn do_open(&mut self, c: &mut Call, dirfd: i32, path: &[u8], flags: u32, perm: u32, resolve: u32) -> SysRes {
+    fn do_open(
+        &mut self,
+        c: &mut Call,
+        dirfd: i32,
+        path: &[u8],
+        flags: u32,
+        perm: u32,
+        resolve: u32,
+    ) -> SysRes {
         let base = self.base(c.tid, dirfd, path)?;
         let o = if c.first {
-            self.fs(c.tid, |v, x| v.open(x, &base, path, flags, perm & 0o7777, resolve))??
+            self.fs(c.tid, |v, x| {
+                v.open(x, &base, path, flags, perm & 0o7777, resolve)
+            })??
         } else {
             // A FIFO that waited for its other side.
-            self.fs(c.tid, |v, x| v.open(x, &base, path, flags & !(O_CREAT | O_EXCL | O_TRUNC), perm, resolve))??
+            self.fs(c.tid, |v, x| {
+                v.open(
+                    x,
+                    &base,
+                    path,
+                    flags & !(O_CREAT | O_EXCL | O_TRUNC),
+                    perm,
+                    resolve,
+                )
+            })??
         };
         let l = o.path.clone();
         let id = self.describe(c, o, flags)?;
@@ -168,8 +193,18 @@ pub(crate) fn openat2(w: &mut World, c: &mut Call) -> SysRes {
     if mode != 0 && flags as u32 & (O_CREAT | O_TMPFILE & !O_DIRECTORY) == 0 {
         return Err(Errno::EINVAL.into());
     }
-    let bits = [wflag::NO_XDEV, wflag::NO_MAGICLINKS, wflag::NO_SYMLINKS, wflag::BENEATH, wflag::IN_ROOT];
-    let resolve = bits.iter().enumerate().filter(|(i, _)| res >> i & 1 == 1).fold(0, |a, (_, f)| a | f);
+    let bits = [
+        wflag::NO_XDEV,
+        wflag::NO_MAGICLINKS,
+        wflag::NO_SYMLINKS,
+        wflag::BENEATH,
+        wflag::IN_ROOT,
+    ];
+    let resolve = bits
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| res >> i & 1 == 1)
+        .fold(0, |a, (_, f)| a | f);
     if res & 0x20 != 0 {
         return Err(Errno::EAGAIN.into());
     }
@@ -178,7 +213,11 @@ pub(crate) fn openat2(w: &mut World, c: &mut Call) -> SysRes {
 }
 
 pub(crate) fn access(w: &mut World, c: &mut Call) -> SysRes {
-    let (dirfd, i) = if c.nr == 21 { (AT_FDCWD, 0) } else { (c.a[0] as i32, 1) };
+    let (dirfd, i) = if c.nr == 21 {
+        (AT_FDCWD, 0)
+    } else {
+        (c.a[0] as i32, 1)
+    };
     let mode = c.a[i + 1] as u32;
     let flags = if c.nr == 439 { c.a[3] as u32 } else { 0 };
     if mode & !7 != 0 || flags & !(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
@@ -187,12 +226,18 @@ pub(crate) fn access(w: &mut World, c: &mut Call) -> SysRes {
     let p = path(w, c, i)?;
     let base = w.base(c.tid, dirfd, &p)?;
     let walk = flags & (AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH);
-    w.fs_as(c.tid, flags & AT_EACCESS == 0, |v, x| v.access(x, &base, &p, mode, walk))??;
+    w.fs_as(c.tid, flags & AT_EACCESS == 0, |v, x| {
+        v.access(x, &base, &p, mode, walk)
+    })??;
     Ok(0)
 }
 
 pub(crate) fn mkdir(w: &mut World, c: &mut Call) -> SysRes {
-    let (dirfd, i) = if c.nr == 83 { (AT_FDCWD, 0) } else { (c.a[0] as i32, 1) };
+    let (dirfd, i) = if c.nr == 83 {
+        (AT_FDCWD, 0)
+    } else {
+        (c.a[0] as i32, 1)
+    };
     let p = path(w, c, i)?;
     let base = w.base(c.tid, dirfd, &p)?;
     w.fs(c.tid, |v, x| v.mkdir(x, &base, &p, c.a[i + 1] as u32))??;
@@ -212,13 +257,23 @@ pub(crate) fn unlink(w: &mut World, c: &mut Call) -> SysRes {
     };
     let p = path(w, c, i)?;
     let base = w.base(c.tid, dirfd, &p)?;
-    w.fs(c.tid, |v, x| if dir { v.rmdir(x, &base, &p) } else { v.unlink(x, &base, &p) })??;
+    w.fs(c.tid, |v, x| {
+        if dir {
+            v.rmdir(x, &base, &p)
+        } else {
+            v.unlink(x, &base, &p)
+        }
+    })??;
     Ok(0)
 }
 
 pub(crate) fn rename(w: &mut World, c: &mut Call) -> SysRes {
     let at = c.nr != 82;
-    let (od, oi, nd, ni) = if at { (c.a[0] as i32, 1, c.a[2] as i32, 3) } else { (AT_FDCWD, 0, AT_FDCWD, 1) };
+    let (od, oi, nd, ni) = if at {
+        (c.a[0] as i32, 1, c.a[2] as i32, 3)
+    } else {
+        (AT_FDCWD, 0, AT_FDCWD, 1)
+    };
     let flags = if c.nr == 316 { c.a[4] as u32 } else { 0 };
     if flags & !7 != 0 {
         return Err(Errno::EINVAL.into());
@@ -231,7 +286,11 @@ pub(crate) fn rename(w: &mut World, c: &mut Call) -> SysRes {
 
 pub(crate) fn link(w: &mut World, c: &mut Call) -> SysRes {
     let at = c.nr != 86;
-    let (od, oi, nd, ni) = if at { (c.a[0] as i32, 1, c.a[2] as i32, 3) } else { (AT_FDCWD, 0, AT_FDCWD, 1) };
+    let (od, oi, nd, ni) = if at {
+        (c.a[0] as i32, 1, c.a[2] as i32, 3)
+    } else {
+        (AT_FDCWD, 0, AT_FDCWD, 1)
+    };
     let flags = if at { c.a[4] as u32 } else { 0 };
     if flags & !(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL.into());
@@ -243,7 +302,11 @@ pub(crate) fn link(w: &mut World, c: &mut Call) -> SysRes {
 }
 
 pub(crate) fn symlink(w: &mut World, c: &mut Call) -> SysRes {
-    let (d, i) = if c.nr == 88 { (AT_FDCWD, 1) } else { (c.a[1] as i32, 2) };
+    let (d, i) = if c.nr == 88 {
+        (AT_FDCWD, 1)
+    } else {
+        (c.a[1] as i32, 2)
+    };
     let (target, p) = (path(w, c, 0)?, path(w, c, i)?);
     let base = w.base(c.tid, d, &p)?;
     w.fs(c.tid, |v, x| v.symlink(x, &target, &base, &p))??;
@@ -251,7 +314,11 @@ pub(crate) fn symlink(w: &mut World, c: &mut Call) -> SysRes {
 }
 
 pub(crate) fn readlink(w: &mut World, c: &mut Call) -> SysRes {
-    let (d, i) = if c.nr == 89 { (AT_FDCWD, 0) } else { (c.a[0] as i32, 1) };
+    let (d, i) = if c.nr == 89 {
+        (AT_FDCWD, 0)
+    } else {
+        (c.a[0] as i32, 1)
+    };
     let size = c.a[i + 2] as i32;
     if size <= 0 {
         return Err(Errno::EINVAL.into());
@@ -270,7 +337,11 @@ pub(crate) fn chmod(w: &mut World, c: &mut Call) -> SysRes {
         w.fs(c.tid, |v, x| v.chmod_at(x, &l, c.a[1] as u32 & 0o7777))??;
         return Ok(0);
     }
-    let (d, i) = if c.nr == 90 { (AT_FDCWD, 0) } else { (c.a[0] as i32, 1) };
+    let (d, i) = if c.nr == 90 {
+        (AT_FDCWD, 0)
+    } else {
+        (c.a[0] as i32, 1)
+    };
     let p = path(w, c, i)?;
     let base = w.base(c.tid, d, &p)?;
     w.fs(c.tid, |v, x| v.chmod(x, &base, &p, c.a[i + 1] as u32 & 0o7777, 0))??;
@@ -293,7 +364,9 @@ pub(crate) fn chown(w: &mut World, c: &mut Call) -> SysRes {
     }
     let p = path(w, c, i)?;
     let base = w.base(c.tid, d, &p)?;
-    w.fs(c.tid, |v, x| v.chown(x, &base, &p, c.a[i + 1] as u32, c.a[i + 2] as u32, flags))??;
+    w.fs(c.tid, |v, x| {
+        v.chown(x, &base, &p, c.a[i + 1] as u32, c.a[i + 2] as u32, flags)
+    })??;
     Ok(0)
 }
 
@@ -301,7 +374,10 @@ fn set_time(sec: i64, nsec: i64) -> Result<SetTime, Errno> {
     Ok(match nsec {
         0x3fff_ffff => SetTime::Now,
         0x3fff_fffe => SetTime::Omit,
-        0..=999_999_999 => SetTime::At(Timespec { sec, nsec: nsec as u32 }),
+        0..=999_999_999 => SetTime::At(Timespec {
+            sec,
+            nsec: nsec as u32,
+        }),
         _ => return Err(Errno::EINVAL),
     })
 }
@@ -343,12 +419,25 @@ pub(crate) fn utimens(w: &mut World, c: &mut Call) -> SysRes {
     }
     let p = path(w, c, i)?;
     let base = w.base(c.tid, d, &p)?;
-    w.fs(c.tid, |v, x| v.utimens(x, &base, &p, at, mt, flags & (AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)))??;
+    w.fs(c.tid, |v, x| {
+        v.utimens(
+            x,
+            &base,
+            &p,
+            at,
+            mt,
+            flags & (AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH),
+        )
+    })??;
     Ok(0)
 }
 
 pub(crate) fn mknod(w: &mut World, c: &mut Call) -> SysRes {
-    let (d, i) = if c.nr == 133 { (AT_FDCWD, 0) } else { (c.a[0] as i32, 1) };
+    let (d, i) = if c.nr == 133 {
+        (AT_FDCWD, 0)
+    } else {
+        (c.a[0] as i32, 1)
+    };
     let p = path(w, c, i)?;
     let base = w.base(c.tid, d, &p)?;
     w.fs(c.tid, |v, x| v.mknod(x, &base, &p, c.a[i + 1] as u32, c.a[i + 2]))??;
@@ -425,15 +514,29 @@ pub(crate) fn umask(w: &mut World, c: &mut Call) -> SysRes {
 
 pub(crate) fn mount(w: &mut World, c: &mut Call) -> SysRes {
     let opt = |w: &mut World, va: u64| -> KResult<Vec<u8>> {
-        if va == 0 { Ok(Vec::new()) } else { w.read_str(c.tid, va, 4096)?.ok_or(Errno::EINVAL) }
+        if va == 0 {
+            Ok(Vec::new())
+        } else {
+            w.read_str(c.tid, va, 4096)?.ok_or(Errno::EINVAL)
+        }
     };
     let source = opt(w, c.a[0])?;
     let target = path(w, c, 1)?;
     let fstype = opt(w, c.a[2])?;
     let data = opt(w, c.a[4]).unwrap_or_default();
-    let r = w.fs(c.tid, |v, x| v.mount(x, &source, &target, &fstype, c.a[3] as u32, &data))?;
+    let r = w.fs(c.tid, |v, x| {
+        v.mount(x, &source, &target, &fstype, c.a[3] as u32, &data)
+    })?;
     let tgid = w.tgid(c.tid);
-    w.fact(tgid, Fact::Mount { source, target, fstype, errno: r.err().map_or(0, |e| e.0) });
+    w.fact(
+        tgid,
+        Fact::Mount {
+            source,
+            target,
+            fstype,
+            errno: r.err().map_or(0, |e| e.0),
+        },
+    );
     r?;
     Ok(0)
 }
@@ -520,7 +623,9 @@ pub(crate) fn memfd_create(w: &mut World, c: &mut Call) -> SysRes {
     }
     // An unnamed file of the tmpfs at /dev/shm, which is what a memfd is.
     let root = w.vfs.root_path();
-    let mut o = w.fs(0, |v, x| v.open(x, &root, b"/dev/shm", O_TMPFILE | O_RDWR, 0o777, 0))??;
+    let mut o = w.fs(0, |v, x| {
+        v.open(x, &root, b"/dev/shm", O_TMPFILE | O_RDWR, 0o777, 0)
+    })??;
     o.path.name = [b"memfd:", &name[..]].concat().into();
     let id = w.new_file(What::File(o.path.clone(), Kind::Regular), O_RDWR, Some(o.path))?;
     Ok(w.install(c.tid, id, flags & 1 != 0)?)
@@ -529,7 +634,12 @@ pub(crate) fn memfd_create(w: &mut World, c: &mut Call) -> SysRes {
 pub(crate) fn name_to_handle_at(w: &mut World, c: &mut Call) -> SysRes {
     let p = path(w, c, 1)?;
     let flags = c.a[4] as u32;
-    let walk = flags & AT_EMPTY_PATH | if flags & AT_SYMLINK_FOLLOW == 0 { wflag::NOFOLLOW } else { 0 };
+    let walk = flags & AT_EMPTY_PATH
+        | if flags & AT_SYMLINK_FOLLOW == 0 {
+            wflag::NOFOLLOW
+        } else {
+            0
+        };
     let l = w.walk(c.tid, c.a[0] as i32, &p, walk)?;
     let room = w.read_u32(c.tid, c.a[2])?;
     let (kind, b) = w.vfs.handle(l.ino)?;
@@ -556,7 +666,7 @@ pub(crate) fn open_by_handle_at(w: &mut World, c: &mut Call) -> SysRes {
         return Err(Errno::EINVAL.into());
     }
     let mut b = vec![0; n as usize];
-    w.copy_in(c.tid, c.a[1] + 8, &mut b)?;
+    w.copy_in(c.tid, c.a[1].wrapping_add(8), &mut b)?;
     let on = w.base(c.tid, c.a[0] as i32, b"")?;
     let o = w.fs(c.tid, |v, x| {
         let p = v.by_handle(x, &on, &b)?;
@@ -564,9 +674,4 @@ pub(crate) fn open_by_handle_at(w: &mut World, c: &mut Call) -> SysRes {
     })??;
     let id = w.describe(c, o, c.a[2] as u32)?;
     Ok(w.install(c.tid, id, c.a[2] as u32 & O_CLOEXEC != 0)?)
-}
-
-/// Gives the file a chance to be described without its class, for tests of `File`.
-pub(crate) fn is_dir(f: &File) -> bool {
-    matches!(f.what, What::File(_, Kind::Dir))
 }

@@ -9,7 +9,8 @@ use crate::world::{Fact, World};
 pub(crate) fn uname(w: &mut World, c: &mut Call) -> SysRes {
     let mut e = Enc::new();
     e.field(b"Linux", 65).field(&w.hostname, 65);
-    e.field(w.facts_of.release.as_bytes(), 65).field(w.facts_of.version.as_bytes(), 65);
+    e.field(w.facts_of.release.as_bytes(), 65)
+        .field(w.facts_of.version.as_bytes(), 65);
     e.field(b"x86_64", 65).field(&w.domain, 65);
     w.copy_out(c.tid, c.a[0], &e.0)?;
     Ok(0)
@@ -24,7 +25,11 @@ pub(crate) fn sethostname(w: &mut World, c: &mut Call) -> SysRes {
     }
     let mut b = vec![0; c.a[1] as usize];
     w.copy_in(c.tid, c.a[0], &mut b)?;
-    if c.nr == 170 { w.hostname = b } else { w.domain = b }
+    if c.nr == 170 {
+        w.hostname = b
+    } else {
+        w.domain = b
+    }
     Ok(0)
 }
 
@@ -35,8 +40,19 @@ pub(crate) fn sysinfo(w: &mut World, c: &mut Call) -> SysRes {
     for l in w.load {
         e.u64(l);
     }
-    e.u64(m.total).u64(m.free).u64(m.shmem).u64(m.buffers).u64(m.swap_total).u64(m.swap_free);
-    e.u16(w.tasks.len() as u16).u16(0).u32(0).u64(0).u64(0).u32(1).u32(0);
+    e.u64(m.total)
+        .u64(m.free)
+        .u64(m.shmem)
+        .u64(m.buffers)
+        .u64(m.swap_total)
+        .u64(m.swap_free);
+    e.u16(w.tasks.len() as u16)
+        .u16(0)
+        .u32(0)
+        .u64(0)
+        .u64(0)
+        .u32(1)
+        .u32(0);
     w.copy_out(c.tid, c.a[0], &e.0)?;
     Ok(0)
 }
@@ -162,7 +178,12 @@ pub(crate) fn prctl(w: &mut World, c: &mut Call) -> SysRes {
         30 => return Ok(w.t(c.tid)?.timer_slack as i64),
         35 => {
             // PR_SET_MM: only the privileged, and nothing that we keep.
-            return Err(if w.creds(c.tid)?.capable(cap::SYS_RESOURCE) { Errno::EINVAL } else { Errno::EPERM }.into());
+            return Err(if w.creds(c.tid)?.capable(cap::SYS_RESOURCE) {
+                Errno::EINVAL
+            } else {
+                Errno::EPERM
+            }
+            .into());
         }
         36 => w.pm(tgid)?.subreaper = a != 0,
         37 => {
@@ -193,7 +214,11 @@ pub(crate) fn prctl(w: &mut World, c: &mut Call) -> SysRes {
                         return Err(Errno::EPERM.into());
                     }
                     let mut k = (*k).clone();
-                    if a == 2 { k.ambient.0 |= bit } else { k.ambient.0 &= !bit }
+                    if a == 2 {
+                        k.ambient.0 |= bit
+                    } else {
+                        k.ambient.0 &= !bit
+                    }
                     w.tm(c.tid)?.creds = std::sync::Arc::new(k);
                 }
                 _ => return Err(Errno::EINVAL.into()),
@@ -264,7 +289,7 @@ pub(crate) fn syslog(w: &mut World, c: &mut Call) -> SysRes {
     let log = w.kernel_log();
     match c.a[0] {
         0 | 1 | 5 | 6 | 7 | 8 => Ok(0),
-        2 | 3 | 4 => {
+        2..=4 => {
             let n = (c.a[2] as usize).min(log.len());
             let tail = log.get(log.len() - n..).unwrap_or(&[]).to_vec();
             w.copy_out(c.tid, c.a[1], &tail)?;
@@ -278,7 +303,13 @@ pub(crate) fn syslog(w: &mut World, c: &mut Call) -> SysRes {
 
 pub(crate) fn ptrace(w: &mut World, c: &mut Call) -> SysRes {
     let tgid = w.tgid(c.tid);
-    w.fact(tgid, Fact::Ptrace { request: c.a[0], target: c.a[1] as u32 });
+    w.fact(
+        tgid,
+        Fact::Ptrace {
+            request: c.a[0],
+            target: c.a[1] as u32,
+        },
+    );
     w.unserved(c.tid, "ptrace");
     if c.a[0] == 0 {
         return Err(Errno::EPERM.into());
@@ -296,7 +327,11 @@ pub(crate) fn module(w: &mut World, c: &mut Call) -> SysRes {
         (true, _) => Errno::ENOEXEC,
     };
     let tgid = w.tgid(c.tid);
-    let name = if c.nr == 176 { w.read_str(c.tid, c.a[0], 64)?.unwrap_or_default() } else { Vec::new() };
+    let name = if c.nr == 176 {
+        w.read_str(c.tid, c.a[0], 64)?.unwrap_or_default()
+    } else {
+        Vec::new()
+    };
     w.fact(tgid, Fact::Module { name, errno: e.0 });
     Err(e.into())
 }
@@ -371,7 +406,10 @@ pub(crate) fn kcmp(w: &mut World, c: &mut Call) -> SysRes {
         std::cmp::Ordering::Greater => 2,
     };
     Ok(match c.a[2] {
-        0 => ord(w.fd(a.tid, c.a[3] as i32)? as u64, w.fd(b.tid, c.a[4] as i32)? as u64),
+        0 => ord(
+            w.fd(a.tid, c.a[3] as i32)? as u64,
+            w.fd(b.tid, c.a[4] as i32)? as u64,
+        ),
         1 => ord(a.mm.unwrap_or(0) as u64, b.mm.unwrap_or(0) as u64),
         2 => ord(a.files.unwrap_or(0) as u64, b.files.unwrap_or(0) as u64),
         3 => ord(a.fs as u64, b.fs as u64),
@@ -390,8 +428,11 @@ pub(crate) fn process_vm(w: &mut World, c: &mut Call) -> SysRes {
     }
     let local = w.read_iovec(c.tid, c.a[1], c.a[2])?;
     let remote = w.read_iovec(c.tid, c.a[3], c.a[4])?;
-    let (src, src_iov, dst, dst_iov) =
-        if c.nr == 310 { (target, remote, c.tid, local) } else { (c.tid, local, target, remote) };
+    let (src, src_iov, dst, dst_iov) = if c.nr == 310 {
+        (target, remote, c.tid, local)
+    } else {
+        (c.tid, local, target, remote)
+    };
     let mut data = Vec::new();
     let room: usize = dst_iov.iter().map(|v| v.1).sum();
     for (va, len) in src_iov {

@@ -11,9 +11,9 @@ mod stat;
 mod strace;
 mod table;
 
-pub use table::{Support, SYSCALLS, syscall_doc};
 pub(crate) use rw::close_note;
 pub(crate) use table::entry;
+pub use table::{SYSCALLS, Support, syscall_doc};
 
 use crate::Errno;
 use crate::task::State;
@@ -84,14 +84,22 @@ impl Call {
 #[derive(Clone, Debug)]
 pub(crate) enum Trap {
     Err(Errno),
-    Block { keys: Vec<WaitKey>, until: Option<u64>, unint: bool },
+    Block {
+        keys: Vec<WaitKey>,
+        until: Option<u64>,
+        unint: bool,
+    },
     /// Registers are as they should be (or the thread is gone).
     Done,
 }
 
 impl Trap {
     pub fn wait(key: WaitKey) -> Trap {
-        Trap::Block { keys: vec![key], until: None, unint: false }
+        Trap::Block {
+            keys: vec![key],
+            until: None,
+            unint: false,
+        }
     }
 }
 

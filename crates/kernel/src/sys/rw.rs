@@ -23,7 +23,14 @@ pub(crate) enum Got {
 
 impl World {
     /// Reads up to `max` bytes of a description at `pos` (or at its own position).
-    pub(crate) fn read_step(&mut self, c: &mut Call, id: u32, f: &File, max: usize, pos: Option<u64>) -> Result<Got, Errno> {
+    pub(crate) fn read_step(
+        &mut self,
+        c: &mut Call,
+        id: u32,
+        f: &File,
+        max: usize,
+        pos: Option<u64>,
+    ) -> Result<Got, Errno> {
         let key = |w: &World| Got::Wait(w.poll_keys(c.tid, id), None);
         Ok(match &f.what {
             What::File(l, Kind::Regular) => {
@@ -32,7 +39,7 @@ impl World {
                 let n = self.fs(c.tid, |v, x| v.read(x, l, at, &mut b))??;
                 b.truncate(n);
                 if pos.is_none() {
-                    self.file_mut(id)?.pos = at + n as u64;
+                    self.file_mut(id)?.pos = at.saturating_add(n as u64);
                 }
                 Got::Bytes(b)
             }
@@ -43,7 +50,7 @@ impl World {
                 let n = self.fs(c.tid, |v, x| v.synthetic_read(x, l.ino, at, &mut b))??;
                 b.truncate(n);
                 if pos.is_none() {
-                    self.file_mut(id)?.pos = at + n as u64;
+                    self.file_mut(id)?.pos = at.saturating_add(n as u64);
                 }
                 c.work(20_000);
                 Got::Bytes(b)
@@ -80,26 +87,40 @@ impl World {
                 Got::Bytes(b)
             }
             What::Char(Char::Kmsg) => {
-                let log = self.kernel_log();
-                let at = f.pos as usize;
-                let rest = log.get(at..).unwrap_or(&[]);
-                let line = rest.split_inclusive(|b| *b == b'\n').next().unwrap_or(&[]).to_vec();
-                if line.is_empty() {
-                    return Err(Errno::EAGAIN);
+                let Some(line) = self.kmsg_record(f.pos) else {
+                    return if f.nonblock() {
+                        Err(Errno::EAGAIN)
+                    } else {
+                        Ok(Got::Wait(Vec::new(), None))
+                    };
+                };
+                if line.len() > max {
+                    return Err(Errno::EINVAL);
                 }
-                self.file_mut(id)?.pos += line.len() as u64;
+                self.file_mut(id)?.pos += 1;
                 Got::Bytes(line)
             }
-            What::Char(Char::Absent) => return Err(Errno::ENXIO),
         })
     }
 
     /// Writes bytes; how many, or what to wait for. `total`: the size of the whole write.
-    fn write_step(&mut self, c: &mut Call, id: u32, f: &File, b: &[u8], pos: Option<u64>, total: usize) -> Result<Result<usize, Vec<WaitKey>>, Errno> {
+    fn write_step(
+        &mut self,
+        c: &mut Call,
+        id: u32,
+        f: &File,
+        b: &[u8],
+        pos: Option<u64>,
+        total: usize,
+    ) -> Result<Result<usize, Vec<WaitKey>>, Errno> {
         Ok(match &f.what {
             What::File(l, Kind::Regular) => {
                 let len = self.vfs.file_len(l.ino)?;
-                let at = if f.flags & O_APPEND != 0 { len } else { pos.unwrap_or(f.pos) };
+                let at = if f.flags & O_APPEND != 0 {
+                    len
+                } else {
+                    pos.unwrap_or(f.pos)
+                };
                 let limit = self.p(self.tgid(c.tid))?.limits[RLIMIT_FSIZE].0;
                 let mut b = b;
                 if limit != RLIM_INFINITY && !b.is_empty() {
@@ -111,7 +132,7 @@ impl World {
                 }
                 let n = self.fs(c.tid, |v, x| v.write(x, l, at, b))??;
                 if pos.is_none() {
-                    self.file_mut(id)?.pos = at + n as u64;
+                    self.file_mut(id)?.pos = at.saturating_add(n as u64);
                 }
                 Ok(n)
             }
@@ -138,7 +159,6 @@ impl World {
                 None => Err(self.event_keys(c.tid, *e)),
             },
             What::Char(Char::Full) => return Err(Errno::ENOSPC),
-            What::Char(Char::Absent) => return Err(Errno::ENXIO),
             What::Char(_) => Ok(b.len()),
         })
     }
@@ -151,7 +171,7 @@ impl World {
                 continue;
             }
             let n = (len - skip).min(b.len() - at);
-            self.copy_out(tid, va + skip as u64, &b[at..at + n])?;
+            self.copy_out(tid, va.wrapping_add(skip as u64), &b[at..at + n])?;
             at += n;
             skip = 0;
             if at == b.len() {
@@ -172,10 +192,14 @@ impl World {
             let n = (len - skip).min(max - out.len());
             let from = out.len();
             out.resize(from + n, 0);
-            let got = self.copy_in_some(tid, va + skip as u64, &mut out[from..])?;
+            let got = self.copy_in_some(tid, va.wrapping_add(skip as u64), &mut out[from..])?;
             if got < n {
                 out.truncate(from + got);
-                return if out.is_empty() { Err(Errno::EFAULT) } else { Ok(out) };
+                return if out.is_empty() {
+                    Err(Errno::EFAULT)
+                } else {
+                    Ok(out)
+                };
             }
             skip = 0;
             if out.len() == max {
@@ -188,7 +212,10 @@ impl World {
 
 /// True if reads return what there is, rather than filling the buffer.
 fn is_stream(f: &File) -> bool {
-    !matches!(f.what, What::File(_, Kind::Regular | Kind::Synthetic) | What::Char(Char::Zero | Char::Full | Char::Random))
+    !matches!(
+        f.what,
+        What::File(_, Kind::Regular | Kind::Synthetic) | What::Char(Char::Zero | Char::Full | Char::Random)
+    )
 }
 
 fn do_read(w: &mut World, c: &mut Call, fd: i32, iov: Vec<(u64, usize)>, pos: Option<i64>) -> SysRes {
@@ -210,19 +237,23 @@ fn do_read(w: &mut World, c: &mut Call, fd: i32, iov: Vec<(u64, usize)>, pos: Op
     loop {
         let done = c.progress as usize;
         let max = (total - done).min(CHUNK);
-        let at = pos.map(|p| p as u64 + done as u64);
+        let at = pos.map(|p| (p as u64).wrapping_add(done as u64));
         let b = match w.read_step(c, id, &f, max, at)? {
             Got::Bytes(b) => b,
             Got::Wait(keys, until) => {
                 if f.nonblock() {
                     return Err(Errno::EAGAIN.into());
                 }
-                return Err(Trap::Block { keys, until, unint: false });
+                return Err(Trap::Block {
+                    keys,
+                    until,
+                    unint: false,
+                });
             }
         };
         w.scatter(c.tid, &iov, done, &b)?;
         c.progress += b.len() as u64;
-        c.work(b.len() as u64 / 16);
+        c.work(b.len() as u64 / 2);
         if b.len() < max || c.progress as usize >= total || is_stream(&f) {
             break;
         }
@@ -251,17 +282,24 @@ fn do_write(w: &mut World, c: &mut Call, fd: i32, iov: Vec<(u64, usize)>, pos: O
         return Err(Errno::EINVAL.into());
     }
     let total: usize = iov.iter().map(|v| v.1).sum();
-    let whole = matches!(f.what, What::Socket(_) | What::Event(_) | What::File(_, Kind::Synthetic));
+    let whole = matches!(
+        f.what,
+        What::Socket(_) | What::Event(_) | What::File(_, Kind::Synthetic)
+    );
     let mut f = f;
     loop {
         let done = c.progress as usize;
-        let max = if whole { total.min(4 << 20) } else { (total - done).min(CHUNK) };
+        let max = if whole {
+            total.min(4 << 20)
+        } else {
+            (total - done).min(CHUNK)
+        };
         let b = w.gather(c.tid, &iov, done, max)?;
-        let at = pos.map(|p| p as u64 + done as u64);
+        let at = pos.map(|p| (p as u64).wrapping_add(done as u64));
         match w.write_step(c, id, &f, &b, at, total)? {
             Ok(n) => {
                 c.progress += n as u64;
-                c.work(n as u64 / 16);
+                c.work(n as u64 / 2);
                 let regular = matches!(f.what, What::File(..));
                 if c.progress as usize >= total || (regular && n < b.len()) || n == 0 {
                     break;
@@ -277,7 +315,11 @@ fn do_write(w: &mut World, c: &mut Call, fd: i32, iov: Vec<(u64, usize)>, pos: O
                     }
                     return Err(Errno::EAGAIN.into());
                 }
-                return Err(Trap::Block { keys, until: None, unint: false });
+                return Err(Trap::Block {
+                    keys,
+                    until: None,
+                    unint: false,
+                });
             }
         }
         f = w.file(id)?.clone();
@@ -302,7 +344,13 @@ pub(crate) fn read(w: &mut World, c: &mut Call) -> SysRes {
     if len as i64 <= -1 {
         return Err(Errno::EINVAL.into());
     }
-    do_read(w, c, c.a[0] as i32, vec![(c.a[1], len.min(0x7fff_f000) as usize)], None)
+    do_read(
+        w,
+        c,
+        c.a[0] as i32,
+        vec![(c.a[1], len.min(0x7fff_f000) as usize)],
+        None,
+    )
 }
 
 pub(crate) fn write(w: &mut World, c: &mut Call) -> SysRes {
@@ -310,15 +358,33 @@ pub(crate) fn write(w: &mut World, c: &mut Call) -> SysRes {
     if len as i64 <= -1 {
         return Err(Errno::EINVAL.into());
     }
-    do_write(w, c, c.a[0] as i32, vec![(c.a[1], len.min(0x7fff_f000) as usize)], None)
+    do_write(
+        w,
+        c,
+        c.a[0] as i32,
+        vec![(c.a[1], len.min(0x7fff_f000) as usize)],
+        None,
+    )
 }
 
 pub(crate) fn pread64(w: &mut World, c: &mut Call) -> SysRes {
-    do_read(w, c, c.a[0] as i32, vec![(c.a[1], c.a[2].min(0x7fff_f000) as usize)], Some(c.a[3] as i64))
+    do_read(
+        w,
+        c,
+        c.a[0] as i32,
+        vec![(c.a[1], c.a[2].min(0x7fff_f000) as usize)],
+        Some(c.a[3] as i64),
+    )
 }
 
 pub(crate) fn pwrite64(w: &mut World, c: &mut Call) -> SysRes {
-    do_write(w, c, c.a[0] as i32, vec![(c.a[1], c.a[2].min(0x7fff_f000) as usize)], Some(c.a[3] as i64))
+    do_write(
+        w,
+        c,
+        c.a[0] as i32,
+        vec![(c.a[1], c.a[2].min(0x7fff_f000) as usize)],
+        Some(c.a[3] as i64),
+    )
 }
 
 pub(crate) fn readv(w: &mut World, c: &mut Call) -> SysRes {
@@ -346,7 +412,9 @@ pub(crate) fn lseek(w: &mut World, c: &mut Call) -> SysRes {
     let pos = match (&f.what, c.a[2]) {
         (_, 0) => off,
         (_, 1) => (f.pos as i64).checked_add(off).ok_or(Errno::EOVERFLOW)?,
-        (What::File(l, Kind::Regular), 2) => (w.vfs.file_len(l.ino)? as i64).checked_add(off).ok_or(Errno::EOVERFLOW)?,
+        (What::File(l, Kind::Regular), 2) => (w.vfs.file_len(l.ino)? as i64)
+            .checked_add(off)
+            .ok_or(Errno::EOVERFLOW)?,
         (What::File(l, Kind::Regular), 3 | 4) => {
             if off < 0 {
                 return Err(Errno::ENXIO.into());
@@ -356,7 +424,7 @@ pub(crate) fn lseek(w: &mut World, c: &mut Call) -> SysRes {
         (What::File(_, Kind::Dir), 2) => i64::MAX,
         (What::File(l, _), 2) => {
             let size = w.stat_loc(&l.clone())?.size as i64;
-            size + off
+            size.checked_add(off).ok_or(Errno::EOVERFLOW)?
         }
         (What::Char(_), 2..=4) => 0,
         _ => return Err(Errno::EINVAL.into()),
@@ -423,8 +491,18 @@ pub(crate) fn dup2(w: &mut World, c: &mut Call) -> SysRes {
     }
     w.add_ref(id);
     let _ = w.close_fd(c.tid, new);
-    let t = w.t(c.tid)?.files.and_then(|f| w.fdtables.get_mut(&f)).ok_or(Errno::EBADF)?;
-    t.set(new as usize, crate::fd::Slot { file: id, cloexec: flags & O_CLOEXEC != 0 });
+    let t = w
+        .t(c.tid)?
+        .files
+        .and_then(|f| w.fdtables.get_mut(&f))
+        .ok_or(Errno::EBADF)?;
+    t.set(
+        new as usize,
+        crate::fd::Slot {
+            file: id,
+            cloexec: flags & O_CLOEXEC != 0,
+        },
+    );
     Ok(new as i64)
 }
 
@@ -448,13 +526,19 @@ fn fcntl_lock(w: &mut World, c: &mut Call, id: u32, f: &File) -> SysRes {
     w.copy_in(c.tid, c.a[2], &mut b)?;
     let kind = le16(&b, 0);
     let range = lock_range(w, f, &b)?;
-    let What::File(l, _) = &f.what else { return Err(Errno::EBADF.into()) };
+    let What::File(l, _) = &f.what else {
+        return Err(Errno::EBADF.into());
+    };
     let tgid = w.tgid(c.tid);
     let ofd = cmd >= 36;
     if ofd && le32(&b, 24) != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let owner = if ofd { LockKind::Ofd(id) } else { LockKind::Posix(tgid) };
+    let owner = if ofd {
+        LockKind::Ofd(id)
+    } else {
+        LockKind::Posix(tgid)
+    };
     match cmd {
         5 | 36 => {
             if !matches!(kind, 0 | 1) {
@@ -464,9 +548,23 @@ fn fcntl_lock(w: &mut World, c: &mut Call, id: u32, f: &File) -> SysRes {
                 None => b[..2].copy_from_slice(&2u16.to_le_bytes()),
                 Some(k) => {
                     let mut e = Enc::new();
-                    let len = if k.range.end == u64::MAX { 0 } else { k.range.end - k.range.start + 1 };
-                    let pid = if matches!(k.owner, LockKind::Posix(_)) { k.pid as i32 } else { -1 };
-                    e.u16(u16::from(k.write)).u16(0).u32(0).u64(k.range.start).u64(len).i32(pid).i32(0);
+                    let len = if k.range.end == u64::MAX {
+                        0
+                    } else {
+                        k.range.end - k.range.start + 1
+                    };
+                    let pid = if matches!(k.owner, LockKind::Posix(_)) {
+                        k.pid as i32
+                    } else {
+                        -1
+                    };
+                    e.u16(u16::from(k.write))
+                        .u16(0)
+                        .u32(0)
+                        .u64(k.range.start)
+                        .u64(len)
+                        .i32(pid)
+                        .i32(0);
                     b.copy_from_slice(&e.0);
                 }
             }
@@ -499,7 +597,11 @@ pub(crate) fn flock(w: &mut World, c: &mut Call) -> SysRes {
     let (id, f) = w.fd_io(c.tid, c.a[0] as i32)?;
     let op = c.a[1] & !4;
     let What::File(l, _) = &f.what else {
-        return if matches!(op, 1 | 2 | 8) { Ok(0) } else { Err(Errno::EINVAL.into()) };
+        return if matches!(op, 1 | 2 | 8) {
+            Ok(0)
+        } else {
+            Err(Errno::EINVAL.into())
+        };
     };
     let pid = w.tgid(c.tid);
     match op {
@@ -509,7 +611,10 @@ pub(crate) fn flock(w: &mut World, c: &mut Call) -> SysRes {
         }
         1 | 2 => {
             let wait = c.a[1] & 4 == 0;
-            match w.vfs.lock(l.ino, LockKind::Flock(id), LockRange::ALL, op == 2, pid, wait) {
+            match w
+                .vfs
+                .lock(l.ino, LockKind::Flock(id), LockRange::ALL, op == 2, pid, wait)
+            {
                 Err(Errno::EAGAIN) if wait => Err(Trap::wait(WaitKey::Lock(l.ino.0))),
                 r => Ok(r.map(|_| 0)?),
             }
@@ -534,15 +639,28 @@ pub(crate) fn fcntl(w: &mut World, c: &mut Call) -> SysRes {
             w.add_ref(id);
             Ok(w.install_from(c.tid, id, cmd == 1030, arg as usize)?)
         }
-        1 => Ok(i64::from(w.fdtables.get(&table).and_then(|t| t.get(fd)).is_some_and(|s| s.cloexec))),
+        1 => Ok(i64::from(
+            w.fdtables
+                .get(&table)
+                .and_then(|t| t.get(fd))
+                .is_some_and(|s| s.cloexec),
+        )),
         2 => {
-            if let Some(Some(s)) = w.fdtables.get_mut(&table).and_then(|t| t.slots.get_mut(fd as usize)) {
+            if let Some(Some(s)) = w
+                .fdtables
+                .get_mut(&table)
+                .and_then(|t| t.slots.get_mut(fd as usize))
+            {
                 s.cloexec = arg & 1 != 0;
             }
             Ok(0)
         }
         3 => {
-            let large = if matches!(f.what, What::File(..) | What::Tty(_) | What::Char(_)) { O_LARGEFILE } else { 0 };
+            let large = if matches!(f.what, What::File(..) | What::Tty(_) | What::Char(_)) {
+                O_LARGEFILE
+            } else {
+                0
+            };
             Ok((f.flags | large) as i64)
         }
         4 => {
@@ -583,7 +701,9 @@ pub(crate) fn fcntl(w: &mut World, c: &mut Call) -> SysRes {
         }
         1026 => Ok(0),
         1031 | 1032 => {
-            let What::Pipe { id: p, .. } = f.what else { return Err(Errno::EBADF.into()) };
+            let What::Pipe { id: p, .. } = f.what else {
+                return Err(Errno::EBADF.into());
+            };
             let admin = w.t(c.tid)?.creds.capable(cap::SYS_RESOURCE);
             let p = w.pipes.get_mut(p).ok_or(Errno::EBADF)?;
             if cmd == 1031 {
@@ -610,7 +730,11 @@ pub(crate) fn ioctl(w: &mut World, c: &mut Call) -> SysRes {
     match req {
         0x5451 | 0x5450 => {
             let table = w.t(c.tid)?.files.ok_or(Errno::EBADF)?;
-            if let Some(Some(s)) = w.fdtables.get_mut(&table).and_then(|t| t.slots.get_mut(fd as usize)) {
+            if let Some(Some(s)) = w
+                .fdtables
+                .get_mut(&table)
+                .and_then(|t| t.slots.get_mut(fd as usize))
+            {
                 s.cloexec = req == 0x5451;
             }
             return Ok(0);
@@ -618,7 +742,11 @@ pub(crate) fn ioctl(w: &mut World, c: &mut Call) -> SysRes {
         0x5421 => {
             let on = w.read_u32(c.tid, arg)? != 0;
             let x = w.file_mut(id)?;
-            x.flags = if on { x.flags | O_NONBLOCK } else { x.flags & !O_NONBLOCK };
+            x.flags = if on {
+                x.flags | O_NONBLOCK
+            } else {
+                x.flags & !O_NONBLOCK
+            };
             if let What::Socket(s) = f.what {
                 w.sock_nonblock(s, on);
             }
@@ -718,7 +846,9 @@ fn tty_ioctl(w: &mut World, c: &mut Call, t: crate::tty::TtyFile, f: &File) -> S
     let before = w.ttys.tty(t.tty).map(|t| t.termios().lflag);
     let groups: Vec<(u32, u32)> = w.procs.values().map(|p| (p.pgid, p.sid)).collect();
     let session_of = |g: u32| groups.iter().find(|x| x.0 == g).map(|x| x.1);
-    let r = w.ttys.ioctl(&t, &who, req, arg, &input, f.readable(), &session_of);
+    let r = w
+        .ttys
+        .ioctl(&t, &who, req, arg, &input, f.readable(), &session_of);
     let r = match r {
         Ok(a) => a,
         Err(Errno::ENOTTY) if !matches!(req, 0x540f | 0x5410 | 0x5429) => {
@@ -744,6 +874,12 @@ fn tty_ioctl(w: &mut World, c: &mut Call, t: crate::tty::TtyFile, f: &File) -> S
     }
 }
 
+/// A file position that a program keeps in its memory.
+fn offset(w: &mut World, c: &Call, va: u64) -> KResult<u64> {
+    let v = w.read_u64(c.tid, va)?;
+    if (v as i64) < 0 { Err(Errno::EINVAL) } else { Ok(v) }
+}
+
 /// Moves bytes between two descriptions inside the kernel; used by sendfile, splice and copy_file_range.
 fn pump(w: &mut World, c: &mut Call, from: (u32, Option<u64>), to: (u32, Option<u64>), len: usize) -> SysRes {
     let mut total = 0usize;
@@ -751,21 +887,27 @@ fn pump(w: &mut World, c: &mut Call, from: (u32, Option<u64>), to: (u32, Option<
     while total < len {
         let (fi, fo) = (w.file(from.0)?.clone(), w.file(to.0)?.clone());
         // Room first, so that nothing read is lost.
-        if !w.poll_keys(c.tid, to.0).is_empty() && w.poll_file(c.tid, to.0) & (POLLOUT | POLLERR | POLLHUP) == 0 {
+        if !w.poll_keys(c.tid, to.0).is_empty()
+            && w.poll_file(c.tid, to.0) & (POLLOUT | POLLERR | POLLHUP) == 0
+        {
             if total > 0 {
                 break;
             }
             if fo.nonblock() {
                 return Err(Errno::EAGAIN.into());
             }
-            return Err(Trap::Block { keys: w.poll_keys(c.tid, to.0), until: None, unint: false });
+            return Err(Trap::Block {
+                keys: w.poll_keys(c.tid, to.0),
+                until: None,
+                unint: false,
+            });
         }
         let room = match &fo.what {
             What::Pipe { id, .. } => w.pipes.get(*id).map_or(0, |p| p.room()),
             _ => 65536,
         };
         let max = (len - total).min(room.clamp(1, 65536));
-        let at = from.1.map(|p| p + total as u64);
+        let at = from.1.map(|p| p.wrapping_add(total as u64));
         let b = match w.read_step(c, from.0, &fi, max, at)? {
             Got::Bytes(b) => b,
             Got::Wait(keys, until) => {
@@ -775,7 +917,11 @@ fn pump(w: &mut World, c: &mut Call, from: (u32, Option<u64>), to: (u32, Option<
                 if fi.nonblock() {
                     return Err(Errno::EAGAIN.into());
                 }
-                return Err(Trap::Block { keys, until, unint: false });
+                return Err(Trap::Block {
+                    keys,
+                    until,
+                    unint: false,
+                });
             }
         };
         if b.is_empty() {
@@ -784,7 +930,7 @@ fn pump(w: &mut World, c: &mut Call, from: (u32, Option<u64>), to: (u32, Option<
         let mut off = 0;
         while off < b.len() {
             let fo = w.file(to.0)?.clone();
-            let at = to.1.map(|p| p + (total + off) as u64);
+            let at = to.1.map(|p| p.wrapping_add((total + off) as u64));
             match w.write_step(c, to.0, &fo, &b[off..], at, b.len() - off)? {
                 Ok(n) if n > 0 => off += n,
                 _ => break,
@@ -808,10 +954,14 @@ pub(crate) fn sendfile(w: &mut World, c: &mut Call) -> SysRes {
     if !matches!(fi.what, What::File(_, Kind::Regular) | What::Char(Char::Zero)) || fo.flags & O_APPEND != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let pos = if c.a[2] != 0 { Some(w.read_u64(c.tid, c.a[2])?) } else { None };
+    let pos = if c.a[2] != 0 {
+        Some(offset(w, c, c.a[2])?)
+    } else {
+        None
+    };
     let n = pump(w, c, (from, pos), (to, None), c.a[3] as usize)?;
     if let Some(p) = pos {
-        w.copy_out(c.tid, c.a[2], &(p + n as u64).to_le_bytes())?;
+        w.copy_out(c.tid, c.a[2], &(p.wrapping_add(n as u64)).to_le_bytes())?;
     }
     Ok(n)
 }
@@ -831,14 +981,22 @@ pub(crate) fn copy_file_range(w: &mut World, c: &mut Call) -> SysRes {
         }
         _ => return Err(Errno::EINVAL.into()),
     }
-    let pi = if c.a[1] != 0 { Some(w.read_u64(c.tid, c.a[1])?) } else { None };
-    let po = if c.a[3] != 0 { Some(w.read_u64(c.tid, c.a[3])?) } else { None };
+    let pi = if c.a[1] != 0 {
+        Some(offset(w, c, c.a[1])?)
+    } else {
+        None
+    };
+    let po = if c.a[3] != 0 {
+        Some(offset(w, c, c.a[3])?)
+    } else {
+        None
+    };
     let n = pump(w, c, (from, pi), (to, po), c.a[4] as usize)?;
     if let Some(p) = pi {
-        w.copy_out(c.tid, c.a[1], &(p + n as u64).to_le_bytes())?;
+        w.copy_out(c.tid, c.a[1], &(p.wrapping_add(n as u64)).to_le_bytes())?;
     }
     if let Some(p) = po {
-        w.copy_out(c.tid, c.a[3], &(p + n as u64).to_le_bytes())?;
+        w.copy_out(c.tid, c.a[3], &(p.wrapping_add(n as u64)).to_le_bytes())?;
     }
     Ok(n)
 }
@@ -849,7 +1007,10 @@ pub(crate) fn splice(w: &mut World, c: &mut Call) -> SysRes {
     if !fi.readable() || !fo.writable() {
         return Err(Errno::EBADF.into());
     }
-    let (pi, po) = (matches!(fi.what, What::Pipe { .. }), matches!(fo.what, What::Pipe { .. }));
+    let (pi, po) = (
+        matches!(fi.what, What::Pipe { .. }),
+        matches!(fo.what, What::Pipe { .. }),
+    );
     if !pi && !po {
         return Err(Errno::EINVAL.into());
     }
@@ -859,19 +1020,28 @@ pub(crate) fn splice(w: &mut World, c: &mut Call) -> SysRes {
     if c.a[5] & 2 != 0 {
         fi.flags |= O_NONBLOCK;
         fo.flags |= O_NONBLOCK;
-        let ready = w.poll_file(c.tid, from) & (POLLIN | POLLHUP) != 0 && w.poll_file(c.tid, to) & POLLOUT != 0;
+        let ready =
+            w.poll_file(c.tid, from) & (POLLIN | POLLHUP) != 0 && w.poll_file(c.tid, to) & POLLOUT != 0;
         if !ready {
             return Err(Errno::EAGAIN.into());
         }
     }
-    let oi = if c.a[1] != 0 { Some(w.read_u64(c.tid, c.a[1])?) } else { None };
-    let oo = if c.a[3] != 0 { Some(w.read_u64(c.tid, c.a[3])?) } else { None };
+    let oi = if c.a[1] != 0 {
+        Some(offset(w, c, c.a[1])?)
+    } else {
+        None
+    };
+    let oo = if c.a[3] != 0 {
+        Some(offset(w, c, c.a[3])?)
+    } else {
+        None
+    };
     let n = pump(w, c, (from, oi), (to, oo), (c.a[4] as usize).min(65536))?;
     if let Some(p) = oi {
-        w.copy_out(c.tid, c.a[1], &(p + n as u64).to_le_bytes())?;
+        w.copy_out(c.tid, c.a[1], &(p.wrapping_add(n as u64)).to_le_bytes())?;
     }
     if let Some(p) = oo {
-        w.copy_out(c.tid, c.a[3], &(p + n as u64).to_le_bytes())?;
+        w.copy_out(c.tid, c.a[3], &(p.wrapping_add(n as u64)).to_le_bytes())?;
     }
     Ok(n)
 }
@@ -896,7 +1066,12 @@ pub(crate) fn tee(w: &mut World, c: &mut Call) -> SysRes {
         return Err(Trap::wait(WaitKey::Pipe(*a)));
     }
     let room = w.pipes.get(*b).map_or(0, |p| p.room());
-    let data: Vec<u8> = src.buf.iter().copied().take((c.a[2] as usize).min(room)).collect();
+    let data: Vec<u8> = src
+        .buf
+        .iter()
+        .copied()
+        .take((c.a[2] as usize).min(room))
+        .collect();
     if data.is_empty() && c.a[2] > 0 {
         if c.a[3] & 2 != 0 || fo.nonblock() {
             return Err(Errno::EAGAIN.into());
@@ -913,7 +1088,11 @@ pub(crate) fn vmsplice(w: &mut World, c: &mut Call) -> SysRes {
     if !matches!(f.what, What::Pipe { .. }) {
         return Err(Errno::EBADF.into());
     }
-    if f.writable() { do_write(w, c, c.a[0] as i32, iov, None) } else { do_read(w, c, c.a[0] as i32, iov, None) }
+    if f.writable() {
+        do_write(w, c, c.a[0] as i32, iov, None)
+    } else {
+        do_read(w, c, c.a[0] as i32, iov, None)
+    }
 }
 
 pub(crate) fn fsync(w: &mut World, c: &mut Call) -> SysRes {
@@ -942,7 +1121,9 @@ pub(crate) fn fallocate(w: &mut World, c: &mut Call) -> SysRes {
     }
     match &f.what {
         What::File(l, Kind::Regular) => {
-            w.fs(c.tid, |v, x| v.fallocate(x, l, c.a[1] as u32, c.a[2] as i64, c.a[3] as i64))??;
+            w.fs(c.tid, |v, x| {
+                v.fallocate(x, l, c.a[1] as u32, c.a[2] as i64, c.a[3] as i64)
+            })??;
             Ok(0)
         }
         What::Pipe { .. } => Err(Errno::ESPIPE.into()),
@@ -967,7 +1148,11 @@ pub(crate) fn ftruncate(w: &mut World, c: &mut Call) -> SysRes {
 /// A watch of the note that descriptors make when they close.
 pub(crate) fn close_note(w: &mut World, f: &File) {
     if let Some(l) = &f.loc {
-        let mask = if f.writable() { inmask::CLOSE_WRITE } else { inmask::CLOSE_NOWRITE };
+        let mask = if f.writable() {
+            inmask::CLOSE_WRITE
+        } else {
+            inmask::CLOSE_NOWRITE
+        };
         w.vfs.note(l, mask, 0);
     }
 }

@@ -59,9 +59,16 @@ impl World {
                 match e {
                     NetEffect::Wake(k) => self.wake(k),
                     NetEffect::BrokenPipe { pid } => {
-                        let t = if self.tgid(self.current) == pid { self.current } else { pid };
+                        let t = if self.tgid(self.current) == pid {
+                            self.current
+                        } else {
+                            pid
+                        };
                         let uid = self.t(t).map_or(0, |t| t.creds.uid);
-                        self.send_thread(t, crate::abi::sig::SigInfo::user(crate::abi::sig::SIGPIPE, pid, uid));
+                        self.send_thread(
+                            t,
+                            crate::abi::sig::SigInfo::user(crate::abi::sig::SIGPIPE, pid, uid),
+                        );
                     }
                     NetEffect::DropFiles(ids) => {
                         for i in ids {
@@ -71,7 +78,9 @@ impl World {
                     NetEffect::Outside(a) => self.fact(a.pid, Fact::Outside(a)),
                     NetEffect::Inbound(i) => self.inbound.push(i),
                     NetEffect::HostReady(_) => {}
-                    NetEffect::Listening { pid, ip, port, udp, .. } => {
+                    NetEffect::Listening {
+                        pid, ip, port, udp, ..
+                    } => {
                         self.fact(pid, Fact::Listen { addr: ip, port, udp });
                     }
                     NetEffect::Changed { pid, what } => self.fact(pid, Fact::Unserved { what }),
@@ -138,7 +147,10 @@ impl World {
     /// read(2) on a socket.
     pub(crate) fn sock_read(&mut self, s: u32, max: usize, f: &File) -> KResult<Got> {
         self.net_clock();
-        match self.net.recv(SockId(s), max, if f.nonblock() { MSG_DONTWAIT } else { 0 }) {
+        match self
+            .net
+            .recv(SockId(s), max, if f.nonblock() { MSG_DONTWAIT } else { 0 })
+        {
             Ok(r) => {
                 self.drop_control(&r);
                 Ok(Got::Bytes(r.data))
@@ -159,7 +171,13 @@ impl World {
     }
 
     /// write(2) on a socket.
-    pub(crate) fn sock_write(&mut self, c: &mut Call, s: u32, b: &[u8], f: &File) -> KResult<Result<usize, Vec<WaitKey>>> {
+    pub(crate) fn sock_write(
+        &mut self,
+        c: &mut Call,
+        s: u32,
+        b: &[u8],
+        f: &File,
+    ) -> KResult<Result<usize, Vec<WaitKey>>> {
         self.net_clock();
         let who = self.net_caller(c.tid)?;
         let skip = c.progress as usize;
@@ -192,7 +210,7 @@ impl World {
             }
             Argument::IfConf => {
                 let len = self.read_u32(c.tid, arg)? as usize;
-                let to = self.read_u64(c.tid, arg + 8)?;
+                let to = self.read_u64(c.tid, arg.wrapping_add(8))?;
                 let all = self.net.interface_list();
                 if to == 0 {
                     self.copy_out(c.tid, arg, &(all.len() as u32).to_le_bytes())?;
@@ -269,14 +287,20 @@ impl World {
 
     /// Blocks on a socket, heeding SO_RCVTIMEO and SO_SNDTIMEO.
     fn sock_wait(&mut self, c: &mut Call, s: SockId, send: bool) -> Trap {
-        if c.first && let Some(t) = self.net.timeout(s, send) {
+        if c.first
+            && let Some(t) = self.net.timeout(s, send)
+        {
             c.deadline = Some(self.clock.mono().saturating_add(t));
             c.timed = true;
         }
         if c.deadline.is_some_and(|d| self.clock.mono() >= d) {
             return Errno::EAGAIN.into();
         }
-        Trap::Block { keys: vec![s.wait_key()], until: c.deadline, unint: false }
+        Trap::Block {
+            keys: vec![s.wait_key()],
+            until: c.deadline,
+            unint: false,
+        }
     }
 }
 
@@ -288,7 +312,9 @@ pub(crate) fn socket(w: &mut World, c: &mut Call) -> SysRes {
 
 pub(crate) fn socketpair(w: &mut World, c: &mut Call) -> SysRes {
     let who = w.net_caller(c.tid)?;
-    let (a, b) = w.net.socketpair(&who, c.a[0] as u32, c.a[1] as u32, c.a[2] as u32)?;
+    let (a, b) = w
+        .net
+        .socketpair(&who, c.a[0] as u32, c.a[1] as u32, c.a[2] as u32)?;
     let fa = w.install_sock(c.tid, a, c.a[1] as u32);
     let fb = w.install_sock(c.tid, b, c.a[1] as u32);
     match (fa, fb) {
@@ -314,8 +340,14 @@ pub(crate) fn bind(w: &mut World, c: &mut Call) -> SysRes {
     let mut ino = None;
     if let SockAddr::UnixPath(p) = &a {
         let base = w.base(c.tid, crate::abi::AT_FDCWD, p)?;
-        let made = w.fs(c.tid, |v, x| v.mknod(x, &base, p, mode::IFSOCK | 0o777 & !x.umask, 0))?;
-        ino = Some(made.map_err(|e| if e == Errno::EEXIST { Errno::EADDRINUSE } else { e })?.ino.0);
+        let made = w.fs(c.tid, |v, x| {
+            v.mknod(x, &base, p, mode::IFSOCK | 0o777 & !x.umask, 0)
+        })?;
+        ino = Some(
+            made.map_err(|e| if e == Errno::EEXIST { Errno::EADDRINUSE } else { e })?
+                .ino
+                .0,
+        );
     }
     w.net.bind(s, &who, &a, ino)?;
     Ok(0)
@@ -368,7 +400,11 @@ pub(crate) fn accept(w: &mut World, c: &mut Call) -> SysRes {
 
 pub(crate) fn getname(w: &mut World, c: &mut Call) -> SysRes {
     let (s, _) = w.sock_fd(c.tid, c.a[0])?;
-    let a = if c.nr == 51 { w.net.getsockname(s)? } else { w.net.getpeername(s)? };
+    let a = if c.nr == 51 {
+        w.net.getsockname(s)?
+    } else {
+        w.net.getpeername(s)?
+    };
     w.write_addr(c.tid, c.a[1], c.a[2], &a)?;
     Ok(0)
 }
@@ -418,12 +454,20 @@ struct Header {
 fn header(w: &mut World, tid: u32, va: u64) -> KResult<Header> {
     let mut b = [0; 56];
     w.copy_in(tid, va, &mut b)?;
-    let iov = w.read_iovec(tid, le64(&b, 16), le64(&b, 24)).map_err(|e| if e == Errno::EINVAL { Errno::EMSGSIZE } else { e })?;
+    let iov = w
+        .read_iovec(tid, le64(&b, 16), le64(&b, 24))
+        .map_err(|e| if e == Errno::EINVAL { Errno::EMSGSIZE } else { e })?;
     let control_len = le64(&b, 40);
     if control_len > 1 << 20 {
         return Err(Errno::ENOBUFS);
     }
-    Ok(Header { name: le64(&b, 0), name_len: le32(&b, 8), iov, control: le64(&b, 32), control_len: control_len as usize })
+    Ok(Header {
+        name: le64(&b, 0),
+        name_len: le32(&b, 8),
+        iov,
+        control: le64(&b, 32),
+        control_len: control_len as usize,
+    })
 }
 
 /// Sends one message; `c.progress` remembers what a blocking stream has sent.
@@ -437,7 +481,11 @@ fn send_one(w: &mut World, c: &mut Call, fd: u64, h: &Header, flags: u32) -> Sys
         data.resize(from + n, 0);
         w.copy_in(c.tid, *va, &mut data[from..])?;
     }
-    let to = if h.name != 0 && h.name_len != 0 { Some(w.read_addr(c.tid, h.name, h.name_len as u64)?) } else { None };
+    let to = if h.name != 0 && h.name_len != 0 {
+        Some(w.read_addr(c.tid, h.name, h.name_len as u64)?)
+    } else {
+        None
+    };
     let ino = match &to {
         Some(a) => w.unix_ino(c.tid, a)?,
         None => None,
@@ -465,7 +513,6 @@ fn send_one(w: &mut World, c: &mut Call, fd: u64, h: &Header, flags: u32) -> Sys
             });
         }
     }
-    let rights: Vec<u64> = control.iter().filter_map(|m| if let Control::Rights(i) = m { Some(i.clone()) } else { None }).flatten().collect();
     w.net_clock();
     loop {
         let out = Outgoing {
@@ -484,13 +531,12 @@ fn send_one(w: &mut World, c: &mut Call, fd: u64, h: &Header, flags: u32) -> Sys
                 }
             }
             Err(Errno::EAGAIN) => {
-                if c.progress == 0 {
-                    for i in rights {
-                        w.unref(i as u32);
-                    }
-                }
                 if nonblock {
-                    return if c.progress > 0 { Ok(c.progress as i64) } else { Err(Errno::EAGAIN.into()) };
+                    return if c.progress > 0 {
+                        Ok(c.progress as i64)
+                    } else {
+                        Err(Errno::EAGAIN.into())
+                    };
                 }
                 return Err(w.sock_wait(c, s, true));
             }
@@ -519,13 +565,13 @@ pub(crate) fn sendmmsg(w: &mut World, c: &mut Call) -> SysRes {
     let n = c.a[2].min(1024);
     let mut done = 0;
     for i in 0..n {
-        let va = c.a[1] + i * 64;
+        let va = c.a[1].wrapping_add(i * 64);
         let h = header(w, c.tid, va)?;
         c.progress = 0;
         let flags = c.a[3] as u32 | if done > 0 { MSG_DONTWAIT } else { 0 };
         match send_one(w, c, c.a[0], &h, flags) {
             Ok(k) => {
-                w.copy_out(c.tid, va + 56, &(k as u32).to_le_bytes())?;
+                w.copy_out(c.tid, va.wrapping_add(56), &(k as u32).to_le_bytes())?;
                 done += 1;
             }
             Err(_) if done > 0 => break,
@@ -541,7 +587,11 @@ fn recv_one(w: &mut World, c: &mut Call, fd: u64, max: usize, flags: u32) -> Res
     let (s, f) = w.sock_fd(c.tid, fd)?;
     let nonblock = f.nonblock() || flags & MSG_DONTWAIT != 0;
     w.net_clock();
-    match w.net.recv(s, max.min(MSG_MAX), flags | if nonblock { MSG_DONTWAIT } else { 0 }) {
+    match w.net.recv(
+        s,
+        max.min(MSG_MAX),
+        flags | if nonblock { MSG_DONTWAIT } else { 0 },
+    ) {
         Ok(r) => Ok(r),
         Err(Errno::EAGAIN) if !nonblock => Err(w.sock_wait(c, s, false)),
         Err(e) => Err(e.into()),
@@ -559,9 +609,9 @@ pub(crate) fn recvfrom(w: &mut World, c: &mut Call) -> SysRes {
     let all = flags & MSG_WAITALL != 0 && flags & MSG_PEEK == 0 && is_stream(w, s);
     loop {
         let done = if all { c.progress as usize } else { 0 };
-        let r = recv_one(w, c, c.a[0], max - done, flags)?;
+        let r = recv_one(w, c, c.a[0], max.saturating_sub(done), flags)?;
         w.drop_control(&r);
-        w.copy_out(c.tid, c.a[1] + done as u64, &r.data)?;
+        w.copy_out(c.tid, c.a[1].wrapping_add(done as u64), &r.data)?;
         if all {
             c.progress += r.data.len() as u64;
             if (c.progress as usize) < max && !r.data.is_empty() {
@@ -574,7 +624,11 @@ pub(crate) fn recvfrom(w: &mut World, c: &mut Call) -> SysRes {
         } else if c.a[4] != 0 && !is_stream(w, s) {
             w.copy_out(c.tid, c.a[5], &0u32.to_le_bytes())?;
         }
-        return Ok(if flags & MSG_TRUNC != 0 { r.len.max(r.data.len()) } else { r.data.len() } as i64);
+        return Ok(if flags & MSG_TRUNC != 0 {
+            r.len.max(r.data.len())
+        } else {
+            r.data.len()
+        } as i64);
     }
 }
 
@@ -627,13 +681,17 @@ fn recv_msg(w: &mut World, c: &mut Call, fd: u64, va: u64, flags: u32) -> SysRes
         out_flags |= MSG_CTRUNC;
     }
     w.copy_out(c.tid, h.control, &bytes)?;
-    w.copy_out(c.tid, va + 40, &(bytes.len() as u64).to_le_bytes())?;
-    w.copy_out(c.tid, va + 48, &(out_flags | flags & MSG_CMSG_CLOEXEC).to_le_bytes())?;
+    w.copy_out(c.tid, va.wrapping_add(40), &(bytes.len() as u64).to_le_bytes())?;
+    w.copy_out(
+        c.tid,
+        va.wrapping_add(48),
+        &(out_flags | flags & MSG_CMSG_CLOEXEC).to_le_bytes(),
+    )?;
     if h.name != 0 {
         let b = r.from.map(|a| a.to_bytes()).unwrap_or_default();
         let n = b.len().min(h.name_len as usize);
         w.copy_out(c.tid, h.name, &b[..n])?;
-        w.copy_out(c.tid, va + 8, &(b.len() as u32).to_le_bytes())?;
+        w.copy_out(c.tid, va.wrapping_add(8), &(b.len() as u32).to_le_bytes())?;
     }
     let _ = s;
     Ok(if flags & MSG_TRUNC != 0 { r.len.max(at) } else { at } as i64)
@@ -646,11 +704,11 @@ pub(crate) fn recvmsg(w: &mut World, c: &mut Call) -> SysRes {
 pub(crate) fn recvmmsg(w: &mut World, c: &mut Call) -> SysRes {
     let mut done = 0;
     for i in 0..c.a[2].min(1024) {
-        let va = c.a[1] + i * 64;
+        let va = c.a[1].wrapping_add(i * 64);
         let flags = c.a[3] as u32 & !0x10000 | if done > 0 { MSG_DONTWAIT } else { 0 };
         match recv_msg(w, c, c.a[0], va, flags) {
             Ok(k) => {
-                w.copy_out(c.tid, va + 56, &(k as u32).to_le_bytes())?;
+                w.copy_out(c.tid, va.wrapping_add(56), &(k as u32).to_le_bytes())?;
                 done += 1;
             }
             Err(_) if done > 0 => break,

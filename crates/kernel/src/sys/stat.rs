@@ -19,7 +19,11 @@ impl World {
         let k = self.creds(tid)?;
         let now = Timespec::default();
         let (dev, ino, mode) = match f.what {
-            What::Pipe { id, .. } => (makedev(0, 13), self.pipes.get(id).map_or(0, |p| p.ino), S_IFIFO | 0o600),
+            What::Pipe { id, .. } => (
+                makedev(0, 13),
+                self.pipes.get(id).map_or(0, |p| p.ino),
+                S_IFIFO | 0o600,
+            ),
             What::Socket(s) => (makedev(0, 8), self.sock_inode(s), S_IFSOCK | 0o777),
             What::Event(_) => (makedev(0, 14), 1049, 0o600),
             _ => (makedev(0, 5), 1, S_IFCHR | 0o666),
@@ -43,7 +47,13 @@ impl World {
 
 fn encode(s: &Stat) -> Vec<u8> {
     let mut e = Enc::new();
-    e.u64(s.dev).u64(s.ino).u64(s.nlink as u64).u32(s.mode).u32(s.uid).u32(s.gid).u32(0);
+    e.u64(s.dev)
+        .u64(s.ino)
+        .u64(s.nlink as u64)
+        .u32(s.mode)
+        .u32(s.uid)
+        .u32(s.gid)
+        .u32(0);
     e.u64(s.rdev).u64(s.size).u64(s.blksize as u64).u64(s.blocks);
     for t in [s.atime, s.mtime, s.ctime] {
         e.i64(t.sec).u64(t.nsec as u64);
@@ -58,7 +68,9 @@ fn at(w: &mut World, c: &Call, dirfd: i32, va: u64, flags: u32) -> KResult<Stat>
         return w.stat_fd(c.tid, dirfd);
     }
     let base = w.base(c.tid, dirfd, &p)?;
-    w.fs(c.tid, |v, x| v.stat(x, &base, &p, flags & (AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)))?
+    w.fs(c.tid, |v, x| {
+        v.stat(x, &base, &p, flags & (AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
+    })?
 }
 
 pub(crate) fn stat(w: &mut World, c: &mut Call) -> SysRes {
@@ -89,7 +101,14 @@ pub(crate) fn statx(w: &mut World, c: &mut Call) -> SysRes {
     let s = at(w, c, c.a[0] as i32, c.a[1], flags)?;
     let mut e = Enc::new();
     let mask = 0x7ff | if s.btime.is_some() { 0x800 } else { 0 } | 0x1000;
-    e.u32(mask).u32(s.blksize).u64(s.attributes).u32(s.nlink).u32(s.uid).u32(s.gid).u16(s.mode as u16).u16(0);
+    e.u32(mask)
+        .u32(s.blksize)
+        .u64(s.attributes)
+        .u32(s.nlink)
+        .u32(s.uid)
+        .u32(s.gid)
+        .u16(s.mode as u16)
+        .u16(0);
     e.u64(s.ino).u64(s.size).u64(s.blocks).u64(s.attributes_mask);
     for t in [Some(s.atime), s.btime, Some(s.ctime), Some(s.mtime)] {
         let t = t.unwrap_or_default();
@@ -104,8 +123,18 @@ pub(crate) fn statx(w: &mut World, c: &mut Call) -> SysRes {
 
 fn encode_fs(s: &StatFs) -> Vec<u8> {
     let mut e = Enc::new();
-    e.u64(s.magic).u64(s.bsize).u64(s.blocks).u64(s.bfree).u64(s.bavail).u64(s.files).u64(s.ffree);
-    e.u64(s.fsid).u64(s.namelen).u64(s.frsize).u64(s.flags).pad_to(120);
+    e.u64(s.magic)
+        .u64(s.bsize)
+        .u64(s.blocks)
+        .u64(s.bfree)
+        .u64(s.bavail)
+        .u64(s.files)
+        .u64(s.ffree);
+    e.u64(s.fsid)
+        .u64(s.namelen)
+        .u64(s.frsize)
+        .u64(s.flags)
+        .pad_to(120);
     e.0
 }
 
@@ -139,7 +168,9 @@ pub(crate) fn statfs(w: &mut World, c: &mut Call) -> SysRes {
 
 pub(crate) fn getdents(w: &mut World, c: &mut Call) -> SysRes {
     let (id, f) = w.fd_io(c.tid, c.a[0] as i32)?;
-    let What::File(l, Kind::Dir) = &f.what else { return Err(Errno::ENOTDIR.into()) };
+    let What::File(l, Kind::Dir) = &f.what else {
+        return Err(Errno::ENOTDIR.into());
+    };
     let room = (c.a[2] as usize).min(1 << 20);
     let old = c.nr == 78;
     let mut out = Enc::new();

@@ -38,7 +38,11 @@ impl World {
             },
             // A buffer read by the call; its length is the next argument. Written by it: the result says how much.
             b'b' | b'B' => {
-                let len = if kind == b'b' { c.a.get(i + 1).copied().unwrap_or(0) } else { value.max(0) as u64 };
+                let len = if kind == b'b' {
+                    c.a.get(i + 1).copied().unwrap_or(0)
+                } else {
+                    value.max(0) as u64
+                };
                 if value < 0 && kind == b'B' {
                     return format!("{v:#x}");
                 }
@@ -57,7 +61,9 @@ impl World {
             b'v' => {
                 let mut out = Vec::new();
                 for k in 0..16 {
-                    let Ok(p) = self.read_u64(c.tid, v + k * 8) else { break };
+                    let Ok(p) = self.read_u64(c.tid, v.wrapping_add(k * 8)) else {
+                        break;
+                    };
                     if p == 0 {
                         break;
                     }
@@ -75,7 +81,11 @@ impl World {
 
     fn trace_call(&mut self, c: &Call, value: i64) -> String {
         let (name, fmt) = super::entry(c.nr).map_or(("syscall", "xxxxxx"), |e| (e.name, e.args));
-        let args: Vec<String> = fmt.bytes().enumerate().map(|(i, k)| self.trace_arg(c, k, i, value)).collect();
+        let args: Vec<String> = fmt
+            .bytes()
+            .enumerate()
+            .map(|(i, k)| self.trace_arg(c, k, i, value))
+            .collect();
         format!("{:<6} {name}({})", c.tid, args.join(", "))
     }
 
@@ -108,7 +118,9 @@ impl World {
             if self.trace.is_some() {
                 let s = self.trace_call(c, 0);
                 if let Some(t) = self.trace.as_mut() {
-                    t.push(format!("{s} = ? ERESTARTSYS (To be restarted if SA_RESTART is set)"));
+                    t.push(format!(
+                        "{s} = ? ERESTARTSYS (To be restarted if SA_RESTART is set)"
+                    ));
                 }
             }
         } else {
@@ -125,7 +137,10 @@ impl World {
                 _ => String::new(),
             };
             let n = crate::abi::sig::name(info.sig);
-            t.push(format!("{tid:<6} --- {n} {{si_signo={n}, si_code={}{from}}} ---", info.code));
+            t.push(format!(
+                "{tid:<6} --- {n} {{si_signo={n}, si_code={}{from}}} ---",
+                info.code
+            ));
         }
     }
 }

@@ -30,16 +30,50 @@ pub struct Entry {
 }
 
 const fn f(nr: u16, name: &'static str, args: &'static str, handler: Handler) -> Entry {
-    Entry { nr, name, support: Support::Full, restart: Restart::Sys, args, handler }
+    Entry {
+        nr,
+        name,
+        support: Support::Full,
+        restart: Restart::Sys,
+        args,
+        handler,
+    }
 }
 const fn n(nr: u16, name: &'static str, args: &'static str, handler: Handler) -> Entry {
-    Entry { nr, name, support: Support::Full, restart: Restart::Never, args, handler }
+    Entry {
+        nr,
+        name,
+        support: Support::Full,
+        restart: Restart::Never,
+        args,
+        handler,
+    }
 }
-const fn p(nr: u16, name: &'static str, args: &'static str, handler: Handler, missing: &'static str) -> Entry {
-    Entry { nr, name, support: Support::Partial(missing), restart: Restart::Sys, args, handler }
+const fn p(
+    nr: u16,
+    name: &'static str,
+    args: &'static str,
+    handler: Handler,
+    missing: &'static str,
+) -> Entry {
+    Entry {
+        nr,
+        name,
+        support: Support::Partial(missing),
+        restart: Restart::Sys,
+        args,
+        handler,
+    }
 }
 const fn x(nr: u16, name: &'static str, args: &'static str, handler: Handler, why: &'static str) -> Entry {
-    Entry { nr, name, support: Support::Absent(why), restart: Restart::Sys, args, handler }
+    Entry {
+        nr,
+        name,
+        support: Support::Absent(why),
+        restart: Restart::Sys,
+        args,
+        handler,
+    }
 }
 
 /// Every call that this kernel knows, by number.
@@ -116,7 +150,13 @@ pub static SYSCALLS: &[Entry] = &[
     x(69, "msgsnd", "dxux", misc::nosys, "ENOSYS: System V IPC"),
     x(70, "msgrcv", "dxudx", misc::nosys, "ENOSYS: System V IPC"),
     x(71, "msgctl", "ddx", misc::nosys, "ENOSYS: System V IPC"),
-    p(72, "fcntl", "ddx", rw::fcntl, "no leases, no signals for readiness"),
+    p(
+        72,
+        "fcntl",
+        "ddx",
+        rw::fcntl,
+        "no leases, no signals for readiness",
+    ),
     f(73, "flock", "dd", rw::flock),
     f(74, "fsync", "d", rw::fsync),
     f(75, "fdatasync", "d", rw::fsync),
@@ -185,7 +225,13 @@ pub static SYSCALLS: &[Entry] = &[
     f(141, "setpriority", "ddd", jobs::setpriority),
     f(142, "sched_setparam", "dx", jobs::sched),
     f(143, "sched_getparam", "dx", jobs::sched),
-    p(144, "sched_setscheduler", "ddx", jobs::sched, "policies are remembered, not followed"),
+    p(
+        144,
+        "sched_setscheduler",
+        "ddx",
+        jobs::sched,
+        "policies are remembered, not followed",
+    ),
     f(145, "sched_getscheduler", "d", jobs::sched),
     f(146, "sched_get_priority_max", "d", jobs::sched),
     f(147, "sched_get_priority_min", "d", jobs::sched),
@@ -196,14 +242,32 @@ pub static SYSCALLS: &[Entry] = &[
     f(152, "munlockall", "", mm::mlock),
     x(153, "vhangup", "", misc::privileged, "EPERM"),
     p(155, "pivot_root", "ss", fs::pivot_root, "one mount namespace"),
-    p(157, "prctl", "dxxxx", misc::prctl, "no PR_SET_MM, no speculation control"),
+    p(
+        157,
+        "prctl",
+        "dxxxx",
+        misc::prctl,
+        "no PR_SET_MM, no speculation control",
+    ),
     f(158, "arch_prctl", "xx", misc::arch_prctl),
-    p(159, "adjtimex", "x", time::adjtimex, "reads; changes are accepted and not followed"),
+    p(
+        159,
+        "adjtimex",
+        "x",
+        time::adjtimex,
+        "reads; changes are accepted and not followed",
+    ),
     f(160, "setrlimit", "dx", rlimit::setrlimit),
     f(161, "chroot", "s", fs::chroot),
     f(162, "sync", "", misc::zero),
     x(163, "acct", "s", misc::privileged, "EPERM"),
-    p(164, "settimeofday", "xx", time::settimeofday, "accepted and not followed"),
+    p(
+        164,
+        "settimeofday",
+        "xx",
+        time::settimeofday,
+        "accepted and not followed",
+    ),
     f(165, "mount", "sssxx", fs::mount),
     f(166, "umount2", "sx", fs::umount2),
     x(167, "swapon", "sx", misc::privileged, "EPERM"),
@@ -213,8 +277,20 @@ pub static SYSCALLS: &[Entry] = &[
     f(171, "setdomainname", "su", misc::sethostname),
     x(172, "iopl", "d", misc::eperm, "EPERM"),
     x(173, "ioperm", "uud", misc::eperm, "EPERM"),
-    p(175, "init_module", "xus", misc::module, "EPERM, or ENOEXEC for root"),
-    p(176, "delete_module", "sx", misc::module, "EPERM, or ENOENT for root"),
+    p(
+        175,
+        "init_module",
+        "xus",
+        misc::module,
+        "EPERM, or ENOEXEC for root",
+    ),
+    p(
+        176,
+        "delete_module",
+        "sx",
+        misc::module,
+        "EPERM, or ENOENT for root",
+    ),
     x(179, "quotactl", "xsdx", misc::nosys, "ENOSYS"),
     f(186, "gettid", "", jobs::gettid),
     f(187, "readahead", "duu", rw::fadvise),
@@ -245,7 +321,13 @@ pub static SYSCALLS: &[Entry] = &[
     f(224, "timer_gettime", "dx", time::timer_gettime),
     f(225, "timer_getoverrun", "d", time::timer_getoverrun),
     f(226, "timer_delete", "d", time::timer_delete),
-    p(227, "clock_settime", "dx", time::clock_settime, "accepted and not followed"),
+    p(
+        227,
+        "clock_settime",
+        "dx",
+        time::clock_settime,
+        "accepted and not followed",
+    ),
     f(228, "clock_gettime", "dx", time::clock_gettime),
     f(229, "clock_getres", "dx", time::clock_getres),
     n(230, "clock_nanosleep", "ddxx", time::clock_nanosleep),
@@ -258,8 +340,20 @@ pub static SYSCALLS: &[Entry] = &[
     p(247, "waitid", "ddxxx", jobs::waitid, "no pidfd-only options"),
     x(248, "add_key", "ssxud", misc::keyctl, "EDQUOT"),
     x(249, "request_key", "sssd", misc::keyctl, "EDQUOT"),
-    x(250, "keyctl", "dxxxx", misc::keyctl, "EOPNOTSUPP but for session keyrings"),
-    p(251, "ioprio_set", "ddd", misc::ioprio, "accepted and not followed"),
+    x(
+        250,
+        "keyctl",
+        "dxxxx",
+        misc::keyctl,
+        "EOPNOTSUPP but for session keyrings",
+    ),
+    p(
+        251,
+        "ioprio_set",
+        "ddd",
+        misc::ioprio,
+        "accepted and not followed",
+    ),
     f(252, "ioprio_get", "dd", misc::ioprio),
     f(253, "inotify_init", "", event::inotify_init1),
     f(254, "inotify_add_watch", "dsx", event::inotify_add_watch),
@@ -304,13 +398,25 @@ pub static SYSCALLS: &[Entry] = &[
     f(295, "preadv", "dxuu", rw::readv),
     f(296, "pwritev", "dxuu", rw::writev),
     f(297, "rt_tgsigqueueinfo", "ddgx", signal::rt_tgsigqueueinfo),
-    x(298, "perf_event_open", "xdddx", misc::eperm, "EACCES or EPERM: kernel.perf_event_paranoid=3"),
+    x(
+        298,
+        "perf_event_open",
+        "xdddx",
+        misc::eperm,
+        "EACCES or EPERM: kernel.perf_event_paranoid=3",
+    ),
     f(299, "recvmmsg", "dxuxx", socket::recvmmsg),
     x(300, "fanotify_init", "xx", misc::eperm, "EPERM"),
     f(302, "prlimit64", "ddxx", rlimit::prlimit64),
     f(303, "name_to_handle_at", "asxxx", fs::name_to_handle_at),
     f(304, "open_by_handle_at", "dxx", fs::open_by_handle_at),
-    p(305, "clock_adjtime", "dx", time::adjtimex, "reads; changes are accepted and not followed"),
+    p(
+        305,
+        "clock_adjtime",
+        "dx",
+        time::adjtimex,
+        "reads; changes are accepted and not followed",
+    ),
     f(306, "syncfs", "d", rw::fsync),
     f(307, "sendmmsg", "dxux", socket::sendmmsg),
     x(308, "setns", "dx", misc::privileged, "EPERM"),
@@ -318,17 +424,47 @@ pub static SYSCALLS: &[Entry] = &[
     f(310, "process_vm_readv", "dxuxux", misc::process_vm),
     f(311, "process_vm_writev", "dxuxux", misc::process_vm),
     f(312, "kcmp", "dddxx", misc::kcmp),
-    p(313, "finit_module", "dsx", misc::module, "EPERM, or ENOEXEC for root"),
-    p(314, "sched_setattr", "dxx", jobs::sched, "accepted and not followed"),
+    p(
+        313,
+        "finit_module",
+        "dsx",
+        misc::module,
+        "EPERM, or ENOEXEC for root",
+    ),
+    p(
+        314,
+        "sched_setattr",
+        "dxx",
+        jobs::sched,
+        "accepted and not followed",
+    ),
     f(315, "sched_getattr", "dxux", jobs::sched),
     f(316, "renameat2", "asasx", fs::rename),
-    p(317, "seccomp", "xxx", misc::seccomp, "filters are accepted and not applied"),
+    p(
+        317,
+        "seccomp",
+        "xxx",
+        misc::seccomp,
+        "filters are accepted and not applied",
+    ),
     f(318, "getrandom", "xux", misc::getrandom),
     f(319, "memfd_create", "sx", fs::memfd_create),
     x(320, "kexec_file_load", "dduxx", misc::eperm, "EPERM"),
-    x(321, "bpf", "dxu", misc::eperm, "EPERM: kernel.unprivileged_bpf_disabled=2"),
+    x(
+        321,
+        "bpf",
+        "dxu",
+        misc::eperm,
+        "EPERM: kernel.unprivileged_bpf_disabled=2",
+    ),
     f(322, "execveat", "asvxx", exec::execve),
-    x(323, "userfaultfd", "x", misc::eperm, "EPERM: vm.unprivileged_userfaultfd=0"),
+    x(
+        323,
+        "userfaultfd",
+        "x",
+        misc::eperm,
+        "EPERM: vm.unprivileged_userfaultfd=0",
+    ),
     f(324, "membarrier", "dxd", misc::membarrier),
     f(325, "mlock2", "xux", mm::mlock),
     f(326, "copy_file_range", "dxdxux", rw::copy_file_range),
@@ -356,7 +492,10 @@ pub static SYSCALLS: &[Entry] = &[
 /// The entry of a call.
 pub(crate) fn entry(nr: u64) -> Option<&'static Entry> {
     let nr = u16::try_from(nr).ok()?;
-    SYSCALLS.binary_search_by_key(&nr, |e| e.nr).ok().and_then(|i| SYSCALLS.get(i))
+    SYSCALLS
+        .binary_search_by_key(&nr, |e| e.nr)
+        .ok()
+        .and_then(|i| SYSCALLS.get(i))
 }
 
 /// The table as a Markdown document.
@@ -393,6 +532,10 @@ mod tests {
         if std::env::var_os("UPDATE_DOCS").is_some() {
             std::fs::write(path, syscall_doc()).unwrap();
         }
-        assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), syscall_doc(), "run with UPDATE_DOCS=1");
+        assert_eq!(
+            std::fs::read_to_string(path).unwrap_or_default(),
+            syscall_doc(),
+            "run with UPDATE_DOCS=1"
+        );
     }
 }

@@ -75,8 +75,7 @@ impl World {
         t.pending = Default::default();
         let (ut, st, mf, jf) = (t.utime, t.stime, t.minflt, t.majflt);
         let Ok(p) = self.pm(tgid) else { return };
-        let last = p.threads.iter().all(|x| *x == tid)
-            || p.threads.is_empty();
+        let last = p.threads.iter().all(|x| *x == tid) || p.threads.is_empty();
         if tid != tgid {
             p.threads.retain(|x| *x != tid);
             p.dead_time.0 += ut;
@@ -112,6 +111,9 @@ impl World {
         p.timers.clear();
         p.pending = Default::default();
         let start = p.start;
+        if let Some(l) = p.exe.take() {
+            self.vfs_release(&l);
+        }
         self.timers.remove(&(it.at, crate::time::TimerRef::Real(tgid)));
         for (id, at) in timers {
             self.timers.remove(&(at, crate::time::TimerRef::Posix(tgid, id)));
@@ -175,10 +177,7 @@ impl World {
     }
 
     fn hangup_orphans(&mut self, pgid: u32) {
-        let stopped = self
-            .procs
-            .values()
-            .any(|p| p.pgid == pgid && p.stopped.is_some());
+        let stopped = self.procs.values().any(|p| p.pgid == pgid && p.stopped.is_some());
         if stopped {
             self.send_pgrp(pgid, SigInfo::kernel(SIGHUP));
             self.send_pgrp(pgid, SigInfo::kernel(SIGCONT));
@@ -188,12 +187,13 @@ impl World {
     /// A zombie child: reaped at once by a parent that does not want to know, else announced.
     fn child_gone(&mut self, ppid: u32, child: u32) {
         let status = self.p(child).ok().and_then(|p| p.zombie).unwrap_or(0);
-        let parent_is_standin = self.p(ppid).map_or(true, |p| p.standin.is_some() || p.zombie.is_some());
+        let parent_is_standin = self
+            .p(ppid)
+            .map_or(true, |p| p.standin.is_some() || p.zombie.is_some());
         let act = self.action(ppid, SIGCHLD);
         let sig = self.p(child).map_or(0, |p| p.exit_signal);
         let auto = parent_is_standin
-            || (sig == SIGCHLD
-                && (act.handler == crate::signal::SIG_IGN || act.flags & SA_NOCLDWAIT != 0));
+            || (sig == SIGCHLD && (act.handler == crate::signal::SIG_IGN || act.flags & SA_NOCLDWAIT != 0));
         if auto {
             self.reap(child);
             self.wake(WaitKey::Child(ppid));

@@ -54,7 +54,11 @@ fn clone_with(w: &mut World, c: &Call, a: Args) -> SysRes {
     t.call = None;
     t.keys = Vec::new();
     t.saved_mask = None;
-    t.clear_tid = if f & CLONE_CHILD_CLEARTID != 0 { a.child_tid } else { 0 };
+    t.clear_tid = if f & CLONE_CHILD_CLEARTID != 0 {
+        a.child_tid
+    } else {
+        0
+    };
     t.robust = 0;
     if f & CLONE_VM == 0 {
         // A forked child keeps its registration; a thread makes its own.
@@ -146,10 +150,15 @@ fn clone_with(w: &mut World, c: &Call, a: Args) -> SysRes {
         (p.dead_time, p.child_time, p.dead_flt, p.child_flt) = ((0, 0), (0, 0), (0, 0), (0, 0));
         (p.maxrss, p.child_maxrss) = (0, 0);
         p.zombie = None;
+        p.exe = None;
         p.group_exit = None;
         p.stopped = None;
         (p.report_cont, p.report_stop) = (false, false);
-        p.exit_signal = if f & CLONE_PARENT != 0 { pp.exit_signal } else { a.exit_signal };
+        p.exit_signal = if f & CLONE_PARENT != 0 {
+            pp.exit_signal
+        } else {
+            a.exit_signal
+        };
         p.subreaper = false;
         p.did_exec = false;
         p.io = (0, 0, 0, 0);
@@ -174,7 +183,9 @@ fn clone_with(w: &mut World, c: &Call, a: Args) -> SysRes {
         if let Some(cpu) = w.tm(c.tid)?.cpu.as_mut() {
             cpu.gpr[RAX] = tid as u64;
         }
-        w.tm(c.tid)?.state = State::Sleeping { uninterruptible: true };
+        w.tm(c.tid)?.state = State::Sleeping {
+            uninterruptible: true,
+        };
         w.waiters.entry(WaitKey::Vfork(tid)).or_default().insert(c.tid);
         w.tm(c.tid)?.keys = vec![WaitKey::Vfork(tid)];
         w.trace_result(c, tid as i64);

@@ -101,7 +101,13 @@ fn change(w: &mut World, c: &Call, f: impl FnOnce(&mut Creds) -> Result<(), Errn
     if new != *old {
         if (new.uid, new.euid) != (old.uid, old.euid) {
             let tgid = w.tgid(c.tid);
-            w.fact(tgid, Fact::Creds { from: (old.uid, old.euid), to: (new.uid, new.euid) });
+            w.fact(
+                tgid,
+                Fact::Creds {
+                    from: (old.uid, old.euid),
+                    to: (new.uid, new.euid),
+                },
+            );
         }
         if (new.euid, new.egid, new.fsuid) != (old.euid, old.egid, old.fsuid) {
             let tgid = w.tgid(c.tid);
@@ -152,7 +158,11 @@ pub(crate) fn setid(w: &mut World, c: &mut Call) -> SysRes {
 
 pub(crate) fn getres(w: &mut World, c: &mut Call) -> SysRes {
     let k = w.creds(c.tid)?;
-    let ids = if c.nr == 118 { [k.uid, k.euid, k.suid] } else { [k.gid, k.egid, k.sgid] };
+    let ids = if c.nr == 118 {
+        [k.uid, k.euid, k.suid]
+    } else {
+        [k.gid, k.egid, k.sgid]
+    };
     for (va, v) in c.a.iter().zip(ids) {
         w.copy_out(c.tid, *va, &v.to_le_bytes())?;
     }
@@ -274,7 +284,11 @@ fn prio_targets(w: &World, c: &Call) -> Result<Vec<u32>, Errno> {
         }
         2 => {
             let u = if who == 0 { w.creds(c.tid)?.uid } else { who };
-            w.tasks.values().filter(|t| t.creds.uid == u).map(|t| t.tid).collect()
+            w.tasks
+                .values()
+                .filter(|t| t.creds.uid == u)
+                .map(|t| t.tid)
+                .collect()
         }
         _ => return Err(Errno::EINVAL),
     };
@@ -331,7 +345,11 @@ pub(crate) fn sched(w: &mut World, c: &mut Call) -> SysRes {
             sched_target(w, c)?;
             let mut b = [0; 4];
             w.copy_in(c.tid, c.a[1], &mut b)?;
-            if le32(&b, 0) != 0 { Err(Errno::EINVAL.into()) } else { Ok(0) }
+            if le32(&b, 0) != 0 {
+                Err(Errno::EINVAL.into())
+            } else {
+                Ok(0)
+            }
         }
         144 => {
             let t = sched_target(w, c)?;
@@ -376,7 +394,7 @@ pub(crate) fn sched(w: &mut World, c: &mut Call) -> SysRes {
         }
         204 => {
             sched_target(w, c)?;
-            if c.a[1] < 8 || c.a[1] % 8 != 0 {
+            if c.a[1] < 8 || !c.a[1].is_multiple_of(8) {
                 return Err(Errno::EINVAL.into());
             }
             let m = w.cpu_mask();

@@ -83,7 +83,6 @@ pub(crate) struct Task {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StandIn {
     pub cmdline: Vec<u8>,
-    pub environ: Vec<u8>,
     pub exe: Vec<u8>,
     pub rss: u64,
     pub vsz: u64,
@@ -152,6 +151,8 @@ pub(crate) struct Proc {
     pub did_exec: bool,
     pub oom_score_adj: i32,
     pub standin: Option<Arc<StandIn>>,
+    /// A stand-in's program; held.
+    pub exe: Option<crate::vfs::Path>,
     pub conn: Option<Conn>,
     pub personality: u64,
     /// exe's `rl_line_buffer` (readline inside the program), relocated.
@@ -175,10 +176,7 @@ impl World {
     }
 
     pub(crate) fn tm(&mut self, tid: u32) -> KResult<&mut Task> {
-        self.tasks
-            .get_mut(&tid)
-            .map(Arc::make_mut)
-            .ok_or(Errno::ESRCH)
+        self.tasks.get_mut(&tid).map(Arc::make_mut).ok_or(Errno::ESRCH)
     }
 
     pub(crate) fn p(&self, tgid: u32) -> KResult<&Proc> {
@@ -186,10 +184,7 @@ impl World {
     }
 
     pub(crate) fn pm(&mut self, tgid: u32) -> KResult<&mut Proc> {
-        self.procs
-            .get_mut(&tgid)
-            .map(Arc::make_mut)
-            .ok_or(Errno::ESRCH)
+        self.procs.get_mut(&tgid).map(Arc::make_mut).ok_or(Errno::ESRCH)
     }
 
     /// The process of a thread.
@@ -256,8 +251,7 @@ impl World {
             }
         }
         if let Some(at) = until {
-            self.timers
-                .remove(&(at, crate::time::TimerRef::Sleep(tid)));
+            self.timers.remove(&(at, crate::time::TimerRef::Sleep(tid)));
         }
         self.enqueue(tid);
     }
@@ -288,18 +282,6 @@ impl World {
             }
         }
         self.epoll_notify(key);
-    }
-
-    /// Wakes up to `n` threads that wait for `key`, lowest waiter first; returns how many.
-    pub(crate) fn wake_n(&mut self, key: WaitKey, n: usize) -> usize {
-        let tids: Vec<u32> = match self.waiters.get(&key) {
-            Some(s) => s.iter().take(n).copied().collect(),
-            None => return 0,
-        };
-        for t in &tids {
-            self.unblock(*t);
-        }
-        tids.len()
     }
 
     /// Sets the name that `ps -o comm` shows.
@@ -365,7 +347,6 @@ impl World {
         }
         p.standin = Some(Arc::new(StandIn {
             cmdline: s.cmdline,
-            environ: Vec::new(),
             exe: s.exe,
             rss: s.rss,
             vsz: s.vsz,
@@ -376,6 +357,23 @@ impl World {
         self.tasks.insert(pid, Arc::new(t));
         self.procs.insert(pid, Arc::new(p));
         Ok(pid)
+    }
+
+    /// Finds the program of a stand-in, for /proc/PID/exe.
+    pub(crate) fn find_exe(&mut self, pid: u32) {
+        let Some(s) = self.p(pid).ok().and_then(|p| p.standin.clone()) else {
+            return;
+        };
+        if s.exe.is_empty() {
+            return;
+        }
+        let root = self.vfs.root_path();
+        if let Ok(Ok(l)) = self.fs(0, |v, c| v.walk(c, &root, &s.exe, 0)) {
+            self.vfs_hold(&l);
+            if let Ok(p) = self.pm(pid) {
+                p.exe = Some(l);
+            }
+        }
     }
 
     /// A stand-in is told of a signal: it dies of what it does not ignore.
@@ -526,6 +524,7 @@ impl Proc {
             did_exec: false,
             oom_score_adj: 0,
             standin: None,
+            exe: None,
             conn: None,
             personality: 0,
             readline: None,

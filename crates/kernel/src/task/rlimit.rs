@@ -1,10 +1,10 @@
 //! Resource limits: getrlimit, setrlimit, prlimit64.
 
+use crate::Errno;
 use crate::abi::*;
 use crate::sys::{Call, SysRes};
 use crate::task::cap;
 use crate::world::World;
-use crate::Errno;
 
 const INF: u64 = RLIM_INFINITY;
 
@@ -73,11 +73,7 @@ pub(crate) fn prlimit64(w: &mut World, c: &mut Call) -> SysRes {
             return Err(Errno::EPERM.into());
         }
     }
-    let old = *w
-        .p(tgid)?
-        .limits
-        .get(c.a[1] as usize)
-        .ok_or(Errno::EINVAL)?;
+    let old = *w.p(tgid)?.limits.get(c.a[1] as usize).ok_or(Errno::EINVAL)?;
     if c.a[2] != 0 {
         let mut b = [0u8; 16];
         w.copy_in(c.tid, c.a[2], &mut b)?;

@@ -53,7 +53,13 @@ fn scan(w: &mut World, me: u32, which: Which, opts: u64) -> Result<Option<Found>
         let flt = w.t(pid).map_or((0, 0), |t| (t.minflt, t.majflt));
         let csw = w.t(pid).map_or((0, 0), |t| (t.nvcsw, t.nivcsw));
         let ru = crate::time::rusage((own.0 + ct.0, own.1 + ct.1), flt, maxrss, csw);
-        let found = |status, code| Found { pid, status, code, uid, rusage: ru.clone() };
+        let found = |status, code| Found {
+            pid,
+            status,
+            code,
+            uid,
+            rusage: ru.clone(),
+        };
         if let Some(st) = zombie {
             if opts & WEXITED != 0 {
                 let code = match st & 0x7f {

@@ -83,7 +83,11 @@ pub(crate) fn clock_gettime(w: &mut World, c: &mut Call) -> SysRes {
 pub(crate) fn clock_getres(w: &mut World, c: &mut Call) -> SysRes {
     clock(w, c.tid, c.a[0] as i32)?;
     if c.a[1] != 0 {
-        let res = if matches!(c.a[0] as i32, 5 | 6) { 4_000_000 } else { 1 };
+        let res = if matches!(c.a[0] as i32, 5 | 6) {
+            4_000_000
+        } else {
+            1
+        };
         w.copy_out(c.tid, c.a[1], &spec(res))?;
     }
     Ok(0)
@@ -159,7 +163,7 @@ fn sleep_until(w: &mut World, c: &mut Call, at: u64, rem: u64) -> SysRes {
 pub(crate) fn nanosleep(w: &mut World, c: &mut Call) -> SysRes {
     let at = match c.deadline {
         Some(d) => d,
-        None => w.clock.mono() + read_timespec(w, c.tid, c.a[0])?,
+        None => w.clock.mono().saturating_add(read_timespec(w, c.tid, c.a[0])?),
     };
     sleep_until(w, c, at, c.a[1])
 }
@@ -247,7 +251,7 @@ pub(crate) fn setitimer(w: &mut World, c: &mut Call) -> SysRes {
         Interval::default()
     } else {
         let every = read_timeval(w, c.tid, c.a[1])?;
-        let first = read_timeval(w, c.tid, c.a[1] + 16)?;
+        let first = read_timeval(w, c.tid, c.a[1].wrapping_add(16))?;
         Interval {
             at: if first == 0 { 0 } else { now.saturating_add(first) },
             every,
@@ -328,7 +332,7 @@ pub(crate) fn read_itimerspec(
     realtime: bool,
 ) -> Result<Interval, Errno> {
     let every = read_timespec(w, tid, va)?;
-    let first = read_timespec(w, tid, va + 16)?;
+    let first = read_timespec(w, tid, va.wrapping_add(16))?;
     let now = w.clock.mono();
     let at = if first == 0 {
         0
@@ -402,7 +406,7 @@ pub(crate) fn times(w: &mut World, c: &mut Call) -> SysRes {
         e.u64(ticks(u)).u64(ticks(s)).u64(ticks(ch.0)).u64(ticks(ch.1));
         w.copy_out(c.tid, c.a[0], &e.0)?;
     }
-    Ok((ticks(w.clock.mono()) + 0xffff_f448_0000_0000 % (1 << 32)) as i64)
+    Ok((ticks(w.clock.mono()) + 1_717_956_918) as i64)
 }
 
 pub(crate) fn getrusage(w: &mut World, c: &mut Call) -> SysRes {

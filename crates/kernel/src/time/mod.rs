@@ -11,8 +11,8 @@ use crate::world::World;
 
 /// Nanoseconds in a second.
 pub const SEC: u64 = 1_000_000_000;
-/// Two instructions take a nanosecond on the machine that the world shows.
-const INSNS_PER_NS: u64 = 2;
+/// Time that 1024 instructions take, ns: what it is before anything was measured, and its bounds.
+const RATE: (u64, u64, u64) = (1024, 256, 16 * 1024);
 
 /// What a timer wakes. The order breaks ties, so that equal deadlines fire in a fixed order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -35,6 +35,12 @@ pub(crate) struct Clock {
     offset: u64,
     /// Instructions retired in all.
     pub total: u64,
+    /// ns for 1024 instructions. It follows the stamps (which are inputs), so that time neither crawls between two stamps nor
+    /// runs ahead of them for long.
+    rate: u64,
+    /// Wall clock of the last stamp, and whether the time since was all work.
+    last: u64,
+    busy: bool,
 }
 
 impl Clock {
@@ -45,13 +51,32 @@ impl Clock {
             insns: 0,
             offset: boot.min(now),
             total: 0,
+            rate: RATE.0,
+            last: now,
+            busy: false,
         }
+    }
+
+    /// Says whether the slice that ends left work to do.
+    pub fn slice_ends(&mut self, busy: bool) {
+        self.busy = busy;
+    }
+
+    /// CPU time of a number of instructions, ns.
+    pub fn cpu_ns(&self, insns: u64) -> u64 {
+        insns * self.rate / 1024
     }
 
     /// Takes a reading of the wall clock (ns since the epoch).
     pub fn stamp(&mut self, now: u64) {
         let mono = self.mono();
         let at = now.saturating_sub(self.offset);
+        if self.busy && self.insns >= 10_000 {
+            let seen = (now.saturating_sub(self.last) * 1024 / self.insns).clamp(RATE.1, RATE.2);
+            self.rate = (self.rate * 3 + seen * 7 / 8) / 4;
+            self.rate = self.rate.clamp(RATE.1, RATE.2);
+        }
+        self.last = now;
         self.base = mono.max(at);
         self.insns = 0;
     }
@@ -63,7 +88,7 @@ impl Clock {
 
     /// Nanoseconds since boot.
     pub fn mono(&self) -> u64 {
-        self.base + self.insns / INSNS_PER_NS
+        self.base + self.insns * self.rate / 1024
     }
 
     /// Nanoseconds since the epoch.
@@ -74,11 +99,6 @@ impl Clock {
     pub fn offset(&self) -> u64 {
         self.offset
     }
-}
-
-/// CPU time of a number of instructions, ns.
-pub(crate) fn cpu_ns(insns: u64) -> u64 {
-    insns / INSNS_PER_NS
 }
 
 /// The next expiry of an interval after `at`, at or behind `now`, and how often it expired.
@@ -163,9 +183,10 @@ impl World {
     pub(crate) fn charge(&mut self, tid: u32, user_insns: u64, sys_insns: u64) {
         self.clock.retire(user_insns + sys_insns);
         let tgid = {
+            let (u, s) = (self.clock.cpu_ns(user_insns), self.clock.cpu_ns(sys_insns));
             let Ok(t) = self.tm(tid) else { return };
-            t.utime += cpu_ns(user_insns);
-            t.stime += cpu_ns(sys_insns);
+            t.utime += u;
+            t.stime += s;
             t.tgid
         };
         let Ok(p) = self.p(tgid) else { return };

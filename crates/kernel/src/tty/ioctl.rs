@@ -82,6 +82,7 @@ struct Set {
 impl Ttys {
     /// One request. `arg` is the raw third argument, `input` the bytes behind it if [`argument`] says `In`. `readable`: the
     /// descriptor allows reading. `session_of` gives the session of a process group, if there is such a group.
+    #[allow(clippy::too_many_arguments)]
     pub fn ioctl(
         &mut self,
         f: &TtyFile,
@@ -175,12 +176,8 @@ impl Ttys {
                 Ok(Answer::Done)
             }
             TIOCGEXCL => number(t.exclusive.into()),
-            TIOCSCTTY if master => {
-                Err(Errno::EPERM).or_else(|e: Errno| match who.leader && who.ctty.is_none() {
-                    true => Err(Errno::EIO),
-                    false => Err(e),
-                })
-            }
+            TIOCSCTTY if master && who.leader && who.ctty.is_none() => Err(Errno::EIO),
+            TIOCSCTTY if master => Err(Errno::EPERM),
             TIOCSCTTY => self
                 .take_controlling(id, who, arg == 1, readable)
                 .map(|()| Answer::Done),

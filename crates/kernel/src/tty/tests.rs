@@ -217,8 +217,10 @@ fn session_leader_exit_hangs_up_the_foreground() {
 #[test]
 fn vmin_and_vtime() {
     let mut p = pair();
-    let mut t = Termios::default();
-    t.lflag = 0;
+    let mut t = Termios {
+        lflag: 0,
+        ..Default::default()
+    };
     let second = 1_000_000_000;
     let mut set = |p: &mut Pair, min, time| {
         t.cc[VMIN] = min;
@@ -292,8 +294,10 @@ fn queues_are_bounded() {
     }
     assert_eq!(sum, OUT_MAX);
     let mut q = pair();
-    let mut t = Termios::default();
-    t.lflag = 0;
+    let t = Termios {
+        lflag: 0,
+        ..Default::default()
+    };
     q.ask(q.shell, TCSETS, &t.to_bytes()[..36]).unwrap();
     let mut sum = 0;
     while let Ok(n) = q.ttys.write(&q.master, &q.shell, &[b'x'; 1000]) {

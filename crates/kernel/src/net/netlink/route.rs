@@ -657,6 +657,7 @@ fn neighbour(n: &Neighbour) -> Message {
     let mut m = Message::new(NEWNEIGH, &head);
     m.put(1, &octets(n.ip));
     m.put(2, &n.mac);
+    m.put_u32(4, 1);
     m.put(
         3,
         &[1200u32, 1200, 3100, 0]
@@ -664,7 +665,6 @@ fn neighbour(n: &Neighbour) -> Message {
             .flat_map(|v| v.to_le_bytes())
             .collect::<Vec<u8>>(),
     );
-    m.put_u32(4, 1);
     m
 }
 
@@ -680,7 +680,9 @@ fn rules(f: u8) -> Vec<Message> {
             m.put_u32(15, (*table).into());
             m.put_u32(14, u32::MAX);
             m.put_u8(21, 2);
-            m.put_u32(6, *priority);
+            if *priority != 0 {
+                m.put_u32(6, *priority);
+            }
             m
         })
         .collect()
@@ -704,5 +706,8 @@ fn qdisc(i: &Interface, c: &Counters) -> Message {
         m.put(1, &basic);
         m.put(3, &[0; 20]);
     });
+    let mut old = basic;
+    old.resize(40, 0);
+    m.put(3, &old);
     m
 }
