@@ -329,6 +329,13 @@ impl Facts {
             .min_by_key(|r| (std::cmp::Reverse(r.prefix), r.metric))
     }
 
+    /// Routes in the order in which the kernel lists them.
+    pub fn sorted_routes(&self) -> Vec<&Route> {
+        let mut v: Vec<&Route> = self.routes.iter().collect();
+        v.sort_by_key(|r| (r.dst, std::cmp::Reverse(r.prefix), r.metric));
+        v
+    }
+
     /// The address that packets to `to` are sent from.
     pub fn source(&self, to: IpAddr) -> Option<IpAddr> {
         if to.is_unspecified() {

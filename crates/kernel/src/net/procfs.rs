@@ -352,7 +352,7 @@ impl Net {
         let pad = |s: String| format!("{s:<127}\n");
         let mut out =
             pad("Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT".into());
-        for r in &self.facts.routes {
+        for r in self.facts.sorted_routes() {
             let IpAddr::V4(dst) = r.dst else { continue };
             let via = match r.via {
                 Some(IpAddr::V4(v)) => v,
@@ -480,7 +480,7 @@ impl Net {
             "sockets: used {}\nTCP: inuse {tcp} orphan 0 tw {} alloc {} mem 1\nUDP: inuse {udp} mem 0\nUDPLITE: inuse 0\nRAW: inuse {raw}\nFRAG: inuse 0 memory 0\n",
             self.socks.len(),
             self.time_wait.len(),
-            tcp + 2
+            self.count(|s| s.protocol == IPPROTO_TCP)
         )
     }
 

@@ -222,7 +222,10 @@ impl World {
                 Ok(0)
             }
             Argument::Unknown => {
-                self.unserved(c.tid, &format!("socket ioctl {req:#x}"));
+                // Terminal requests are how programs find out that this is none.
+                if req >> 8 != 0x54 {
+                    self.unserved(c.tid, &format!("socket ioctl {req:#x}"));
+                }
                 Err(Errno::ENOTTY.into())
             }
         }

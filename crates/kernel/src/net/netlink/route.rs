@@ -57,6 +57,7 @@ impl Net {
         match r.kind {
             18 if r.dump() => Ok(self.facts.interfaces.iter().map(|i| self.link(i)).collect()),
             18 => Ok(vec![self.link(self.named(r)?)]),
+            16 if r.u32_at(4) == 0 && r.attribute(16, 3).is_none() => Err(Errno::ENODEV),
             16 | 19 => self.change_link(who, r),
             17 => Err(Errno::EOPNOTSUPP),
             22 => {
@@ -277,13 +278,9 @@ impl Net {
                 continue;
             }
             let main = table == 0 || table == u32::from(TABLE_MAIN);
-            v.extend(
-                self.facts
-                    .routes
-                    .iter()
-                    .filter(|x| main && x.dst.is_ipv4() == four)
-                    .map(|x| route(NEWROUTE, x)),
-            );
+            let sorted = self.facts.sorted_routes();
+            let fit = |x: &&Route| main && x.dst.is_ipv4() == four;
+            v.extend(sorted.into_iter().filter(fit).map(|x| route(NEWROUTE, x)));
             if table == 0 || table == u32::from(TABLE_LOCAL) {
                 for i in &self.facts.interfaces {
                     for a in i.addresses.iter().filter(|a| a.ip.is_ipv4() == four) {
