@@ -214,6 +214,17 @@ pub(crate) unsafe fn call<const F: bool>(op: *const Op, cpu: *mut Cpu, cx: *mut 
     }
 }
 
+/// Whether a branch to `to` is #GP at the branch: the address is not canonical. (Programs' addresses are below 2^47,
+/// so that fast handlers ask only for that.)
+#[inline(always)]
+fn wild<const F: bool>(to: u64) -> bool {
+    if F {
+        to >> 47 != 0
+    } else {
+        to.wrapping_add(1 << 47) >> 48 != 0
+    }
+}
+
 /// `call S`.
 pub(crate) unsafe fn call_to<const F: bool, S: Loc>(
     op: *const Op,
@@ -230,6 +241,17 @@ pub(crate) unsafe fn call_to<const F: bool, S: Loc>(
                 fault(op, cpu, cx, b)
             };
         };
+        if wild::<F>(to) {
+            if F {
+                return call_to::<false, S>(op, cpu, cx, b);
+            }
+            // A stack that cannot be written comes first.
+            if check_w(cx, (*cpu).gpr[RSP].wrapping_sub(8), 8).is_err() {
+                return fault(op, cpu, cx, b);
+            }
+            let _ = raise(cx, FaultKind::GeneralProtection);
+            return fault(op, cpu, cx, b);
+        }
         let ret = (*cpu).page.wrapping_add((*op).x as i32 as i64 as u64);
         let sp = (*cpu).gpr[RSP].wrapping_sub(8);
         if store::<F, u64>(cx, sp, ret).is_err() {
@@ -255,6 +277,13 @@ pub(crate) unsafe fn jmp_to<const F: bool, S: Loc>(op: *const Op, cpu: *mut Cpu,
                 fault(op, cpu, cx, b)
             };
         };
+        if wild::<F>(to) {
+            if F {
+                return jmp_to::<false, S>(op, cpu, cx, b);
+            }
+            let _ = raise(cx, FaultKind::GeneralProtection);
+            return fault(op, cpu, cx, b);
+        }
         jump_va::<F>(to, cpu, cx, b)
     }
 }
@@ -271,6 +300,13 @@ pub(crate) unsafe fn ret<const F: bool>(op: *const Op, cpu: *mut Cpu, cx: *mut C
                 fault(op, cpu, cx, b)
             };
         };
+        if wild::<F>(to) {
+            if F {
+                return ret::<false>(op, cpu, cx, b);
+            }
+            let _ = raise(cx, FaultKind::GeneralProtection);
+            return fault(op, cpu, cx, b);
+        }
         (*cpu).gpr[RSP] = sp.wrapping_add((*op).imm());
         jump_va::<F>(to, cpu, cx, b)
     }

@@ -742,8 +742,17 @@ impl Lower<'_> {
                 }
                 Flow::Next
             }
-            M::Leave if i.stack_pointer_increment() != -2 => {
-                self.push(step::<F, Leave>);
+            M::Leave => {
+                let word = i.code() == iced_x86::Code::Leavew;
+                self.push(if word {
+                    step::<F, Leave<u16>> as Handler
+                } else {
+                    step::<F, Leave<u64>>
+                });
+                Flow::Next
+            }
+            M::Clflush | M::Clflushopt | M::Clwb => {
+                self.push_mem(i, |_| step::<F, Touch>);
                 Flow::Next
             }
             M::Nop
@@ -760,9 +769,8 @@ impl Lower<'_> {
             | M::Prefetchw
             | M::Prefetch
             | M::Prefetchwt1
-            | M::Clflush
-            | M::Clflushopt
-            | M::Clwb
+            | M::Prefetchit0
+            | M::Prefetchit1
             | M::Reservednop
             | M::Rdsspd
             | M::Rdsspq

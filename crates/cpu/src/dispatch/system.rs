@@ -96,29 +96,25 @@ impl Insn for System {
                 }
                 ENTER => {
                     let (size, level) = ((*op).imm() & 0xffff, (*op).imm() >> 16 & 31);
-                    let mut sp = c.gpr[RSP].wrapping_sub(8);
-                    let frame = sp;
-                    let mut words = vec![c.gpr[RBP]];
+                    let frame = c.gpr[RSP].wrapping_sub(8);
+                    let top = frame.wrapping_sub(8 * level);
+                    for i in 0..=level {
+                        check_w(cx, frame.wrapping_sub(8 * i), 8)?;
+                    }
+                    // The processor also probes the new top for writing.
+                    check_w(cx, top.wrapping_sub(size), 8)?;
+                    let old = c.gpr[RBP];
+                    store::<F, u64>(cx, frame, old)?;
+                    // Frames may overlap what is pushed.
                     for i in 1..level {
-                        words.push(load::<F, u64>(cx, c.gpr[RBP].wrapping_sub(8 * i))?);
+                        let v = load::<F, u64>(cx, old.wrapping_sub(8 * i))?;
+                        store::<F, u64>(cx, frame.wrapping_sub(8 * i), v)?;
                     }
                     if level > 0 {
-                        words.push(frame);
-                    }
-                    check_w(
-                        cx,
-                        frame.wrapping_sub(8 * (words.len() as u64 - 1)),
-                        8 * words.len() as u64,
-                    )?;
-                    // The processor also probes the new top for writing.
-                    check_w(cx, frame.wrapping_sub(8 * (words.len() as u64 - 1) + size), 8)?;
-                    sp = sp.wrapping_add(8);
-                    for w in words {
-                        sp = sp.wrapping_sub(8);
-                        store::<F, u64>(cx, sp, w)?;
+                        store::<F, u64>(cx, top, frame)?;
                     }
                     c.gpr[RBP] = frame;
-                    c.gpr[RSP] = sp.wrapping_sub(size);
+                    c.gpr[RSP] = top.wrapping_sub(size);
                 }
                 k @ (FXSAVE | FXSAVE32) => {
                     let va = aligned(op, cpu, cx)?;
