@@ -37,9 +37,9 @@ fn hot_handlers<const F: bool>(m: Mnemonic) -> Option<(Handler, Handler)> {
         Pcmpgtb => pcmpgtb; Pcmpgtd => pcmpgtd; Paddb => paddb; Paddw => paddw; Paddd => paddd; Paddq => paddq;
         Psubb => psubb; Psubw => psubw; Psubd => psubd; Psubq => psubq; Pminub => pminub; Pmaxub => pmaxub;
         Psubusb => psubusb; Paddusb => paddusb; Pmullw => pmullw; Pmuludq => pmuludq; Punpcklbw => punpcklbw;
-        Punpcklwd => punpcklwd; Punpckldq => punpckldq; Punpcklqdq => punpcklqdq; Punpckhbw => punpckhbw;
-        Punpckhwd => punpckhwd; Punpckhdq => punpckhdq; Punpckhqdq => punpckhqdq; Packuswb => packuswb;
-        Pshufb => pshufb; Pmulld => pmulld; Unpcklps => unpcklps; Unpcklpd => unpcklpd; Unpckhpd => unpckhpd;
+        Punpcklwd => punpcklwd; Punpckldq | Unpcklps => punpckldq; Punpcklqdq | Unpcklpd => punpcklqdq; Punpckhbw => punpckhbw;
+        Punpckhwd => punpckhwd; Punpckhdq | Unpckhps => punpckhdq; Punpckhqdq | Unpckhpd => punpckhqdq;
+        Pshufb => pshufb; Pmulld => pmulld;
     }
 }
 
@@ -104,13 +104,13 @@ fn function(m: Mnemonic) -> Option<VFn> {
         };
     }
     table! {
-        bin Pcmpgtw pcmpgtw, Paddsb paddsb, Paddsw paddsw, Paddusw paddusw, Psubsb psubsb, Psubsw psubsw,
+        bin Packuswb packuswb, Pcmpgtw pcmpgtw, Paddsb paddsb, Paddsw paddsw, Paddusw paddusw, Psubsb psubsb, Psubsw psubsw,
             Psubusw psubusw, Pavgb pavgb, Pavgw pavgw, Pminsw pminsw, Pmaxsw pmaxsw, Pmulhw pmulhw, Pmulhuw pmulhuw,
             Pmulhrsw pmulhrsw, Psignb psignb, Psignw psignw, Psignd psignd, Pmaddwd pmaddwd, Pmaddubsw pmaddubsw,
             Psadbw psadbw, Packsswb packsswb, Packssdw packssdw, Packusdw packusdw, Phaddw phaddw, Phaddd phaddd,
             Phaddsw phaddsw, Phsubw phsubw, Phsubd phsubd, Phsubsw phsubsw, Pminsb pminsb, Pmaxsb pmaxsb,
             Pminuw pminuw, Pmaxuw pmaxuw, Pminsd pminsd, Pmaxsd pmaxsd, Pminud pminud, Pmaxud pmaxud,
-            Pcmpeqq pcmpeqq, Pcmpgtq pcmpgtq, Pmuldq pmuldq, Unpckhps unpckhps,;
+            Pcmpeqq pcmpeqq, Pcmpgtq pcmpgtq, Pmuldq pmuldq,;
         un Pabsb pabsb, Pabsw pabsw, Pabsd pabsd, Phminposuw phminposuw, Movddup movddup, Movsldup movsldup,
             Movshdup movshdup, Pmovsxbw pmovsxbw, Pmovsxbd pmovsxbd, Pmovsxbq pmovsxbq, Pmovsxwd pmovsxwd,
             Pmovsxwq pmovsxwq, Pmovsxdq pmovsxdq, Pmovzxbw pmovzxbw, Pmovzxbd pmovzxbd, Pmovzxbq pmovzxbq,

@@ -531,9 +531,19 @@ pub(crate) unsafe fn cond(cpu: *mut Cpu, cc: u8) -> bool {
     // SAFETY: the run's registers.
     unsafe {
         let (k, a, b) = ((*cpu).fl_kind, (*cpu).fl_a, (*cpu).fl_b);
+        let sh = 64u32.wrapping_sub(8u32 << (k & 3));
         if k.wrapping_sub(flags::SUB) < 4 {
-            let sh = 64 - (8u32 << (k & 3));
             return compare(cc, a << sh, b << sh, a.wrapping_sub(b));
+        }
+        if k.wrapping_sub(flags::LOGIC) < 4 {
+            return compare(cc, a << sh, 0, a);
+        }
+        // Zero and sign of increments and decrements are those of the result kept in `a`.
+        if matches!(cc >> 1, 2 | 4) && k.wrapping_sub(flags::INC) < 8 {
+            return compare(cc, a << sh, 0, a);
+        }
+        if cc >> 1 == 1 && k == flags::EAGER {
+            return (a & 1 != 0) != (cc & 1 != 0);
         }
         slow_cond(cpu, cc)
     }

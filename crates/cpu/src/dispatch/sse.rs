@@ -16,6 +16,39 @@ pub(crate) unsafe fn xmm(cpu: *mut Cpu, i: u8) -> *mut u128 {
 /// Where a vector operand is.
 pub(crate) trait XLoc {
     unsafe fn get<const F: bool>(op: *const Op, cpu: *mut Cpu, cx: *mut Cx) -> Result<u128, Miss>;
+    /// Hands the place of sixteen bytes to `f`: copies through vector registers keep store forwarding alive, which
+    /// two 64-bit moves would break.
+    #[inline(always)]
+    unsafe fn with<const F: bool>(
+        op: *const Op,
+        cpu: *mut Cpu,
+        cx: *mut Cx,
+        f: impl FnOnce(*const [u8; 16]),
+    ) -> Result<(), Miss> {
+        // SAFETY: the caller's.
+        let v = unsafe { Self::get::<F>(op, cpu, cx)? };
+        f((&raw const v).cast());
+        Ok(())
+    }
+}
+
+/// The sixteen bytes at `va`: in place, or (slow) copied to `buf`.
+#[inline(always)]
+unsafe fn place<const F: bool>(cx: *mut Cx, va: u64, f: impl FnOnce(*const [u8; 16])) -> Result<(), Miss> {
+    // SAFETY: the probe gave room for sixteen bytes.
+    unsafe {
+        if let Some(p) = probe_r(cx, va, 16) {
+            f(p.cast());
+            return Ok(());
+        }
+        if F {
+            return Err(Miss);
+        }
+        let mut buf = [0; 16];
+        read_bytes(cx, va, &mut buf)?;
+        f(&raw const buf);
+        Ok(())
+    }
 }
 
 /// Register `Op::b`.
@@ -30,6 +63,17 @@ impl XLoc for Xb {
     unsafe fn get<const F: bool>(op: *const Op, cpu: *mut Cpu, _: *mut Cx) -> Result<u128, Miss> {
         // SAFETY: see `xmm`.
         Ok(unsafe { *xmm(cpu, (*op).b) })
+    }
+    #[inline(always)]
+    unsafe fn with<const F: bool>(
+        op: *const Op,
+        cpu: *mut Cpu,
+        _: *mut Cx,
+        f: impl FnOnce(*const [u8; 16]),
+    ) -> Result<(), Miss> {
+        // SAFETY: see `xmm`.
+        f(unsafe { xmm(cpu, (*op).b) }.cast());
+        Ok(())
     }
 }
 
@@ -49,6 +93,26 @@ impl XLoc for Xa {
             load::<F, u128>(cx, va)
         }
     }
+    #[inline(always)]
+    unsafe fn with<const F: bool>(
+        op: *const Op,
+        cpu: *mut Cpu,
+        cx: *mut Cx,
+        f: impl FnOnce(*const [u8; 16]),
+    ) -> Result<(), Miss> {
+        // SAFETY: the run's pointers.
+        unsafe {
+            let va = ea(op, cpu);
+            if va & 15 != 0 {
+                return if F {
+                    Err(Miss)
+                } else {
+                    Err(raise(cx, FaultKind::GeneralProtection))
+                };
+            }
+            place::<F>(cx, va, f)
+        }
+    }
 }
 
 impl<const N: u32> XLoc for Xu<N> {
@@ -64,6 +128,23 @@ impl<const N: u32> XLoc for Xu<N> {
                 8 => load::<F, u64>(cx, va)?.into(),
                 _ => load::<F, u128>(cx, va)?,
             })
+        }
+    }
+    #[inline(always)]
+    unsafe fn with<const F: bool>(
+        op: *const Op,
+        cpu: *mut Cpu,
+        cx: *mut Cx,
+        f: impl FnOnce(*const [u8; 16]),
+    ) -> Result<(), Miss> {
+        // SAFETY: the run's pointers.
+        unsafe {
+            if N == 16 {
+                return place::<F>(cx, ea(op, cpu), f);
+            }
+            let v = Self::get::<F>(op, cpu, cx)?;
+            f((&raw const v).cast());
+            Ok(())
         }
     }
 }
@@ -97,10 +178,13 @@ impl<S: XLoc, const K: u8> Insn for XMov<S, K> {
     unsafe fn exec<const F: bool>(op: *const Op, cpu: *mut Cpu, cx: *mut Cx) -> Result<(), Miss> {
         // SAFETY: the run's pointers.
         unsafe {
+            if K == ALL {
+                let d = xmm(cpu, (*op).a).cast::<[u8; 16]>();
+                return S::with::<F>(op, cpu, cx, |p| std::ptr::copy(p, d, 1));
+            }
             let v = S::get::<F>(op, cpu, cx)?;
             let d = xmm(cpu, (*op).a);
             *d = match K {
-                ALL => v,
                 LOW32 => low(*d, v, 32),
                 LOW64 => low(*d, v, 64),
                 HIGH64 => *d & u128::from(u64::MAX) | v << 64,
@@ -130,7 +214,14 @@ impl<const K: u8> Insn for XStore<K> {
                         Err(raise(cx, FaultKind::GeneralProtection))
                     }
                 }
-                0 | 1 => store::<F, u128>(cx, va, v),
+                0 | 1 => match probe_w(cx, va, 16) {
+                    Some(p) => {
+                        std::ptr::copy(xmm(cpu, (*op).a).cast::<[u8; 16]>(), p.cast(), 1);
+                        Ok(())
+                    }
+                    None if F => Err(Miss),
+                    None => store::<F, u128>(cx, va, v),
+                },
                 2 => store::<F, u64>(cx, va, v as u64),
                 3 => store::<F, u64>(cx, va, (v >> 64) as u64),
                 _ => store::<F, u32>(cx, va, v as u32),
@@ -188,9 +279,9 @@ impl<const L: u32> Insn for Msk<L> {
     }
 }
 
-/// A binary operation on whole registers.
+/// A binary operation on whole registers, in place, through pointers that may be equal.
 pub(crate) trait VOp {
-    fn f(a: u128, b: u128) -> u128;
+    unsafe fn f(d: *mut [u8; 16], s: *const [u8; 16]);
 }
 
 /// `xmm[a] = O(xmm[a], S)`.
@@ -200,10 +291,8 @@ impl<O: VOp, S: XLoc> Insn for V2<O, S> {
     unsafe fn exec<const F: bool>(op: *const Op, cpu: *mut Cpu, cx: *mut Cx) -> Result<(), Miss> {
         // SAFETY: the run's pointers.
         unsafe {
-            let v = S::get::<F>(op, cpu, cx)?;
-            let d = xmm(cpu, (*op).a);
-            *d = O::f(*d, v);
-            Ok(())
+            let d = xmm(cpu, (*op).a).cast();
+            S::with::<F>(op, cpu, cx, |p| O::f(d, p))
         }
     }
 }
@@ -384,8 +473,8 @@ impl<O: VOp> Insn for ShiftI<O> {
     unsafe fn exec<const F: bool>(op: *const Op, cpu: *mut Cpu, _: *mut Cx) -> Result<(), Miss> {
         // SAFETY: the run's pointers.
         unsafe {
-            let d = xmm(cpu, (*op).a);
-            *d = O::f(*d, u128::from((*op).x));
+            let n = u128::from((*op).x);
+            O::f(xmm(cpu, (*op).a).cast(), (&raw const n).cast());
             Ok(())
         }
     }
@@ -405,37 +494,95 @@ impl<S: XLoc> Insn for Pshufd<S> {
     }
 }
 
-/// Makes types of functions of two operands.
+/// Reads both operands as lanes, then writes each lane of the result.
 macro_rules! hot {
-    ($($n:ident)*) => {
-        /// Functions of `vec` that are inlined into their handlers.
+    ($($n:ident: $t:ty, $c:literal, |$x:ident, $y:ident, $i:ident| $e:expr;)*) => {
+        /// Operations that are inlined into their handlers.
         #[allow(non_camel_case_types)]
         pub(crate) mod hot {$(
             pub(crate) struct $n;
             impl super::VOp for $n {
                 #[inline(always)]
-                fn f(a: u128, b: u128) -> u128 { crate::vec::$n(a, b) }
+                unsafe fn f(d: *mut [u8; 16], s: *const [u8; 16]) {
+                    // SAFETY: both places hold sixteen bytes.
+                    unsafe {
+                        let $x = d.cast::<[$t; $c]>().read_unaligned();
+                        let $y = s.cast::<[$t; $c]>().read_unaligned();
+                        let mut r: [$t; $c] = [0; $c];
+                        for $i in 0..$c {
+                            r[$i] = $e;
+                        }
+                        d.cast::<[$t; $c]>().write_unaligned(r);
+                    }
+                }
             }
         )*}
     };
 }
 hot! {
-    pand pandn por pxor pcmpeqb pcmpeqw pcmpeqd pcmpgtb pcmpgtd paddb paddw paddd paddq psubb psubw psubd psubq pminub
-    pmaxub psubusb paddusb pmullw pmuludq punpcklbw punpcklwd punpckldq punpcklqdq punpckhbw punpckhwd punpckhdq
-    punpckhqdq packuswb pshufb pmulld unpcklps unpcklpd unpckhpd
+    pand: u32, 4, |x, y, i| x[i] & y[i];
+    pandn: u32, 4, |x, y, i| !x[i] & y[i];
+    por: u32, 4, |x, y, i| x[i] | y[i];
+    pxor: u32, 4, |x, y, i| x[i] ^ y[i];
+    pcmpeqb: u8, 16, |x, y, i| if x[i] == y[i] { 0xff } else { 0 };
+    pcmpeqw: u16, 8, |x, y, i| if x[i] == y[i] { 0xffff } else { 0 };
+    pcmpeqd: u32, 4, |x, y, i| if x[i] == y[i] { u32::MAX } else { 0 };
+    pcmpgtb: i8, 16, |x, y, i| if x[i] > y[i] { -1 } else { 0 };
+    pcmpgtd: i32, 4, |x, y, i| if x[i] > y[i] { -1 } else { 0 };
+    paddb: u8, 16, |x, y, i| x[i].wrapping_add(y[i]);
+    paddw: u16, 8, |x, y, i| x[i].wrapping_add(y[i]);
+    paddd: u32, 4, |x, y, i| x[i].wrapping_add(y[i]);
+    paddq: u64, 2, |x, y, i| x[i].wrapping_add(y[i]);
+    psubb: u8, 16, |x, y, i| x[i].wrapping_sub(y[i]);
+    psubw: u16, 8, |x, y, i| x[i].wrapping_sub(y[i]);
+    psubd: u32, 4, |x, y, i| x[i].wrapping_sub(y[i]);
+    psubq: u64, 2, |x, y, i| x[i].wrapping_sub(y[i]);
+    pminub: u8, 16, |x, y, i| x[i].min(y[i]);
+    pmaxub: u8, 16, |x, y, i| x[i].max(y[i]);
+    psubusb: u8, 16, |x, y, i| x[i].saturating_sub(y[i]);
+    paddusb: u8, 16, |x, y, i| x[i].saturating_add(y[i]);
+    pmullw: u16, 8, |x, y, i| x[i].wrapping_mul(y[i]);
+    pmulld: u32, 4, |x, y, i| x[i].wrapping_mul(y[i]);
+    pmuludq: u64, 2, |x, y, i| (x[i] & 0xffff_ffff) * (y[i] & 0xffff_ffff);
+    punpcklbw: u8, 16, |x, y, i| if i % 2 == 0 { x[i / 2] } else { y[i / 2] };
+    punpckhbw: u8, 16, |x, y, i| if i % 2 == 0 { x[8 + i / 2] } else { y[8 + i / 2] };
+    punpcklwd: u16, 8, |x, y, i| if i % 2 == 0 { x[i / 2] } else { y[i / 2] };
+    punpckhwd: u16, 8, |x, y, i| if i % 2 == 0 { x[4 + i / 2] } else { y[4 + i / 2] };
+    punpckldq: u32, 4, |x, y, i| if i % 2 == 0 { x[i / 2] } else { y[i / 2] };
+    punpckhdq: u32, 4, |x, y, i| if i % 2 == 0 { x[2 + i / 2] } else { y[2 + i / 2] };
+    punpcklqdq: u64, 2, |x, y, i| if i == 0 { x[0] } else { y[0] };
+    punpckhqdq: u64, 2, |x, y, i| if i == 0 { x[1] } else { y[1] };
+    pshufb: u8, 16, |x, y, i| if y[i] & 0x80 != 0 { 0 } else { x[usize::from(y[i] & 15)] };
 }
 
 macro_rules! hot_shifts {
-    ($($n:ident)*) => {
-        /// Shifts: the count is the second operand's low quadword.
+    ($($n:ident: $t:ty, $c:literal, $max:literal, |$x:ident, $k:ident| $e:expr, $over:expr;)*) => {
+        /// Shifts of lanes: the count is the second operand's low quadword.
         #[allow(non_camel_case_types)]
         pub(crate) mod hot_shift {$(
             pub(crate) struct $n;
             impl super::VOp for $n {
                 #[inline(always)]
-                fn f(a: u128, b: u128) -> u128 { crate::vec::$n(a, b as u64) }
+                unsafe fn f(d: *mut [u8; 16], s: *const [u8; 16]) {
+                    // SAFETY: both places hold sixteen bytes.
+                    unsafe {
+                        let lanes = d.cast::<[$t; $c]>().read_unaligned();
+                        let n = s.cast::<u64>().read_unaligned();
+                        let $k = n.min($max) as u32;
+                        d.cast::<[$t; $c]>().write_unaligned(lanes.map(|$x| if n > $max { $over } else { $e }));
+                    }
+                }
             }
         )*}
     };
 }
-hot_shifts! { psllw pslld psllq psrlw psrld psrlq psraw psrad }
+hot_shifts! {
+    psllw: u16, 8, 15, |x, k| x << k, 0;
+    pslld: u32, 4, 31, |x, k| x << k, 0;
+    psllq: u64, 2, 63, |x, k| x << k, 0;
+    psrlw: u16, 8, 15, |x, k| x >> k, 0;
+    psrld: u32, 4, 31, |x, k| x >> k, 0;
+    psrlq: u64, 2, 63, |x, k| x >> k, 0;
+    psraw: i16, 8, 15, |x, k| x >> k, x >> 15;
+    psrad: i32, 4, 31, |x, k| x >> k, x >> 31;
+}
