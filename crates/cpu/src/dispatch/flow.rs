@@ -213,34 +213,6 @@ pub(crate) unsafe fn call<const F: bool>(op: *const Op, cpu: *mut Cpu, cx: *mut 
     }
 }
 
-/// A branch with a 16-bit operand: `jmp` (x = 0) or `call` (1; `imm`: the offset behind it) to [`Rm`], `ret` (2; `imm`:
-/// the stack adjustment).
-pub(crate) unsafe fn branch16(op: *const Op, cpu: *mut Cpu, cx: *mut Cx, b: i64) -> Ret {
-    // SAFETY: the run's pointers.
-    unsafe {
-        let sp = (*cpu).gpr[RSP];
-        let kind = (*op).x;
-        let to = if kind == 2 {
-            load::<false, u16>(cx, sp)
-        } else {
-            Rm::get::<false, u16>(op, cpu, cx)
-        };
-        let Ok(to) = to else { return fault(op, cpu, cx, b) };
-        match kind {
-            0 => {}
-            1 => {
-                let ret = (*cpu).page.wrapping_add((*op).imm());
-                if store::<false, u16>(cx, sp.wrapping_sub(2), ret as u16).is_err() {
-                    return fault(op, cpu, cx, b);
-                }
-                (*cpu).gpr[RSP] = sp.wrapping_sub(2);
-            }
-            _ => (*cpu).gpr[RSP] = sp.wrapping_add((*op).imm()),
-        }
-        jump_va::<false>(u64::from(to), cpu, cx, b)
-    }
-}
-
 /// Whether a branch may go there; if not, #GP at the branch.
 #[inline(always)]
 unsafe fn reachable<const F: bool>(to: u64, cx: *mut Cx) -> bool {

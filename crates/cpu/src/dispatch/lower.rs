@@ -924,22 +924,7 @@ impl Lower<'_> {
                 self.push_mem(i, |_| h).a = goff(i.op1_register());
                 Flow::Next
             }
-            // Control flow. The 16-bit forms (which Intel's processors do not have) are done by `branch16`.
-            M::Ret if i.code() == iced_x86::Code::Retnw || i.code() == iced_x86::Code::Retnw_imm16 => {
-                let extra = if is_imm(i, 0) { i.immediate(0) } else { 0 };
-                let op = self.push(flow::branch16);
-                op.x = 2;
-                op.imm = AtomicU64::new(2 + extra);
-                Flow::End
-            }
-            m @ (M::Jmp | M::Call)
-                if matches!(i.op0_kind(), OpKind::Memory | OpKind::Register) && width(i, 0) == 1 =>
-            {
-                let op = self.push_rm(i, 0, flow::branch16);
-                op.x = u32::from(m == M::Call);
-                op.imm = AtomicU64::new(next as u64);
-                Flow::End
-            }
+            // Control flow. An operand-size prefix is ignored, as on Intel's processors.
             M::Jmp if is_mem(i, 0) => {
                 self.push_mem(i, |x| {
                     if x {

@@ -56,6 +56,8 @@ impl Trap {
             3 => return Trap::Done,
             6 => InvalidOpcode,
             12 | 13 => GeneralProtection,
+            // Linux shows faults beyond user space as faults of rights, so as not to tell what is there.
+            14 if address >> 47 != 0 => return Trap::Page(address, error & !1),
             14 => return Trap::Page(address, error),
             16 => FloatingPoint,
             17 => AlignmentCheck,
