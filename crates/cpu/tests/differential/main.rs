@@ -274,6 +274,13 @@ fn compare(
             let (mut b, mut mb) = (before.clone(), memory);
             let ta = native.run(&mut a, &mut ma);
             let tb = ours.run(&mut b, &mut mb);
+            // AMD's MXCSR has a bit more (17, misaligned mode).
+            let more = case.instruction.mnemonic() == Mnemonic::Ldmxcsr
+                && ta == Trap::Done
+                && tb == Trap::Kind(turncoat_cpu::FaultKind::GeneralProtection);
+            if more {
+                continue;
+            }
             forgive(&case, &before, &mut a, &mut b);
             if let Some(d) = difference((&a, ta, &ma), (&b, tb, &mb), &before) {
                 wrong += 1;
