@@ -5,6 +5,7 @@
 mod events;
 mod facts;
 mod guest;
+mod kmsg;
 mod net;
 
 pub use guest::KernelGuest;
@@ -164,6 +165,7 @@ impl Snapshot {
             limits,
             standins,
             net: Net::new(net::facts(cover, outside)),
+            kmsg: kmsg::lines(cover),
         });
         Ok(Snapshot { world })
     }
