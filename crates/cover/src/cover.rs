@@ -149,11 +149,8 @@ impl Cover {
             name: w.hostname.clone().unwrap_or(drawn_name),
             domain: w.domain.clone().unwrap_or(drawn_domain),
             zone,
-            locale: if s.chance(70) {
-                "en_US.UTF-8".into()
-            } else {
-                "C.UTF-8".into()
-            },
+            // The image has no other locale generated.
+            locale: "C.UTF-8".into(),
             machine_id: s.uuid().replace('-', ""),
             boot_id: s.uuid(),
             installed,

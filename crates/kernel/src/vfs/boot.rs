@@ -348,7 +348,8 @@ impl Vfs {
                 "devpts" => (FsKind::Devpts, 0, 0),
                 "tmpfs" if place == "/run" => (FsKind::Tmpfs, run_kib / 4, facts.memory / 4096 / 10 * 2),
                 "tmpfs" if place == "/run/lock" => (FsKind::Tmpfs, 1280, facts.memory / 8192),
-                "tmpfs" | "hugetlbfs" | "mqueue" => (FsKind::Tmpfs, facts.memory / 8192, facts.memory / 8192),
+                "hugetlbfs" | "mqueue" => (FsKind::Tmpfs, 0, 0),
+                "tmpfs" => (FsKind::Tmpfs, facts.memory / 8192, facts.memory / 8192),
                 _ => (
                     FsKind::Tree(Arc::new(crate::sysfs::tree(
                         fstype,
