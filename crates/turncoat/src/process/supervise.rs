@@ -118,8 +118,14 @@ fn behind_decoys(plan: &Plan, seed: &[u8; 32]) -> Result<Option<Behind>, String>
     if super::decoys::policy_of(settings) == Policy::List {
         let path = &settings.ssh_auth.file;
         let text = std::fs::read(path).map_err(|e| format!("ssh.auth.file: {path}: {e}"))?;
-        let db = turncoat_decoys::auth::UserDb::parse(&text).map_err(|e| format!("ssh.auth.file: {path}: {e}"))?;
-        let name = |u: &[u8]| std::str::from_utf8(u).ok().filter(|u| turncoat_cover::valid_user(u)).map(str::to_owned);
+        let db =
+            turncoat_decoys::auth::UserDb::parse(&text).map_err(|e| format!("ssh.auth.file: {path}: {e}"))?;
+        let name = |u: &[u8]| {
+            std::str::from_utf8(u)
+                .ok()
+                .filter(|u| turncoat_cover::valid_user(u))
+                .map(str::to_owned)
+        };
         listed = db.users().filter_map(name).filter(|u| u != "root").collect();
         listed.sort();
         listed.dedup();
@@ -306,7 +312,11 @@ impl Supervisor {
             seed: self.seed,
             passed,
             listening: self.listening(),
-            machine: if role == Role::Front { self.machine.clone().map(Box::new) } else { None },
+            machine: if role == Role::Front {
+                self.machine.clone().map(Box::new)
+            } else {
+                None
+            },
         };
         self.processes.insert(
             role,

@@ -46,7 +46,10 @@ fn follow(shared: &Shared, pen: &Pen) -> Result<(), String> {
             Ok(false) => continue,
             Ok(true) => {}
         }
-        let filter = Filter { after: Some(cursor), ..Filter::default() };
+        let filter = Filter {
+            after: Some(cursor),
+            ..Filter::default()
+        };
         let (events, seen): (Vec<Event>, u64) = reader.events(&filter, BATCH).map_err(|e| e.to_string())?;
         cursor = seen.max(events.last().map_or(0, |e| e.seq)).max(cursor);
         if events.is_empty() {
@@ -54,7 +57,10 @@ fn follow(shared: &Shared, pen: &Pen) -> Result<(), String> {
         }
         let at_work = keeper.clone();
         let Some(done) = pen.ask(move |writer| {
-            at_work.lock().unwrap_or_else(PoisonError::into_inner).add(writer.database(), &events)
+            at_work
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .add(writer.database(), &events)
         }) else {
             return Ok(());
         };
