@@ -323,11 +323,14 @@ fn submit(recorder: &dyn Recorder, item: Item) -> Option<Mark> {
     }
 }
 
+/// Puts an actor back into the queue of those that can run.
+type Wake = Arc<dyn Fn(&Arc<Actor>) + Send + Sync>;
+
 /// A connection's hold on a world.
 #[derive(Clone)]
 pub struct Handle {
     pub(super) actor: Arc<Actor>,
-    pub(super) wake: Arc<dyn Fn(&Arc<Actor>) + Send + Sync>,
+    pub(super) wake: Wake,
 }
 
 impl Handle {

@@ -79,10 +79,10 @@ impl Shared {
                     break;
                 }
                 q.sleeping.pop();
-                if let Some(a) = q.sleepers.remove(&ticket) {
-                    if !a.queued.swap(true, Ordering::AcqRel) {
-                        q.ready.push_back(a);
-                    }
+                if let Some(a) = q.sleepers.remove(&ticket)
+                    && !a.queued.swap(true, Ordering::AcqRel)
+                {
+                    q.ready.push_back(a);
                 }
             }
             if let Some(a) = q.ready.pop_front() {
@@ -144,7 +144,7 @@ pub struct Worlds {
     scope: Scope,
     bounds: Bounds,
     by_source: Mutex<BTreeMap<Option<IpAddr>, Arc<Actor>>>,
-    entropy: Arc<dyn Fn(&mut [u8]) + Send + Sync>,
+    entropy: crate::machine::Entropy,
 }
 
 impl Worlds {
@@ -156,7 +156,7 @@ impl Worlds {
         threads: usize,
         recorder: Arc<dyn Recorder>,
         clock: Arc<dyn Fn() -> Time + Send + Sync>,
-        entropy: Arc<dyn Fn(&mut [u8]) + Send + Sync>,
+        entropy: crate::machine::Entropy,
     ) -> std::io::Result<Worlds> {
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue {
