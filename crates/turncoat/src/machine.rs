@@ -58,7 +58,16 @@ pub fn wishes(settings: &Settings, listed: &[String]) -> Wishes {
         hostname: text(&settings.cover.hostname),
         domain: text(&settings.cover.domain),
         timezone: text(&settings.cover.timezone),
-        users: settings.cover.users.iter().chain(listed).map(|name| UserWish { name: name.clone(), ..UserWish::default() }).collect(),
+        users: settings
+            .cover
+            .users
+            .iter()
+            .chain(listed)
+            .map(|name| UserWish {
+                name: name.clone(),
+                ..UserWish::default()
+            })
+            .collect(),
     }
 }
 
@@ -66,13 +75,23 @@ pub fn wishes(settings: &Settings, listed: &[String]) -> Wishes {
 ///
 /// # Errors
 /// One line for the operator.
-pub fn load_or_make(layout: &Layout, secret: &[u8; 32], settings: &Settings, listed: &[String], now: i64) -> Result<Machine, String> {
+pub fn load_or_make(
+    layout: &Layout,
+    secret: &[u8; 32],
+    settings: &Settings,
+    listed: &[String],
+    now: i64,
+) -> Result<Machine, String> {
     let path = path(layout);
     let tell = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     match fs::read(&path) {
         Ok(bytes) => {
-            let mut machine: Machine = serde_json::from_slice(&bytes)
-                .map_err(|e| format!("{}: {e}; restore it from a backup, or remove it to become a new machine", path.display()))?;
+            let mut machine: Machine = serde_json::from_slice(&bytes).map_err(|e| {
+                format!(
+                    "{}: {e}; restore it from a backup, or remove it to become a new machine",
+                    path.display()
+                )
+            })?;
             if machine.format != turncoat_cover::FORMAT {
                 return Err(format!(
                     "{}: made by cover format {}, this program has {}; keep the older program, or remove the file to become a new machine",
@@ -101,12 +120,28 @@ pub fn load_or_make(layout: &Layout, secret: &[u8; 32], settings: &Settings, lis
 ///
 /// # Errors
 /// One line for the operator.
-pub fn make(secret: &[u8; 32], settings: &Settings, listed: &[String], turn: u64, now: i64) -> Result<Machine, String> {
-    let given = Given { made: now, receiving: Default::default(), wishes: wishes(settings, listed) };
+pub fn make(
+    secret: &[u8; 32],
+    settings: &Settings,
+    listed: &[String],
+    turn: u64,
+    now: i64,
+) -> Result<Machine, String> {
+    let given = Given {
+        made: now,
+        receiving: Default::default(),
+        wishes: wishes(settings, listed),
+    };
     let seed = seed_of(secret, turn);
     let cover = Cover::new(seed, &given).map_err(|e| e.to_string())?;
-    let host_keys = host_keys(&seed, &format!("root@{}", cover.host.name)).ok_or("no host keys could be made")?;
-    Ok(Machine { format: turncoat_cover::FORMAT, turn, given, host_keys })
+    let host_keys =
+        host_keys(&seed, &format!("root@{}", cover.host.name)).ok_or("no host keys could be made")?;
+    Ok(Machine {
+        format: turncoat_cover::FORMAT,
+        turn,
+        given,
+        host_keys,
+    })
 }
 
 /// Keeps a machine; the file is replaced whole.
@@ -117,8 +152,16 @@ pub fn write(layout: &Layout, machine: &Machine) -> Result<(), String> {
     let path = path(layout);
     let tell = |e: std::io::Error| format!("{}: {e}", path.display());
     let part = path.with_extension("part");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(tell)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&part)
+        .map_err(tell)?;
     let text = serde_json::to_vec_pretty(machine).map_err(|e| e.to_string())?;
-    file.write_all(&text).and_then(|()| file.sync_all()).map_err(tell)?;
+    file.write_all(&text)
+        .and_then(|()| file.sync_all())
+        .map_err(tell)?;
     fs::rename(&part, &path).map_err(tell)
 }

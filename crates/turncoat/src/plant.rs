@@ -74,14 +74,34 @@ struct Draft<'a> {
 
 /// All kinds.
 pub const KINDS: &[Kind] = &[
-    Kind { name: "credential", about: "a user and a password that work at the decoy", make: credential },
-    Kind { name: "ssh-config", about: "a private key and an entry for ~/.ssh/config that lead to the decoy", make: ssh_config },
-    Kind { name: "history", about: "lines of a shell history with a password on the command line", make: history },
-    Kind { name: "known-hosts", about: "a line for ~/.ssh/known_hosts that names the decoy (its use cannot be told from a chance visit)", make: known_hosts },
+    Kind {
+        name: "credential",
+        about: "a user and a password that work at the decoy",
+        make: credential,
+    },
+    Kind {
+        name: "ssh-config",
+        about: "a private key and an entry for ~/.ssh/config that lead to the decoy",
+        make: ssh_config,
+    },
+    Kind {
+        name: "history",
+        about: "lines of a shell history with a password on the command line",
+        make: history,
+    },
+    Kind {
+        name: "known-hosts",
+        about: "a line for ~/.ssh/known_hosts that names the decoy (its use cannot be told from a chance visit)",
+        make: known_hosts,
+    },
 ];
 
 fn port_option(port: u16) -> String {
-    if port == 22 { String::new() } else { format!("-p {port} ") }
+    if port == 22 {
+        String::new()
+    } else {
+        format!("-p {port} ")
+    }
 }
 
 fn credential(d: &mut Draft<'_>) -> Option<String> {
@@ -95,7 +115,12 @@ fn credential(d: &mut Draft<'_>) -> Option<String> {
 }
 
 fn ssh_config(d: &mut Draft<'_>) -> Option<String> {
-    let pair = keys::generate(&d.seed, "plant", keys::Algo::Ed25519, &format!("{}@{}", d.plant.user, d.plant.host.as_deref().unwrap_or("laptop")))?;
+    let pair = keys::generate(
+        &d.seed,
+        "plant",
+        keys::Algo::Ed25519,
+        &format!("{}@{}", d.plant.user, d.plant.host.as_deref().unwrap_or("laptop")),
+    )?;
     d.plant.fingerprint = Some(pair.fingerprint.clone());
     d.plant.password = None;
     let alias = &d.cover.host.name;
@@ -107,7 +132,13 @@ fn ssh_config(d: &mut Draft<'_>) -> Option<String> {
 
 fn history(d: &mut Draft<'_>) -> Option<String> {
     let mut s = d.cover.stream(&format!("plant history {}", d.plant.id));
-    let dirs = ["/srv/backup", "/var/backups", "/home/deploy/releases", "/opt/app", "/srv/data"];
+    let dirs = [
+        "/srv/backup",
+        "/var/backups",
+        "/home/deploy/releases",
+        "/opt/app",
+        "/srv/data",
+    ];
     let dir = *s.pick(&dirs);
     Some(format!(
         "sshpass -p '{}' ssh {}{}@{}\nscp {}{}@{}:{dir}/latest.tar.gz .\ntar tzf latest.tar.gz | head\n",
@@ -124,7 +155,11 @@ fn history(d: &mut Draft<'_>) -> Option<String> {
 fn known_hosts(d: &mut Draft<'_>) -> Option<String> {
     let keys = d.cover.host_keys.as_ref()?;
     d.plant.password = None;
-    let host = if d.target.port == 22 { d.target.host.clone() } else { format!("[{}]:{}", d.target.host, d.target.port) };
+    let host = if d.target.port == 22 {
+        d.target.host.clone()
+    } else {
+        format!("[{}]:{}", d.target.host, d.target.port)
+    };
     let key: Vec<&str> = keys.ed25519.public.split_whitespace().take(2).collect();
     Some(format!("{host} {}\n", key.join(" ")))
 }
@@ -149,7 +184,11 @@ pub fn make(
     let seed = Seed(entropy);
     let mut s = seed.stream("plant");
     let people: Vec<&str> = cover.users.iter().map(|u| u.name.as_str()).collect();
-    let user = if people.is_empty() { "root" } else { *s.pick(&people) };
+    let user = if people.is_empty() {
+        "root"
+    } else {
+        *s.pick(&people)
+    };
     let plant = Plant {
         id: format!("p-{}", s.hex(8)),
         kind: kind.into(),
@@ -161,7 +200,12 @@ pub fn make(
         password: Some(s.text("abcdefghjkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789", 16)),
         fingerprint: None,
     };
-    let mut draft = Draft { cover, seed, target, plant };
+    let mut draft = Draft {
+        cover,
+        seed,
+        target,
+        plant,
+    };
     let text = (found.make)(&mut draft).ok_or("this cannot be made yet: run `turncoat run` once")?;
     Ok((draft.plant, text))
 }
@@ -177,7 +221,8 @@ fn path(layout: &Layout) -> PathBuf {
 pub fn load(layout: &Layout) -> Result<Vec<Plant>, String> {
     let path = path(layout);
     match fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| format!("{}: {e}; restore it from a backup", path.display())),
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map_err(|e| format!("{}: {e}; restore it from a backup", path.display())),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(e) => Err(format!("{}: {e}", path.display())),
     }
@@ -192,8 +237,16 @@ pub fn save(layout: &Layout, plants: &[Plant]) -> Result<(), String> {
     let tell = |e: std::io::Error| format!("{}: {e}", path.display());
     let part = path.with_extension("part");
     let text = serde_json::to_vec_pretty(plants).map_err(|e| e.to_string())?;
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(tell)?;
-    file.write_all(&text).and_then(|()| file.sync_all()).map_err(tell)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&part)
+        .map_err(tell)?;
+    file.write_all(&text)
+        .and_then(|()| file.sync_all())
+        .map_err(tell)?;
     fs::rename(&part, &path).map_err(tell)
 }
 
@@ -204,23 +257,58 @@ mod tests {
 
     #[test]
     fn every_kind_is_unique_and_remembered() {
-        let given = Given { made: 1_795_400_000, receiving: Default::default(), wishes: Wishes::default() };
+        let given = Given {
+            made: 1_795_400_000,
+            receiving: Default::default(),
+            wishes: Wishes::default(),
+        };
         let cover = Cover::new(Seed([9; 32]), &given).unwrap();
-        let target = Target { host: "10.0.0.5".into(), port: 22 };
+        let target = Target {
+            host: "10.0.0.5".into(),
+            port: 22,
+        };
         for kind in ["credential", "ssh-config", "history"] {
-            let (a, text) = make(kind, &cover, &target, Some("laptop7".into()), None, [1; 32], Time(0)).unwrap();
+            let (a, text) = make(
+                kind,
+                &cover,
+                &target,
+                Some("laptop7".into()),
+                None,
+                [1; 32],
+                Time(0),
+            )
+            .unwrap();
             let (b, other) = make(kind, &cover, &target, None, None, [2; 32], Time(0)).unwrap();
             assert_ne!(a.id, b.id);
             assert_ne!(text, other);
             assert!(text.contains("10.0.0.5"), "{text}");
             assert!(a.password.is_some() != a.fingerprint.is_some());
         }
-        assert!(make("credential", &cover, &target, None, None, [1; 32], Time(0)).unwrap().1.contains("password: "));
-        assert!(make("nope", &cover, &target, None, None, [1; 32], Time(0)).unwrap_err().contains("ssh-config"));
+        assert!(
+            make("credential", &cover, &target, None, None, [1; 32], Time(0))
+                .unwrap()
+                .1
+                .contains("password: ")
+        );
+        assert!(
+            make("nope", &cover, &target, None, None, [1; 32], Time(0))
+                .unwrap_err()
+                .contains("ssh-config")
+        );
         let dir = std::env::temp_dir().join(format!("turncoat-plants-{}", std::process::id()));
         let layout = Layout::new(&dir);
         layout.create().unwrap();
-        let one = make("credential", &cover, &target, None, Some("n".into()), [3; 32], Time(5)).unwrap().0;
+        let one = make(
+            "credential",
+            &cover,
+            &target,
+            None,
+            Some("n".into()),
+            [3; 32],
+            Time(5),
+        )
+        .unwrap()
+        .0;
         save(&layout, std::slice::from_ref(&one)).unwrap();
         assert_eq!(load(&layout).unwrap(), vec![one]);
         fs::remove_dir_all(dir).unwrap();

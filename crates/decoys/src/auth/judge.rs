@@ -138,7 +138,10 @@ impl Judge {
 
     /// The planted key of this user with this fingerprint.
     pub fn planted_key(&self, user: &[u8], fingerprint: &str) -> Option<Planted> {
-        self.planted.iter().find(|p| p.user == user && p.fingerprint.as_deref() == Some(fingerprint)).cloned()
+        self.planted
+            .iter()
+            .find(|p| p.user == user && p.fingerprint.as_deref() == Some(fingerprint))
+            .cloned()
     }
 
     /// Decides one attempt.
@@ -164,7 +167,11 @@ impl Judge {
             return no("never");
         }
         if let Some(t) = &token {
-            return if t.revoked { no("token-revoked") } else { yes("token") };
+            return if t.revoked {
+                no("token-revoked")
+            } else {
+                yes("token")
+            };
         }
         if self.touch(source).accepted.contains(&pair) {
             return if a.permitted {

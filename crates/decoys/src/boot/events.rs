@@ -14,13 +14,21 @@ pub fn kinds(s: Stamped) -> Vec<Kind> {
     let pid = Some(s.pid);
     let program = || Some(Bytes(s.comm.clone()));
     let one: Kind = match s.fact {
-        Fact::Exec { path, argv, cwd, ancestry } => kinds::ProcessExec {
+        Fact::Exec {
+            path,
+            argv,
+            cwd,
+            ancestry,
+        } => kinds::ProcessExec {
             pid: s.pid,
             ppid: ancestry.first().map_or(0, |a| a.0),
             uid: s.uid,
             path: bytes(path),
             argv: argv.into_iter().map(Bytes).collect(),
-            ancestry: ancestry.into_iter().map(|(_, name)| String::from_utf8_lossy(&name).into_owned()).collect(),
+            ancestry: ancestry
+                .into_iter()
+                .map(|(_, name)| String::from_utf8_lossy(&name).into_owned())
+                .collect(),
             cwd: Some(bytes(cwd)),
         }
         .into(),
@@ -33,16 +41,41 @@ pub fn kinds(s: Stamped) -> Vec<Kind> {
             }
             .into()
         }
-        Fact::File { change, path, to, size } => match change {
-            ChangeKind::Created => kinds::FileCreate { path: bytes(path), pid }.into(),
-            ChangeKind::Removed => kinds::FileRemove { path: bytes(path), pid }.into(),
-            ChangeKind::Renamed(from) => {
-                kinds::FileRename { from: bytes(from), to: bytes(to.unwrap_or(path)), pid }.into()
+        Fact::File {
+            change,
+            path,
+            to,
+            size,
+        } => match change {
+            ChangeKind::Created => kinds::FileCreate {
+                path: bytes(path),
+                pid,
             }
-            ChangeKind::Written => kinds::FileWrite { path: bytes(path), size, pid, sha256: None }.into(),
-            ChangeKind::Attributes => {
-                kinds::FileAttribute { path: bytes(path), change: "attributes".into(), pid }.into()
+            .into(),
+            ChangeKind::Removed => kinds::FileRemove {
+                path: bytes(path),
+                pid,
             }
+            .into(),
+            ChangeKind::Renamed(from) => kinds::FileRename {
+                from: bytes(from),
+                to: bytes(to.unwrap_or(path)),
+                pid,
+            }
+            .into(),
+            ChangeKind::Written => kinds::FileWrite {
+                path: bytes(path),
+                size,
+                pid,
+                sha256: None,
+            }
+            .into(),
+            ChangeKind::Attributes => kinds::FileAttribute {
+                path: bytes(path),
+                change: "attributes".into(),
+                pid,
+            }
+            .into(),
         },
         Fact::Outside(a) => {
             let protocol = match a.protocol {
@@ -83,33 +116,51 @@ pub fn kinds(s: Stamped) -> Vec<Kind> {
             signal: sig.into(),
         }
         .into(),
-        Fact::Creds { from, to } => {
-            kinds::UserBecome { pid: s.pid, from: from.0, to: to.1, program: program() }.into()
+        Fact::Creds { from, to } => kinds::UserBecome {
+            pid: s.pid,
+            from: from.0,
+            to: to.1,
+            program: program(),
         }
+        .into(),
         Fact::Line { text, .. } => kinds::CommandInput {
             line: bytes(text),
             reader: Some(String::from_utf8_lossy(&s.comm).into_owned()),
             pid,
         }
         .into(),
-        Fact::Mount { source, target, fstype, .. } => kinds::ProtocolRequest {
+        Fact::Mount {
+            source,
+            target,
+            fstype,
+            ..
+        } => kinds::ProtocolRequest {
             name: Bytes::from("mount"),
             accepted: false,
-            content: Some(bytes([fstype, b" ".to_vec(), source, b" ".to_vec(), target].concat())),
+            content: Some(bytes(
+                [fstype, b" ".to_vec(), source, b" ".to_vec(), target].concat(),
+            )),
         }
         .into(),
-        Fact::Module { name, .. } => {
-            kinds::ProtocolRequest { name: Bytes::from("module"), accepted: false, content: Some(bytes(name)) }.into()
+        Fact::Module { name, .. } => kinds::ProtocolRequest {
+            name: Bytes::from("module"),
+            accepted: false,
+            content: Some(bytes(name)),
         }
+        .into(),
         Fact::Ptrace { request, target } => kinds::ProtocolRequest {
             name: Bytes::from("ptrace"),
             accepted: false,
             content: Some(Bytes(format!("{request} {target}").into_bytes())),
         }
         .into(),
-        Fact::Unserved { what } => {
-            kinds::WorldGap { gap: "kernel".into(), detail: what, program: program(), count: 1 }.into()
+        Fact::Unserved { what } => kinds::WorldGap {
+            gap: "kernel".into(),
+            detail: what,
+            program: program(),
+            count: 1,
         }
+        .into(),
     };
     vec![one]
 }

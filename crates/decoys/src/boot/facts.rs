@@ -11,7 +11,11 @@ pub fn cpuid(hw: &Hardware) -> Vec<CpuidLeaf> {
     let many = |leaf: u32| leaves.iter().filter(|l| l.leaf == leaf).count() > 1;
     leaves
         .iter()
-        .map(|l| CpuidLeaf { leaf: l.leaf, subleaf: (many(l.leaf) || l.leaf == 4).then_some(l.sub), regs: l.regs })
+        .map(|l| CpuidLeaf {
+            leaf: l.leaf,
+            subleaf: (many(l.leaf) || l.leaf == 4).then_some(l.sub),
+            regs: l.regs,
+        })
         .collect()
 }
 
@@ -22,23 +26,70 @@ fn strings(words: &[&'static str]) -> Vec<String> {
 /// What /sys/devices/system/cpu/vulnerabilities says; the texts are those of Linux 6.1 for a guest without new microcode.
 fn vulnerabilities(bugs: &[&str]) -> Vec<(String, String)> {
     let has = |b: &str| bugs.contains(&b);
-    let mds = if has("mds") { "Vulnerable: Clear CPU buffers attempted, no microcode; SMT Host state unknown" } else { "Not affected" };
+    let mds = if has("mds") {
+        "Vulnerable: Clear CPU buffers attempted, no microcode; SMT Host state unknown"
+    } else {
+        "Not affected"
+    };
     let rows: [(&str, &str); 13] = [
         ("gather_data_sampling", "Not affected"),
-        ("itlb_multihit", if has("itlb_multihit") { "KVM: Mitigation: VMX unsupported" } else { "Not affected" }),
-        ("l1tf", if has("l1tf") { "Mitigation: PTE Inversion" } else { "Not affected" }),
+        (
+            "itlb_multihit",
+            if has("itlb_multihit") {
+                "KVM: Mitigation: VMX unsupported"
+            } else {
+                "Not affected"
+            },
+        ),
+        (
+            "l1tf",
+            if has("l1tf") {
+                "Mitigation: PTE Inversion"
+            } else {
+                "Not affected"
+            },
+        ),
         ("mds", mds),
-        ("meltdown", if has("cpu_meltdown") { "Mitigation: PTI" } else { "Not affected" }),
-        ("mmio_stale_data", if has("mmio_unknown") { "Unknown: No mitigations" } else { "Not affected" }),
+        (
+            "meltdown",
+            if has("cpu_meltdown") {
+                "Mitigation: PTI"
+            } else {
+                "Not affected"
+            },
+        ),
+        (
+            "mmio_stale_data",
+            if has("mmio_unknown") {
+                "Unknown: No mitigations"
+            } else {
+                "Not affected"
+            },
+        ),
         ("retbleed", "Not affected"),
         ("spec_rstack_overflow", "Not affected"),
-        ("spec_store_bypass", if has("spec_store_bypass") { "Vulnerable" } else { "Not affected" }),
-        ("spectre_v1", "Mitigation: usercopy/swapgs barriers and __user pointer sanitization"),
-        ("spectre_v2", "Mitigation: Retpolines; STIBP: disabled; RSB filling; PBRSB-eIBRS: Not affected; BHI: Retpoline"),
+        (
+            "spec_store_bypass",
+            if has("spec_store_bypass") {
+                "Vulnerable"
+            } else {
+                "Not affected"
+            },
+        ),
+        (
+            "spectre_v1",
+            "Mitigation: usercopy/swapgs barriers and __user pointer sanitization",
+        ),
+        (
+            "spectre_v2",
+            "Mitigation: Retpolines; STIBP: disabled; RSB filling; PBRSB-eIBRS: Not affected; BHI: Retpoline",
+        ),
         ("srbds", "Not affected"),
         ("tsx_async_abort", "Not affected"),
     ];
-    rows.iter().map(|(a, b)| ((*a).to_string(), (*b).to_string())).collect()
+    rows.iter()
+        .map(|(a, b)| ((*a).to_string(), (*b).to_string()))
+        .collect()
 }
 
 /// All facts of the machine.
@@ -46,7 +97,10 @@ pub fn facts(cover: &Cover) -> Facts {
     let hw = &cover.hardware;
     let p = &hw.processor;
     let d = &cover.hardware.dmi;
-    let root = hw.disks.first().and_then(|d| d.partitions.iter().find(|p| p.mount == "/"));
+    let root = hw
+        .disks
+        .first()
+        .and_then(|d| d.partitions.iter().find(|p| p.mount == "/"));
     let uuid = root.map(|p| p.uuid.as_str()).unwrap_or_default();
     let release = &cover.host.kernel.release;
     let kib = |n: u32| u64::from(n) << 10;
@@ -129,9 +183,18 @@ fn disk(hw: &Hardware) -> DiskFacts {
         out.partitions = d
             .partitions
             .iter()
-            .map(|p| Partition { number: p.minor, start: p.start, sectors: p.sectors, uuid: p.uuid.clone() })
+            .map(|p| Partition {
+                number: p.minor,
+                start: p.start,
+                sectors: p.sectors,
+                uuid: p.uuid.clone(),
+            })
             .collect();
-        out.root = d.partitions.iter().find(|p| p.mount == "/").map_or(1, |p| p.minor);
+        out.root = d
+            .partitions
+            .iter()
+            .find(|p| p.mount == "/")
+            .map_or(1, |p| p.minor);
     }
     out
 }

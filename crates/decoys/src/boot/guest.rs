@@ -41,11 +41,15 @@ fn short(n: u32) -> u16 {
 /// Signal name without SIG (signal(7), x86-64).
 fn signal_name(sig: u8) -> String {
     const NAMES: [&str; 31] = [
-        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM", "STKFLT",
-        "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
+        "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
+        "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
     ];
     // sshd names only the signals of RFC 4254 section 6.10; others go as SIG@openssh.com.
-    usize::from(sig).checked_sub(1).and_then(|i| NAMES.get(i)).map_or_else(|| "SIG@openssh.com".into(), |n| (*n).to_string())
+    usize::from(sig)
+        .checked_sub(1)
+        .and_then(|i| NAMES.get(i))
+        .map_or_else(|| "SIG@openssh.com".into(), |n| (*n).to_string())
 }
 
 impl Guest for KernelGuest {
@@ -74,16 +78,22 @@ impl Guest for KernelGuest {
             local: o.local,
             greet,
         };
-        self.world.open(open).map(|c| Conn(c.0)).map_err(|e| e.name().to_string())
+        self.world
+            .open(open)
+            .map(|c| Conn(c.0))
+            .map_err(|e| e.name().to_string())
     }
 
     fn input(&mut self, conn: Conn, input: Input) {
         let input = match input {
             Input::Data(b) => KernelInput::Data(b),
             Input::Eof => KernelInput::Eof,
-            Input::Resize(cols, rows, (x, y)) => {
-                KernelInput::Resize { rows: short(rows), cols: short(cols), xpixel: short(x), ypixel: short(y) }
-            }
+            Input::Resize(cols, rows, (x, y)) => KernelInput::Resize {
+                rows: short(rows),
+                cols: short(cols),
+                xpixel: short(x),
+                ypixel: short(y),
+            },
             Input::Signal(name) => KernelInput::Signal(name.into_bytes()),
             Input::Close => KernelInput::Close,
         };
@@ -101,7 +111,9 @@ impl Guest for KernelGuest {
     fn run(&mut self, budget: u64, now: Time) -> Wants {
         match self.world.run(budget, now.0.max(0) as u64) {
             Slice::Busy => Wants::Run,
-            Slice::Idle { wake_at } => Wants::Sleep(wake_at.map(|t| Time(i64::try_from(t).unwrap_or(i64::MAX)))),
+            Slice::Idle { wake_at } => {
+                Wants::Sleep(wake_at.map(|t| Time(i64::try_from(t).unwrap_or(i64::MAX))))
+            }
             Slice::Dead => Wants::Dead,
         }
     }
@@ -111,7 +123,10 @@ impl Guest for KernelGuest {
         for f in facts {
             let conn = f.conn.map(|c| Conn(c.0));
             for kind in events::kinds(f) {
-                out.push(Produced::Event { conn, kind: Box::new(kind) });
+                out.push(Produced::Event {
+                    conn,
+                    kind: Box::new(kind),
+                });
             }
         }
         for o in outputs {
@@ -119,8 +134,15 @@ impl Guest for KernelGuest {
             out.push(match o.out {
                 Out::Data { stderr, bytes } => Produced::Data { conn, stderr, bytes },
                 Out::Eof => Produced::Eof { conn },
-                Out::Exit { status } => Produced::Exit { conn, status: status.into() },
-                Out::Signal { sig, core } => Produced::Killed { conn, signal: signal_name(sig), core },
+                Out::Exit { status } => Produced::Exit {
+                    conn,
+                    status: status.into(),
+                },
+                Out::Signal { sig, core } => Produced::Killed {
+                    conn,
+                    signal: signal_name(sig),
+                    core,
+                },
                 Out::Close => continue,
             });
         }
@@ -131,7 +153,10 @@ impl Guest for KernelGuest {
 mod tests {
     #[test]
     fn modes_end_at_zero_and_at_what_is_cut() {
-        assert_eq!(super::modes(&[53, 0, 0, 0, 1, 128, 0, 0, 0x96, 0, 0]), vec![(53, 1), (128, 0x9600)]);
+        assert_eq!(
+            super::modes(&[53, 0, 0, 0, 1, 128, 0, 0, 0x96, 0, 0]),
+            vec![(53, 1), (128, 0x9600)]
+        );
         assert_eq!(super::modes(&[53, 0, 0]), vec![]);
         assert_eq!(super::modes(&[]), vec![]);
     }

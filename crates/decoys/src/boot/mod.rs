@@ -36,7 +36,11 @@ impl turncoat_cover::Image for Below<'_> {
         self.0.read_all(ino, 8 << 20).ok()
     }
     fn packages(&self) -> Vec<(String, String)> {
-        self.0.packages().into_iter().map(|p| (p.name.to_string(), p.version.to_string())).collect()
+        self.0
+            .packages()
+            .into_iter()
+            .map(|p| (p.name.to_string(), p.version.to_string()))
+            .collect()
     }
 }
 
@@ -94,11 +98,23 @@ impl Snapshot {
     ///
     /// # Errors
     /// One line: what could not be put together.
-    pub fn boot(cover: &Cover, image: Arc<Image>, outside: Outside, now: Time, entropy: &Entropy) -> Result<Snapshot, String> {
+    pub fn boot(
+        cover: &Cover,
+        image: Arc<Image>,
+        outside: Outside,
+        now: Time,
+        entropy: &Entropy,
+    ) -> Result<Snapshot, String> {
         let below = Below(&image);
         let hw = &cover.hardware;
-        let root = hw.disks.first().and_then(|d| d.partitions.iter().find(|p| p.mount == "/"));
-        let (major, minor) = (hw.disks.first().map_or(8, |d| d.major), root.map_or(1, |p| p.minor));
+        let root = hw
+            .disks
+            .first()
+            .and_then(|d| d.partitions.iter().find(|p| p.mount == "/"));
+        let (major, minor) = (
+            hw.disks.first().map_or(8, |d| d.major),
+            root.map_or(1, |p| p.minor),
+        );
         let sectors = root.map_or(40_000_000, |p| p.sectors);
         // mke2fs: an inode for each 16 KiB, 256 bytes each, and the group tables; df shows the rest.
         let blocks = sectors / 8;

@@ -22,9 +22,19 @@ pub fn facts(cover: &Cover, outside: Outside) -> Facts {
             name: n.interface.clone(),
             altnames: n.altname.iter().cloned().collect(),
             mac: n.mac,
-            driver: if cover.hardware.platform == Platform::Vmware { "vmxnet3" } else { "virtio_net" }.into(),
+            driver: if cover.hardware.platform == Platform::Vmware {
+                "vmxnet3"
+            } else {
+                "virtio_net"
+            }
+            .into(),
             parent: Some((bus.0.into(), bus.1.into())),
-            qdisc: if cover.hardware.platform == Platform::Vmware && cover.hardware.cores > 1 { "mq" } else { "fq_codel" }.into(),
+            qdisc: if cover.hardware.platform == Platform::Vmware && cover.hardware.cores > 1 {
+                "mq"
+            } else {
+                "fq_codel"
+            }
+            .into(),
             addresses: vec![
                 Address {
                     ip: n.ipv4.into(),
@@ -34,9 +44,22 @@ pub fn facts(cover: &Cover, outside: Outside) -> Facts {
                     dynamic: n.dhcp,
                     label: n.interface.clone(),
                 },
-                Address { ip: n.link_local.into(), prefix: 64, scope: 253, lease: None, dynamic: false, label: String::new() },
+                Address {
+                    ip: n.link_local.into(),
+                    prefix: 64,
+                    scope: 253,
+                    lease: None,
+                    dynamic: false,
+                    label: String::new(),
+                },
             ],
-            counters: Counters { rx_bytes: rx, rx_packets: rx / 700, tx_bytes: tx, tx_packets: tx / 400, ..Counters::default() },
+            counters: Counters {
+                rx_bytes: rx,
+                rx_packets: rx / 700,
+                tx_bytes: tx,
+                tx_packets: tx / 400,
+                ..Counters::default()
+            },
             ..i.clone()
         };
     }
@@ -73,16 +96,30 @@ pub fn facts(cover: &Cover, outside: Outside) -> Facts {
             scope: 0,
         },
     ];
-    f.neighbours = vec![Neighbour { ip: gateway, mac: n.gateway_mac, dev: 2, state: 2, router: false }];
+    f.neighbours = vec![Neighbour {
+        ip: gateway,
+        mac: n.gateway_mac,
+        dev: 2,
+        state: 2,
+        router: false,
+    }];
     for (i, (_, ip, mac)) in n.neighbours.iter().enumerate() {
         if i % 2 == 0 {
-            f.neighbours.push(Neighbour { ip: (*ip).into(), mac: *mac, dev: 2, state: 4, router: false });
+            f.neighbours.push(Neighbour {
+                ip: (*ip).into(),
+                mac: *mac,
+                dev: 2,
+                state: 4,
+                router: false,
+            });
         }
     }
     for (name, ip, _) in &n.neighbours {
         f.resolver.names.insert(name.clone(), vec![(*ip).into()]);
         if !cover.host.domain.is_empty() {
-            f.resolver.names.insert(format!("{name}.{}", cover.host.domain), vec![(*ip).into()]);
+            f.resolver
+                .names
+                .insert(format!("{name}.{}", cover.host.domain), vec![(*ip).into()]);
         }
     }
     f.resolver.names.insert(cover.host.fqdn(), vec![n.ipv4.into()]);

@@ -135,7 +135,12 @@ impl Connection {
     /// A key: only planted ones are known.
     fn key(&mut self, r: &AuthRequest, offer: &PublicKeyOffer, probe: bool) -> AuthReply {
         let planted = {
-            let judge = self.ssh.machine.judge.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let judge = self
+                .ssh
+                .machine
+                .judge
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             judge.planted_key(&r.user, &offer.fingerprint)
         };
         let accepted = planted.as_ref().is_some_and(|p| !p.revoked) && !r.forbidden && self.exists(&r.user);
@@ -143,12 +148,29 @@ impl Connection {
         if let (Some(p), false) = (planted, probe) {
             self.token(p);
         }
-        self.attempt("publickey", &r.user, None, Some(offer), accepted, policy, Some(probe));
-        if accepted { AuthReply::Accept } else { AuthReply::Reject }
+        self.attempt(
+            "publickey",
+            &r.user,
+            None,
+            Some(offer),
+            accepted,
+            policy,
+            Some(probe),
+        );
+        if accepted {
+            AuthReply::Accept
+        } else {
+            AuthReply::Reject
+        }
     }
 
     fn token(&mut self, p: crate::auth::Planted) {
-        self.event(kinds::TokenUsed { token: p.id, kind: p.kind, planted: Some(p.place), taken_by: None });
+        self.event(kinds::TokenUsed {
+            token: p.id,
+            kind: p.kind,
+            planted: Some(p.place),
+            taken_by: None,
+        });
     }
 
     fn password(&mut self, r: &AuthRequest, secret: &[u8], method: &'static str) -> AuthReply {

@@ -74,7 +74,11 @@ pub fn list(context: &Context, args: &ListArgs) -> Result<(), String> {
                 c.stage.map_or("-", |s| s.name()),
                 c.sessions,
                 c.sources,
-                if c.tokens > 0 { format!("  {} planted things used", c.tokens) } else { String::new() }
+                if c.tokens > 0 {
+                    format!("  {} planted things used", c.tokens)
+                } else {
+                    String::new()
+                }
             ))?;
         }
     }
@@ -96,10 +100,17 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
             let links = view::links(db, c.id, 1000).map_err(text)?;
             let techniques = view::sightings(db, c.id).map_err(text)?;
             if *json {
-                let all = json!({"campaign": c, "sessions": members, "links": links, "techniques": techniques});
+                let all =
+                    json!({"campaign": c, "sessions": members, "links": links, "techniques": techniques});
                 return print(&all.to_string());
             }
-            print(&format!("{}  stage {}, {} to {}", c.id, c.stage.map_or("-", |s| s.name()), c.first, c.last))?;
+            print(&format!(
+                "{}  stage {}, {} to {}",
+                c.id,
+                c.stage.map_or("-", |s| s.name()),
+                c.first,
+                c.last
+            ))?;
             for m in members {
                 print(&format!(
                     "  session {}  {:<16} {} {}",
@@ -110,12 +121,21 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
                 ))?;
             }
             for l in links {
-                let line = format!("  link    {} - {}  {} ({:.1}): {}", l.session, l.other, l.reason, l.weight, l.detail);
+                let line = format!(
+                    "  link    {} - {}  {} ({:.1}): {}",
+                    l.session, l.other, l.reason, l.weight, l.detail
+                );
                 print(&crate::show::line(&line))?;
             }
             for (_, t) in techniques {
                 let how = if t.observed { "observed" } else { "inferred" };
-                print(&format!("  {:<10} {} ({}, {how}): {}", t.technique, t.name, t.stage.name(), t.why))?;
+                print(&format!(
+                    "  {:<10} {} ({}, {how}): {}",
+                    t.technique,
+                    t.name,
+                    t.stage.name(),
+                    t.why
+                ))?;
             }
             Ok(())
         }
@@ -127,7 +147,8 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
                 Format::Json => serde_json::to_string_pretty(&report).map_err(|e| e.to_string())?,
                 Format::Stix => {
                     let sensor = context.settings()?.sensor.name;
-                    serde_json::to_string_pretty(&report::stix(&report, &sensor)).map_err(|e| e.to_string())?
+                    serde_json::to_string_pretty(&report::stix(&report, &sensor))
+                        .map_err(|e| e.to_string())?
                 }
             };
             print(out.trim_end())

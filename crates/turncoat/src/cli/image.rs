@@ -66,7 +66,11 @@ struct Shown {
 
 impl Shown {
     fn new() -> Shown {
-        Shown { last: Instant::now(), stage: String::new(), terminal: std::io::stderr().is_terminal() }
+        Shown {
+            last: Instant::now(),
+            stage: String::new(),
+            terminal: std::io::stderr().is_terminal(),
+        }
     }
 
     fn line(&mut self, text: &str, end: bool) {
@@ -87,12 +91,28 @@ impl Shown {
                 self.line(&format!("image: {stage}"), !self.terminal);
             }
             Progress::Note(note) => self.line(&format!("image: note: {note}"), true),
-            Progress::Step { done, total, bytes, total_bytes, item } => {
-                let wait = if self.terminal { Duration::from_millis(100) } else { Duration::from_secs(10) };
+            Progress::Step {
+                done,
+                total,
+                bytes,
+                total_bytes,
+                item,
+            } => {
+                let wait = if self.terminal {
+                    Duration::from_millis(100)
+                } else {
+                    Duration::from_secs(10)
+                };
                 if self.last.elapsed() < wait {
                     return;
                 }
-                let of = |n: u64, all: u64, f: &dyn Fn(u64) -> String| if all > 0 { format!("{} of {}", f(n), f(all)) } else { f(n) };
+                let of = |n: u64, all: u64, f: &dyn Fn(u64) -> String| {
+                    if all > 0 {
+                        format!("{} of {}", f(n), f(all))
+                    } else {
+                        f(n)
+                    }
+                };
                 let count = of(done, total, &|n| n.to_string());
                 let size = of(bytes, total_bytes, &crate::show::size);
                 let item: String = item.chars().take(30).collect();
@@ -111,18 +131,29 @@ pub fn find_or_build(layout: &Layout, named: &str) -> Result<Shelved, String> {
         return Shelf::open(&layout.images())
             .and_then(|s| s.find(Some(named)))
             .map_err(|e| e.to_string())?
-            .ok_or_else(|| format!("world.image: no image begins with {named}; `turncoat image ls` lists them"));
+            .ok_or_else(|| {
+                format!("world.image: no image begins with {named}; `turncoat image ls` lists them")
+            });
     }
-    let found = Shelf::open(&layout.images()).and_then(|s| s.find(None)).map_err(|e| e.to_string())?;
+    let found = Shelf::open(&layout.images())
+        .and_then(|s| s.find(None))
+        .map_err(|e| e.to_string())?;
     if let Some(found) = found {
         return Ok(found);
     }
     let mut shown = Shown::new();
     shown.line("There is no image of a Debian system yet; it is built once from the packages of this host's apt (a few minutes).", true);
-    let options = Options { source: Source::Apt(Vec::new()), shelf: layout.images(), cache: cache(layout) };
+    let options = Options {
+        source: Source::Apt(Vec::new()),
+        shelf: layout.images(),
+        cache: cache(layout),
+    };
     let built = image::default_or_build(&options, &mut |p| shown.show(p))
         .map_err(|e| format!("{e}; elsewhere: turncoat image build --from dir:PATH or tar:PATH (a debootstrap tree, a docker export)"))?;
-    shown.line(&format!("image: {} is ready", built.id.get(..12).unwrap_or_default()), true);
+    shown.line(
+        &format!("image: {} is ready", built.id.get(..12).unwrap_or_default()),
+        true,
+    );
     Ok(built)
 }
 
@@ -135,10 +166,13 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
     layout.create().map_err(|e| e.to_string())?;
     let shelf = Shelf::open(&layout.images()).map_err(|e| e.to_string())?;
     let find = |id: Option<&str>| -> Result<Shelved, String> {
-        shelf.find(id.filter(|i| *i != "default")).map_err(|e| e.to_string())?.ok_or_else(|| match id {
-            Some(id) => format!("no image begins with {id}; `turncoat image ls` lists them"),
-            None => "there is no default image; `turncoat image build` makes one".into(),
-        })
+        shelf
+            .find(id.filter(|i| *i != "default"))
+            .map_err(|e| e.to_string())?
+            .ok_or_else(|| match id {
+                Some(id) => format!("no image begins with {id}; `turncoat image ls` lists them"),
+                None => "there is no default image; `turncoat image build` makes one".into(),
+            })
     };
     match &args.command {
         Command::Build { from, packages } => {
@@ -147,7 +181,11 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
                 None => Source::Apt(packages.clone()),
             };
             let mut shown = Shown::new();
-            let options = Options { source, shelf: layout.images(), cache: cache(layout) };
+            let options = Options {
+                source,
+                shelf: layout.images(),
+                cache: cache(layout),
+            };
             let id = image::build(&options, &mut |p| shown.show(p)).map_err(|e| e.to_string())?;
             shown.line("image: done", true);
             print(&id.to_string())
@@ -157,7 +195,12 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
                 if *json {
                     print(&json!({"id": s.id, "bytes": s.size, "default": s.default}).to_string())?;
                 } else {
-                    print(&format!("{}  {:>10}{}", s.id, crate::show::size(s.size), if s.default { "  default" } else { "" }))?;
+                    print(&format!(
+                        "{}  {:>10}{}",
+                        s.id,
+                        crate::show::size(s.size),
+                        if s.default { "  default" } else { "" }
+                    ))?;
                 }
             }
             Ok(())
@@ -165,14 +208,24 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
         Command::Verify { id } => {
             let found = find(id.as_deref())?;
             shelf.verify(&found, |_, _| {}).map_err(|e| e.to_string())?;
-            let image = turncoat_kernel::image::Image::open(File::open(&found.path).map_err(|e| e.to_string())?)
-                .map_err(|e| e.to_string())?;
-            print(&format!("{} is whole: {} files, {} packages", found.id, image.inode_count(), image.packages().len()))
+            let image =
+                turncoat_kernel::image::Image::open(File::open(&found.path).map_err(|e| e.to_string())?)
+                    .map_err(|e| e.to_string())?;
+            print(&format!(
+                "{} is whole: {} files, {} packages",
+                found.id,
+                image.inode_count(),
+                image.packages().len()
+            ))
         }
         Command::Rm { id } => shelf.remove(&find(Some(id))?).map_err(|e| e.to_string()),
         Command::Export { id, dir } => {
             let done = image::export(&find(Some(id))?, dir).map_err(|e| e.to_string())?;
-            let without = if done.owners { "" } else { ", without owners, devices and attributes (that needs root)" };
+            let without = if done.owners {
+                ""
+            } else {
+                ", without owners, devices and attributes (that needs root)"
+            };
             print(&format!("{} files{without}", done.files))
         }
     }

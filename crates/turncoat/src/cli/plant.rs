@@ -59,11 +59,20 @@ fn target(context: &Context, to: Option<&str>) -> Result<Target, String> {
     let port = listen.map_or(22, std::net::SocketAddr::port);
     match to {
         Some(to) => match to.rsplit_once(':').filter(|(h, _)| !h.contains(':')) {
-            Some((host, p)) => Ok(Target { host: host.into(), port: p.parse().map_err(|_| format!("--to: {p:?} is no port"))? }),
-            None => Ok(Target { host: to.into(), port }),
+            Some((host, p)) => Ok(Target {
+                host: host.into(),
+                port: p.parse().map_err(|_| format!("--to: {p:?} is no port"))?,
+            }),
+            None => Ok(Target {
+                host: to.into(),
+                port,
+            }),
         },
         None => match listen {
-            Some(a) if !a.ip().is_unspecified() => Ok(Target { host: a.ip().to_string(), port }),
+            Some(a) if !a.ip().is_unspecified() => Ok(Target {
+                host: a.ip().to_string(),
+                port,
+            }),
             _ => Err("say with --to HOST[:PORT] under which address the decoy is reached".into()),
         },
     }
@@ -71,11 +80,19 @@ fn target(context: &Context, to: Option<&str>) -> Result<Target, String> {
 
 /// Tells a running program that something changed. Without one, the next start reads it.
 fn tell_running(context: &Context) {
-    let Ok(text) = std::fs::read_to_string(context.layout.run().join("program")) else { return };
+    let Ok(text) = std::fs::read_to_string(context.layout.run().join("program")) else {
+        return;
+    };
     let held = std::fs::File::open(context.layout.run().join("program"))
         .map(|f| matches!(f.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
         .unwrap_or(false);
-    if let Some(pid) = text.trim().parse().ok().and_then(rustix::process::Pid::from_raw).filter(|_| held) {
+    if let Some(pid) = text
+        .trim()
+        .parse()
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+        .filter(|_| held)
+    {
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::HUP);
     }
 }
@@ -98,7 +115,14 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
                     print(&serde_json::to_string(&p).map_err(|e| e.to_string())?)?;
                 } else {
                     let state = if p.revoked { "  revoked" } else { "" };
-                    let line = format!("{}  {}  {:<12} {:<10} {}{state}", p.id, p.made, p.kind, p.user, p.place());
+                    let line = format!(
+                        "{}  {}  {:<12} {:<10} {}{state}",
+                        p.id,
+                        p.made,
+                        p.kind,
+                        p.user,
+                        p.place()
+                    );
                     print(&crate::show::line(&line))?;
                 }
             }
@@ -106,7 +130,10 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
         }
         Command::Revoke { id } => {
             let mut all = plant::load(layout)?;
-            let found = all.iter_mut().find(|p| p.id == *id).ok_or_else(|| format!("nothing planted is called {id}; see `turncoat plant ls`"))?;
+            let found = all
+                .iter_mut()
+                .find(|p| p.id == *id)
+                .ok_or_else(|| format!("nothing planted is called {id}; see `turncoat plant ls`"))?;
             found.revoked = true;
             plant::save(layout, &all)?;
             tell_running(context);
@@ -120,8 +147,17 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
     let cover = machine.cover(&seed)?;
     let target = target(context, new.to.as_deref())?;
     let mut entropy = [0u8; 32];
-    rustix::rand::getrandom(&mut entropy, rustix::rand::GetRandomFlags::empty()).map_err(|e| e.to_string())?;
-    let (made, text) = plant::make(kind, &cover, &target, new.host.clone(), new.note.clone(), entropy, now())?;
+    rustix::rand::getrandom(&mut entropy, rustix::rand::GetRandomFlags::empty())
+        .map_err(|e| e.to_string())?;
+    let (made, text) = plant::make(
+        kind,
+        &cover,
+        &target,
+        new.host.clone(),
+        new.note.clone(),
+        entropy,
+        now(),
+    )?;
     let mut all = plant::load(layout)?;
     all.push(made.clone());
     plant::save(layout, &all)?;
@@ -129,7 +165,12 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
     if new.json {
         print(&json!({"planted": made, "text": text}).to_string())
     } else {
-        eprintln!("{} ({}): its use at any decoy is the event token.used. To plant at {}:", made.id, made.kind, made.place());
+        eprintln!(
+            "{} ({}): its use at any decoy is the event token.used. To plant at {}:",
+            made.id,
+            made.kind,
+            made.place()
+        );
         print(text.trim_end())
     }
 }

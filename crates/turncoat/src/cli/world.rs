@@ -72,7 +72,11 @@ fn quoted(words: &[String]) -> String {
     if let [one] = words {
         return one.clone();
     }
-    words.iter().map(|w| format!("'{}'", w.replace('\'', "'\\''"))).collect::<Vec<_>>().join(" ")
+    words
+        .iter()
+        .map(|w| format!("'{}'", w.replace('\'', "'\\''")))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Runs the subcommand.
@@ -97,7 +101,9 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode, String> {
             open.user = user.clone().into_bytes();
             let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
             open.term = Some(Term {
-                name: std::env::var("TERM").unwrap_or_else(|_| "xterm".into()).into_bytes(),
+                name: std::env::var("TERM")
+                    .unwrap_or_else(|_| "xterm".into())
+                    .into_bytes(),
                 rows: size.map_or(24, |s| s.ws_row),
                 cols: size.map_or(80, |s| s.ws_col),
                 xpixel: 0,
@@ -106,7 +112,11 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode, String> {
             });
             true
         }
-        Command::Exec { user, command, strace } => {
+        Command::Exec {
+            user,
+            command,
+            strace,
+        } => {
             open.user = user.clone().into_bytes();
             open.command = Some(quoted(command).into_bytes());
             open.greet = false;
@@ -115,7 +125,9 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode, String> {
         }
     };
     let user = String::from_utf8_lossy(&open.user).into_owned();
-    let conn = world.open(open).map_err(|e| format!("cannot log in as {user}: {}", e.name()))?;
+    let conn = world
+        .open(open)
+        .map_err(|e| format!("cannot log in as {user}: {}", e.name()))?;
     let raw = Raw::set(interactive);
     let status = talk(&mut world, conn);
     drop(raw);
@@ -131,7 +143,9 @@ impl Raw {
         if !wanted || !stdin.is_terminal() {
             return Raw(None);
         }
-        let Ok(before) = rustix::termios::tcgetattr(&stdin) else { return Raw(None) };
+        let Ok(before) = rustix::termios::tcgetattr(&stdin) else {
+            return Raw(None);
+        };
         let mut raw = before.clone();
         raw.make_raw();
         let _ = rustix::termios::tcsetattr(&stdin, rustix::termios::OptionalActions::Now, &raw);
@@ -142,7 +156,8 @@ impl Raw {
 impl Drop for Raw {
     fn drop(&mut self) {
         if let Some(before) = &self.0 {
-            let _ = rustix::termios::tcsetattr(std::io::stdin(), rustix::termios::OptionalActions::Now, before);
+            let _ =
+                rustix::termios::tcsetattr(std::io::stdin(), rustix::termios::OptionalActions::Now, before);
         }
     }
 }
@@ -159,7 +174,10 @@ fn talk(world: &mut World, conn: Conn) -> u8 {
                     return;
                 }
                 Ok(n) => {
-                    if send.send(Some(buffer.get(..n).unwrap_or_default().to_vec())).is_err() {
+                    if send
+                        .send(Some(buffer.get(..n).unwrap_or_default().to_vec()))
+                        .is_err()
+                    {
                         return;
                     }
                 }

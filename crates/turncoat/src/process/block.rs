@@ -41,7 +41,16 @@ pub struct Pushed {
 /// One line for the operator.
 pub fn main(socket: OwnedFd) -> Result<(), String> {
     let tell = |e: std::io::Error| e.to_string();
-    let Some((Order::Setup { data, settings, passed, .. }, fds)) = control::receive(socket.as_fd()).map_err(tell)? else {
+    let Some((
+        Order::Setup {
+            data,
+            settings,
+            passed,
+            ..
+        },
+        fds,
+    )) = control::receive(socket.as_fd()).map_err(tell)?
+    else {
         return Err("started without a supervisor".into());
     };
     let fatal = |text: String| {
@@ -56,8 +65,11 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
     let protected = protected(&settings).map_err(fatal)?;
     let nft = Nft::open().map_err(|e| fatal(format!("block: {e}")))?;
     let missing = confine::confine(Role::Block, &data, &[]);
-    nft.replace(&protected, &[])
-        .map_err(|e| fatal(format!("block: cannot write the nftables table inet turncoat: {e}; it needs CAP_NET_ADMIN and nf_tables")))?;
+    nft.replace(&protected, &[]).map_err(|e| {
+        fatal(format!(
+            "block: cannot write the nftables table inet turncoat: {e}; it needs CAP_NET_ADMIN and nf_tables"
+        ))
+    })?;
     control::send(socket.as_fd(), &Report::Ready { missing }, &[]).map_err(tell)?;
     thread("control", move || {
         // The end of either stream ends this process; the table goes with it.
@@ -74,19 +86,27 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
     let mut answer = link.try_clone().map_err(tell)?;
     for line in BufReader::new(link).lines() {
         let Ok(line) = line else { break };
-        let Ok(push) = serde_json::from_str::<Push>(&line) else { continue };
+        let Ok(push) = serde_json::from_str::<Push>(&line) else {
+            continue;
+        };
         let at = now();
         let blocked: Vec<(Net, Duration)> = push
             .blocked
             .iter()
-            .filter_map(|(net, until)| Some((*net, Duration::from_nanos(u64::try_from(until.since(at)).ok()?))))
+            .filter_map(|(net, until)| {
+                Some((*net, Duration::from_nanos(u64::try_from(until.since(at)).ok()?)))
+            })
             .filter(|(_, left)| !left.is_zero())
             .collect();
         let error = nft.replace(&protected, &blocked).err().map(|e| e.to_string());
         if let Some(why) = &error {
             say("block", why);
         }
-        let mut text = serde_json::to_string(&Pushed { number: push.number, error }).unwrap_or_default();
+        let mut text = serde_json::to_string(&Pushed {
+            number: push.number,
+            error,
+        })
+        .unwrap_or_default();
         text.push('\n');
         if answer.write_all(text.as_bytes()).is_err() {
             break;

@@ -79,7 +79,11 @@ pub fn serve(mut io: FrontIo, ready: impl FnOnce()) -> Result<(), String> {
         let (machine, plants) = (ssh.machine.clone(), io.plants.clone());
         super::thread("plants", move || {
             while let Ok(now) = plants.lock().unwrap_or_else(PoisonError::into_inner).recv() {
-                machine.judge.lock().unwrap_or_else(PoisonError::into_inner).set_planted(planted(now));
+                machine
+                    .judge
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .set_planted(planted(now));
             }
         });
         for (decoy, listener) in decoys {
@@ -124,8 +128,12 @@ fn ssh_decoy(io: &FrontIo, settings: &Settings, cover: Cover, image: Arc<Image>)
         Outside::Sink => boot::Outside::Sink,
     };
     let names = (image.id().to_string(), cover.host.fqdn());
-    let accounts: BTreeSet<Vec<u8>> =
-        cover.users.iter().map(|u| u.name.clone().into_bytes()).chain([b"root".to_vec()]).collect();
+    let accounts: BTreeSet<Vec<u8>> = cover
+        .users
+        .iter()
+        .map(|u| u.name.clone().into_bytes())
+        .chain([b"root".to_vec()])
+        .collect();
     let snapshot = Snapshot::boot(&cover, image, outside, now(), &random)?;
     let scope = match (settings.world.scope, settings.watch.kind) {
         (ScopeSetting::Machine, _) | (ScopeSetting::Auto, Watch::Internal) => Scope::Machine,
@@ -135,11 +143,19 @@ fn ssh_decoy(io: &FrontIo, settings: &Settings, cover: Cover, image: Arc<Image>)
         Ok(0) | Err(_) => std::thread::available_parallelism().map_or(2, |n| n.get()),
         Ok(n) => n,
     };
-    let bounds = Bounds { worlds: usize::try_from(settings.world.most).unwrap_or(usize::MAX), ..Bounds::default() };
+    let bounds = Bounds {
+        worlds: usize::try_from(settings.world.most).unwrap_or(usize::MAX),
+        ..Bounds::default()
+    };
     let make_random = random.clone();
     let snapshot = Arc::new(Mutex::new(snapshot));
     let worlds = Worlds::start(
-        Arc::new(move || snapshot.lock().unwrap_or_else(PoisonError::into_inner).fresh(&make_random)),
+        Arc::new(move || {
+            snapshot
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .fresh(&make_random)
+        }),
         scope,
         bounds,
         threads,
@@ -153,7 +169,9 @@ fn ssh_decoy(io: &FrontIo, settings: &Settings, cover: Cover, image: Arc<Image>)
             min: u32::try_from(settings.ssh_auth.min_tries).unwrap_or(2).max(1),
             max: u32::try_from(settings.ssh_auth.max_tries).unwrap_or(5).max(1),
         },
-        PolicySetting::List => Policy::List(UserDb::parse(&io.userdb).map_err(|e| format!("ssh.auth.file: {e}"))?),
+        PolicySetting::List => {
+            Policy::List(UserDb::parse(&io.userdb).map_err(|e| format!("ssh.auth.file: {e}"))?)
+        }
         PolicySetting::Never => Policy::Never,
         PolicySetting::Tokens => Policy::Tokens,
     };
@@ -165,7 +183,11 @@ fn ssh_decoy(io: &FrontIo, settings: &Settings, cover: Cover, image: Arc<Image>)
             worlds,
             judge: Mutex::new(judge),
             accounts: RwLock::new(accounts),
-            fail_delay: if settings.ssh_auth.fail_delay { FailDelay::PAM } else { FailDelay::NONE },
+            fail_delay: if settings.ssh_auth.fail_delay {
+                FailDelay::PAM
+            } else {
+                FailDelay::NONE
+            },
             clock,
             entropy: random,
             names,
@@ -189,16 +211,22 @@ fn ssh_config(settings: &Settings, cover: &Cover, image: &Image) -> Result<Serve
         .ok_or("the image has no openssh-server: build one with it (`turncoat image build`)")?;
     // 1:9.2p1-2+deb12u7 is OpenSSH_9.2p1 Debian-2+deb12u7.
     let plain = version.split_once(':').map_or(version.as_str(), |v| v.1);
-    let (upstream, debian) = plain.split_once('-').ok_or_else(|| format!("openssh-server has an odd version: {version}"))?;
+    let (upstream, debian) = plain
+        .split_once('-')
+        .ok_or_else(|| format!("openssh-server has an odd version: {version}"))?;
     let read = |path: &str| -> Option<Vec<u8>> {
         let ino = image.resolve(path.as_bytes()).ok()??;
         image.read_all(ino, 4 << 20).ok()
     };
-    let moduli = read("/etc/ssh/moduli").map(|m| Moduli::parse(&String::from_utf8_lossy(&m))).unwrap_or_default();
+    let moduli = read("/etc/ssh/moduli")
+        .map(|m| Moduli::parse(&String::from_utf8_lossy(&m)))
+        .unwrap_or_default();
     let keys = cover.host_keys.as_ref().ok_or("the cover has no host keys")?;
     let mut host_keys = Vec::new();
     for pair in [&keys.rsa, &keys.ecdsa, &keys.ed25519] {
-        host_keys.push(Arc::new(HostKey::from_openssh(&pair.private).map_err(|e| format!("a host key of the cover: {e}"))?));
+        host_keys.push(Arc::new(
+            HostKey::from_openssh(&pair.private).map_err(|e| format!("a host key of the cover: {e}"))?,
+        ));
     }
     let banner = format!("SSH-2.0-OpenSSH_{upstream} Debian-{debian}");
     let mut config = ServerConfig::debian12(&banner, host_keys, Arc::new(moduli));
@@ -229,7 +257,12 @@ impl Door {
 
     /// Lets a connection in, if it may come.
     fn enter(self: &Arc<Self>, source: IpAddr) -> Option<Inside> {
-        let limits = self.settings.read().unwrap_or_else(PoisonError::into_inner).limits.clone();
+        let limits = self
+            .settings
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .limits
+            .clone();
         if !self.recorder.accepting() || self.all.load(Ordering::Relaxed) as u64 >= limits.connections {
             return None;
         }
@@ -241,7 +274,10 @@ impl Door {
         }
         *count += 1;
         self.all.fetch_add(1, Ordering::Relaxed);
-        Some(Inside { door: self.clone(), source })
+        Some(Inside {
+            door: self.clone(),
+            source,
+        })
     }
 }
 
@@ -265,7 +301,10 @@ impl Drop for Inside {
 }
 
 async fn accept(listener: TcpListener, ssh: Arc<Ssh>, door: Arc<Door>, ending: Ending) {
-    let listener = match listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener)) {
+    let listener = match listener
+        .set_nonblocking(true)
+        .and_then(|()| tokio::net::TcpListener::from_std(listener))
+    {
         Ok(listener) => listener,
         Err(error) => return say("front", &error.to_string()),
     };
@@ -284,8 +323,14 @@ async fn accept(listener: TcpListener, ssh: Arc<Ssh>, door: Arc<Door>, ending: E
             }
         };
         let plain = |a: SocketAddr| SocketAddr::new(a.ip().to_canonical(), a.port());
-        let (Some(inside), Ok(local)) = (door.enter(source.ip()), stream.local_addr()) else { continue };
-        let peer = Peer { source: plain(source), local: plain(local), via: None };
+        let (Some(inside), Ok(local)) = (door.enter(source.ip()), stream.local_addr()) else {
+            continue;
+        };
+        let peer = Peer {
+            source: plain(source),
+            local: plain(local),
+            via: None,
+        };
         let (ssh, ending) = (ssh.clone(), ending.clone());
         tokio::spawn(async move {
             serve_ssh(ssh, stream, peer, ending.told()).await;

@@ -230,7 +230,14 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
     use std::os::fd::AsFd;
     let tell = |e: std::io::Error| e.to_string();
     let Some((
-        Order::Setup { data, settings, seed, passed, machine, .. },
+        Order::Setup {
+            data,
+            settings,
+            seed,
+            passed,
+            machine,
+            ..
+        },
         fds,
     )) = control::receive(socket.as_fd()).map_err(tell)?
     else {

@@ -309,7 +309,10 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
                     pumps.start(UnixStream::from(fd), &shared, &pen);
                 }
             }
-            Order::Link { passed: Passed::Link(Role::Block), .. } => {
+            Order::Link {
+                passed: Passed::Link(Role::Block),
+                ..
+            } => {
                 if let Some(fd) = fds.into_iter().next() {
                     let _ = to_block.send(UnixStream::from(fd));
                 }

@@ -118,24 +118,47 @@ fn own_networks() -> Vec<crate::respond::net::Net> {
             all.extend(last.take().map(|a| Net::new(a, 32)));
         }
     }
-    for line in std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default().lines() {
+    for line in std::fs::read_to_string("/proc/net/if_inet6")
+        .unwrap_or_default()
+        .lines()
+    {
         if let Some(n) = line.get(..32).and_then(|h| u128::from_str_radix(h, 16).ok()) {
             all.push(Net::new(std::net::Ipv6Addr::from(n).into(), 128));
         }
     }
-    for line in std::fs::read_to_string("/proc/net/route").unwrap_or_default().lines().skip(1) {
-        let gateway = line.split_whitespace().nth(2).and_then(|g| u32::from_str_radix(g, 16).ok()).unwrap_or(0);
+    for line in std::fs::read_to_string("/proc/net/route")
+        .unwrap_or_default()
+        .lines()
+        .skip(1)
+    {
+        let gateway = line
+            .split_whitespace()
+            .nth(2)
+            .and_then(|g| u32::from_str_radix(g, 16).ok())
+            .unwrap_or(0);
         if gateway != 0 {
-            all.push(Net::new(std::net::Ipv4Addr::from(gateway.to_ne_bytes()).into(), 32));
+            all.push(Net::new(
+                std::net::Ipv4Addr::from(gateway.to_ne_bytes()).into(),
+                32,
+            ));
         }
     }
-    for line in std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default().lines() {
-        if let Some(a) = line.strip_prefix("nameserver").and_then(|a| a.trim().parse::<std::net::IpAddr>().ok()) {
+    for line in std::fs::read_to_string("/etc/resolv.conf")
+        .unwrap_or_default()
+        .lines()
+    {
+        if let Some(a) = line
+            .strip_prefix("nameserver")
+            .and_then(|a| a.trim().parse::<std::net::IpAddr>().ok())
+        {
             all.push(Net::of_source(a));
         }
     }
     // Whoever administers this host by SSH right now.
-    if let Some(a) = std::env::var("SSH_CONNECTION").ok().and_then(|c| c.split(' ').next()?.parse::<std::net::IpAddr>().ok()) {
+    if let Some(a) = std::env::var("SSH_CONNECTION")
+        .ok()
+        .and_then(|c| c.split(' ').next()?.parse::<std::net::IpAddr>().ok())
+    {
         all.push(Net::of_source(a));
     }
     all
@@ -156,8 +179,14 @@ fn behind_decoys(plan: &Plan, seed: &[u8; 32]) -> Result<Option<Behind>, String>
     if super::decoys::policy_of(settings) == Policy::List {
         let path = &settings.ssh_auth.file;
         let text = std::fs::read(path).map_err(|e| format!("ssh.auth.file: {path}: {e}"))?;
-        let db = turncoat_decoys::auth::UserDb::parse(&text).map_err(|e| format!("ssh.auth.file: {path}: {e}"))?;
-        let name = |u: &[u8]| std::str::from_utf8(u).ok().filter(|u| turncoat_cover::valid_user(u)).map(str::to_owned);
+        let db =
+            turncoat_decoys::auth::UserDb::parse(&text).map_err(|e| format!("ssh.auth.file: {path}: {e}"))?;
+        let name = |u: &[u8]| {
+            std::str::from_utf8(u)
+                .ok()
+                .filter(|u| turncoat_cover::valid_user(u))
+                .map(str::to_owned)
+        };
         listed = db.users().filter_map(name).filter(|u| u != "root").collect();
         listed.sort();
         listed.dedup();
@@ -277,7 +306,11 @@ impl Supervisor {
             (Passed::Link(Role::Out), out_end.as_fd()),
             (Passed::Link(Role::Block), block_end.as_fd()),
         ];
-        let passed = if self.plan.settings.block.enabled { &passed[..] } else { &passed[..2] };
+        let passed = if self.plan.settings.block.enabled {
+            &passed[..]
+        } else {
+            &passed[..2]
+        };
         let requests = self.requests.try_clone().map_err(|e| e.to_string())?;
         let mut with = passed.to_vec();
         with.push((Passed::Requests, requests.as_fd()));
@@ -350,8 +383,16 @@ impl Supervisor {
             seed: self.seed,
             passed,
             listening: self.listening(),
-            own_networks: if role == Role::Record { own_networks() } else { Vec::new() },
-            machine: if role == Role::Front { self.machine.clone().map(Box::new) } else { None },
+            own_networks: if role == Role::Record {
+                own_networks()
+            } else {
+                Vec::new()
+            },
+            machine: if role == Role::Front {
+                self.machine.clone().map(Box::new)
+            } else {
+                None
+            },
         };
         self.processes.insert(
             role,
@@ -415,7 +456,11 @@ impl Supervisor {
         lines.truncate(5);
         if let (Some(machine), Some(ssh)) = (&self.machine, self.plan.settings.ssh.listen.first()) {
             if let Ok(cover) = machine.cover(&self.seed) {
-                lines.push(format!("  shows     {}, a {} with Debian 12", cover.host.fqdn(), cover.role));
+                lines.push(format!(
+                    "  shows     {}, a {} with Debian 12",
+                    cover.host.fqdn(),
+                    cover.role
+                ));
             }
             let how = match super::decoys::policy_of(&self.plan.settings) {
                 crate::config::table::Policy::AfterTries => "any password, let in after a few tries",
@@ -423,7 +468,10 @@ impl Supervisor {
                 crate::config::table::Policy::Tokens => "a planted credential: turncoat plant credential",
                 _ => "nobody is let in, every try is recorded",
             };
-            lines.push(format!("  try       ssh -p {} root@127.0.0.1   ({how})", ssh.port()));
+            lines.push(format!(
+                "  try       ssh -p {} root@127.0.0.1   ({how})",
+                ssh.port()
+            ));
         }
         lines.push(format!("  record    {}", self.plan.layout.database().display()));
         lines.push("  look      turncoat sessions, turncoat events --follow, turncoat status".into());
@@ -594,7 +642,12 @@ impl Supervisor {
 
     /// Ends the processes in order: sessions first, so that their ends are recorded; then the record; then the outputs.
     fn stop_all(&mut self) {
-        for (role, most) in [(Role::Front, 6), (Role::Record, 12), (Role::Out, 3), (Role::Block, 3)] {
+        for (role, most) in [
+            (Role::Front, 6),
+            (Role::Record, 12),
+            (Role::Out, 3),
+            (Role::Block, 3),
+        ] {
             self.order(role, &Order::Stop, &[]);
             let Some(process) = self.processes.get_mut(&role) else {
                 continue;

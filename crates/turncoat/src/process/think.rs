@@ -50,7 +50,10 @@ impl Blocker {
     fn push(&mut self, engine: &Engine) -> Option<String> {
         let stream = self.stream.as_mut()?;
         self.number += 1;
-        let push = Push { number: self.number, blocked: engine.blocks.iter().map(|b| (b.net, b.until)).collect() };
+        let push = Push {
+            number: self.number,
+            blocked: engine.blocks.iter().map(|b| (b.net, b.until)).collect(),
+        };
         let mut line = serde_json::to_string(&push).ok()?;
         line.push('\n');
         let sent = stream.write_all(line.as_bytes()).and_then(|()| {
@@ -74,17 +77,37 @@ impl Blocker {
 
 /// Blocks that were decided and are not over, from the record.
 fn restore(engine: &mut Engine, reader: &Reader) -> Result<(), String> {
-    let filter = Filter { kinds: vec!["response.decide".into()], ..Filter::default() };
+    let filter = Filter {
+        kinds: vec!["response.decide".into()],
+        ..Filter::default()
+    };
     let mut after = None;
     loop {
-        let (events, seen) =
-            reader.events(&Filter { after, ..filter.clone() }, 1000).map_err(|e| e.to_string())?;
+        let (events, seen) = reader
+            .events(
+                &Filter {
+                    after,
+                    ..filter.clone()
+                },
+                1000,
+            )
+            .map_err(|e| e.to_string())?;
         for e in &events {
-            let Kind::ResponseDecide(d) = &e.kind else { continue };
-            let (Some(target), Some(until)) = (&d.target, d.until) else { continue };
+            let Kind::ResponseDecide(d) = &e.kind else {
+                continue;
+            };
+            let (Some(target), Some(until)) = (&d.target, d.until) else {
+                continue;
+            };
             if d.action == "block" && !d.dry_run && until > now() {
                 if let Ok(net) = target.parse::<Net>() {
-                    let _ = engine.blocks.block(net.address(), e.time, until, d.campaign.clone(), d.rule.as_deref().unwrap_or(""));
+                    let _ = engine.blocks.block(
+                        net.address(),
+                        e.time,
+                        until,
+                        d.campaign.clone(),
+                        d.rule.as_deref().unwrap_or(""),
+                    );
                 }
             }
         }
@@ -98,16 +121,27 @@ fn restore(engine: &mut Engine, reader: &Reader) -> Result<(), String> {
 fn happening(reader: &Reader, change: &Change, event: &str) -> Result<Happening, String> {
     let db = reader.database();
     let text = |e: turncoat_store::StoreError| e.to_string();
-    let Ok(c) = view::find(db, change.campaign) else { return Ok(Happening::default()) };
+    let Ok(c) = view::find(db, change.campaign) else {
+        return Ok(Happening::default());
+    };
     let members = view::members(db, c.id, 1000).map_err(text)?;
-    let mut sources: Vec<std::net::IpAddr> =
-        members.iter().filter_map(|m| m.source.as_ref()?.parse().ok()).collect();
+    let mut sources: Vec<std::net::IpAddr> = members
+        .iter()
+        .filter_map(|m| m.source.as_ref()?.parse().ok())
+        .collect();
     sources.sort_unstable();
     sources.dedup();
     let source = change.session.and_then(|s| {
-        members.iter().find(|m| m.session == s).and_then(|m| m.source.as_ref()?.parse().ok())
+        members
+            .iter()
+            .find(|m| m.session == s)
+            .and_then(|m| m.source.as_ref()?.parse().ok())
     });
-    let techniques = view::sightings(db, c.id).map_err(text)?.into_iter().map(|(_, s)| s.technique).collect();
+    let techniques = view::sightings(db, c.id)
+        .map_err(text)?
+        .into_iter()
+        .map(|(_, s)| s.technique)
+        .collect();
     Ok(Happening {
         facts: Facts {
             event: event.to_owned(),
@@ -144,7 +178,11 @@ fn alert(m: &Message) -> Kind {
             events: m.lines.len() as u64 + m.more,
         }
         .into(),
-        Phase::Close => kinds::AlertClose { alert: format!("{}/{}", m.incident, m.number), events: m.more }.into(),
+        Phase::Close => kinds::AlertClose {
+            alert: format!("{}/{}", m.incident, m.number),
+            events: m.more,
+        }
+        .into(),
     }
 }
 
@@ -163,7 +201,11 @@ fn follow(shared: &Shared, pen: &Pen, links: &Receiver<UnixStream>) -> Result<()
     restore(&mut engine, &reader)?;
     let mut blocker = Blocker::default();
     let mut ticked = Instant::now();
-    let own = |kinds: Vec<Kind>| kinds.into_iter().for_each(|k| pen.own(Draft::of_system(now(), k)));
+    let own = |kinds: Vec<Kind>| {
+        kinds
+            .into_iter()
+            .for_each(|k| pen.own(Draft::of_system(now(), k)))
+    };
     loop {
         let mut changed = false;
         if let Ok(stream) = links.try_recv() {
@@ -175,21 +217,36 @@ fn follow(shared: &Shared, pen: &Pen, links: &Receiver<UnixStream>) -> Result<()
             let (events, orders) = engine.tick(now());
             changed |= !orders.is_empty();
             own(events);
-            own(engine.incidents.due(now(), &Pace::default()).iter().map(alert).collect());
+            own(engine
+                .incidents
+                .due(now(), &Pace::default())
+                .iter()
+                .map(alert)
+                .collect());
         }
-        match shared.committed.wait(Mark(cursor + 1), if changed { Duration::ZERO } else { TICK }) {
+        match shared
+            .committed
+            .wait(Mark(cursor + 1), if changed { Duration::ZERO } else { TICK })
+        {
             Err(_) => return Ok(()),
             Ok(false) => {}
             Ok(true) => {
-                let filter = Filter { after: Some(cursor), ..Filter::default() };
-                let (events, seen): (Vec<Event>, u64) = reader.events(&filter, BATCH).map_err(|e| e.to_string())?;
+                let filter = Filter {
+                    after: Some(cursor),
+                    ..Filter::default()
+                };
+                let (events, seen): (Vec<Event>, u64) =
+                    reader.events(&filter, BATCH).map_err(|e| e.to_string())?;
                 cursor = seen.max(events.last().map_or(0, |e| e.seq)).max(cursor);
                 if events.is_empty() {
                     continue;
                 }
                 let at_work = keeper.clone();
                 let Some(done) = pen.ask(move |writer| {
-                    at_work.lock().unwrap_or_else(PoisonError::into_inner).add(writer.database(), &events)
+                    at_work
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .add(writer.database(), &events)
                 }) else {
                     return Ok(());
                 };
@@ -197,8 +254,13 @@ fn follow(shared: &Shared, pen: &Pen, links: &Receiver<UnixStream>) -> Result<()
                     let mut draft = Draft::of_system(now(), change.kind());
                     draft.origin.session = change.session;
                     pen.own(draft);
-                    let event = if change.what == "token" { "token.used" } else { "campaign.change" };
-                    let (events, orders): (Vec<Kind>, Vec<Order>) = engine.decide(&happening(&reader, &change, event)?, now());
+                    let event = if change.what == "token" {
+                        "token.used"
+                    } else {
+                        "campaign.change"
+                    };
+                    let (events, orders): (Vec<Kind>, Vec<Order>) =
+                        engine.decide(&happening(&reader, &change, event)?, now());
                     changed |= !orders.is_empty();
                     own(events);
                 }
@@ -207,9 +269,23 @@ fn follow(shared: &Shared, pen: &Pen, links: &Receiver<UnixStream>) -> Result<()
         if changed {
             let response = format!("push-{}", blocker.number + 1);
             if let Some(why) = blocker.push(&engine) {
-                own(vec![kinds::ResponseResult { response, result: "failed".into(), detail: Some(why) }.into()]);
+                own(vec![
+                    kinds::ResponseResult {
+                        response,
+                        result: "failed".into(),
+                        detail: Some(why),
+                    }
+                    .into(),
+                ]);
             } else if blocker.stream.is_some() {
-                own(vec![kinds::ResponseResult { response, result: "in-force".into(), detail: None }.into()]);
+                own(vec![
+                    kinds::ResponseResult {
+                        response,
+                        result: "in-force".into(),
+                        detail: None,
+                    }
+                    .into(),
+                ]);
             }
             write_feed(shared, &engine);
         }
@@ -219,7 +295,10 @@ fn follow(shared: &Shared, pen: &Pen, links: &Receiver<UnixStream>) -> Result<()
 /// The feed of addresses, for firewalls that fetch it: `blocks.txt` and `blocks.json` in the data directory.
 fn write_feed(shared: &Shared, engine: &Engine) {
     let at = now();
-    for (name, text) in [("blocks.txt", engine.blocks.feed_text(at)), ("blocks.json", engine.blocks.feed_json(at).to_string())] {
+    for (name, text) in [
+        ("blocks.txt", engine.blocks.feed_text(at)),
+        ("blocks.json", engine.blocks.feed_json(at).to_string()),
+    ] {
         let path = shared.layout.root().join(name);
         let part = path.with_extension("part");
         if let Err(e) = std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, &path)) {

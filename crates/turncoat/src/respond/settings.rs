@@ -13,21 +13,33 @@ use crate::config::Settings;
 /// One rule: `CONDITION -> ACTION, ACTION`.
 fn rule(number: usize, text: &str) -> Result<Rule, String> {
     let wrong = |why: &str| format!("respond.rules, rule {number}: {why}");
-    let (when, then) = text
-        .rsplit_once("->")
-        .ok_or_else(|| wrong("expected CONDITION -> ACTION, ACTION, such as \"event == 'token.used' -> alert, block 24h\""))?;
+    let (when, then) = text.rsplit_once("->").ok_or_else(|| {
+        wrong("expected CONDITION -> ACTION, ACTION, such as \"event == 'token.used' -> alert, block 24h\"")
+    })?;
     let when: When = when.trim().parse().map_err(|e: String| wrong(&e))?;
-    let then: Vec<Act> = then.split(',').map(|a| a.trim().parse().map_err(|e: String| wrong(&e))).collect::<Result<_, _>>()?;
-    Ok(Rule { name: format!("rule-{number}"), when, then })
+    let then: Vec<Act> = then
+        .split(',')
+        .map(|a| a.trim().parse().map_err(|e: String| wrong(&e)))
+        .collect::<Result<_, _>>()?;
+    Ok(Rule {
+        name: format!("rule-{number}"),
+        when,
+        then,
+    })
 }
 
 fn nets(key: &str, list: &[String]) -> Result<Vec<Net>, String> {
-    list.iter().map(|t| t.parse::<Net>().map_err(|e| format!("{key}: {e}"))).collect()
+    list.iter()
+        .map(|t| t.parse::<Net>().map_err(|e| format!("{key}: {e}")))
+        .collect()
 }
 
 /// Loopback, unspecified and link-local addresses are never blocked, nor this host's own.
 fn always() -> Vec<Net> {
-    ["127.0.0.0/8", "::1", "0.0.0.0/8", "169.254.0.0/16", "fe80::/10"].iter().filter_map(|t| t.parse().ok()).collect()
+    ["127.0.0.0/8", "::1", "0.0.0.0/8", "169.254.0.0/16", "fe80::/10"]
+        .iter()
+        .filter_map(|t| t.parse().ok())
+        .collect()
 }
 
 /// What lies behind the decoys' back: networks to protect and ports to leave open.
@@ -40,7 +52,10 @@ pub fn protected(settings: &Settings) -> Result<Protected, String> {
     decoy_ports.extend(ports(&settings.telnet.listen));
     decoy_ports.sort_unstable();
     decoy_ports.dedup();
-    Ok(Protected { nets: nets("block.protect", &settings.block.protect)?, decoy_ports })
+    Ok(Protected {
+        nets: nets("block.protect", &settings.block.protect)?,
+        decoy_ports,
+    })
 }
 
 /// The engine that the settings ask for. `own` are addresses of this host, its gateways and resolvers.
@@ -48,14 +63,22 @@ pub fn protected(settings: &Settings) -> Result<Protected, String> {
 /// # Errors
 /// One line for the operator: what is wrong and what would be right.
 pub fn engine(settings: &Settings, own: &[Net]) -> Result<Engine, String> {
-    let rules = settings.respond.rules.iter().enumerate().map(|(i, t)| rule(i + 1, t)).collect::<Result<Vec<_>, _>>()?;
+    let rules = settings
+        .respond
+        .rules
+        .iter()
+        .enumerate()
+        .map(|(i, t)| rule(i + 1, t))
+        .collect::<Result<Vec<_>, _>>()?;
     let ignore = settings
         .respond
         .ignore
         .iter()
         .enumerate()
         .map(|(i, t)| {
-            let when = t.parse().map_err(|e: String| format!("respond.ignore, rule {}: {e}", i + 1))?;
+            let when = t
+                .parse()
+                .map_err(|e: String| format!("respond.ignore, rule {}: {e}", i + 1))?;
             Ok(Ignore { when, until: None })
         })
         .collect::<Result<Vec<_>, String>>()?;
@@ -67,7 +90,13 @@ pub fn engine(settings: &Settings, own: &[Net]) -> Result<Engine, String> {
     never.extend_from_slice(own);
     let allow = nets("block.allow", &settings.block.allow)?;
     let most = usize::try_from(settings.block.most).unwrap_or(usize::MAX);
-    Ok(Engine::new(rules, ignore, Blocks::new(&never, &allow, most), settings.block.enabled, settings.respond.dry_run))
+    Ok(Engine::new(
+        rules,
+        ignore,
+        Blocks::new(&never, &allow, most),
+        settings.block.enabled,
+        settings.respond.dry_run,
+    ))
 }
 
 /// How often the engine looks for what has expired.
@@ -84,7 +113,11 @@ mod tests {
         s.respond.rules = vec!["campaign.stage >= 'persistence' -> alert, block 24h".into()];
         assert!(engine(&s, &[]).is_ok());
         s.respond.rules = vec!["campaign.stage >= 'x' -> alert".into()];
-        assert!(engine(&s, &[]).err().is_some_and(|e| e.starts_with("respond.rules, rule 1:") && e.contains("reconnaissance")));
+        assert!(
+            engine(&s, &[])
+                .err()
+                .is_some_and(|e| e.starts_with("respond.rules, rule 1:") && e.contains("reconnaissance"))
+        );
         s.respond.rules = vec!["event == 'token.used' -> shoot".into()];
         assert!(engine(&s, &[]).err().is_some_and(|e| e.contains("shoot")));
         s.respond.rules.clear();
