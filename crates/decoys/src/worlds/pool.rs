@@ -106,10 +106,15 @@ impl Shared {
         while let Some(actor) = self.next() {
             // Input that comes from here on queues the actor again.
             actor.queued.store(false, Ordering::Release);
-            match actor.step((self.clock)(), &*self.recorder) {
+            let (next, number) = actor.step((self.clock)(), &*self.recorder);
+            match next {
                 Next::Again => self.wake(&actor),
                 Next::Sleep(Some(at)) => {
                     let mut q = lock(&self.queue);
+                    // A later step on another thread has its own deadline, or will have: this one's is stale.
+                    if actor.steps.load(Ordering::Acquire) != number {
+                        continue;
+                    }
                     q.ticket += 1;
                     let t = q.ticket;
                     let before = actor.ticket.swap(t, Ordering::AcqRel);
