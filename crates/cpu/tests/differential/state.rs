@@ -169,7 +169,7 @@ impl Random {
             5 => (sign | (r >> 16) as u16 & 0x7fff, m | lead),
             6 => (
                 sign | (0x3fff + self.below(40) as u16),
-                lead | m & u64::MAX << self.below(64),
+                lead | m & (u64::MAX << self.below(64)),
             ),
             7 => (sign, m),
             8 => (sign | 0x7fff, m),
