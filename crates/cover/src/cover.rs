@@ -9,7 +9,7 @@ use crate::processes::{self, Process};
 use crate::seed::Seed;
 use crate::users::{self, User};
 use crate::wishes::Given;
-use crate::{clock, kernels, role};
+use crate::{bait, clock, kernels, past, role};
 use serde::Serialize;
 
 /// What a cover needs to know of the image below it.
@@ -84,6 +84,7 @@ pub struct Cover {
     pub root_hash: String,
     /// Password fields of `users`, in their order.
     pub user_hashes: Vec<String>,
+    made: i64,
     #[serde(skip)]
     seed: Seed,
 }
@@ -197,7 +198,8 @@ impl Cover {
             users,
             host_keys: None,
             sshd_options: Vec::new(),
-            root_hash: "*".into(),
+            root_hash: "!".into(),
+            made: given.made,
             seed,
         })
     }
@@ -212,11 +214,50 @@ impl Cover {
         &self.seed
     }
 
-    /// The files above the image, parents before children where both are listed.
+    /// When the cover was made, seconds since the epoch.
+    pub fn made(&self) -> i64 {
+        self.made
+    }
+
+    /// The files above the image, parents before children where both are listed, as they were when the cover was made.
     pub fn files(&self, image: &dyn Image) -> Vec<File> {
+        self.files_at(image, self.made)
+    }
+
+    /// The files above the image at `now`: logs have been rotated since the cover was made.
+    pub fn files_at(&self, image: &dyn Image, now: i64) -> Vec<File> {
         let mut out = files::etc::files(self, image);
         out.extend(files::homes::files(self, image));
+        out.extend(bait::draw(self).into_iter().map(|l| l.file));
+        out.extend(past::files(self, image, now.max(self.made)));
         out
+    }
+
+    /// The files of interest, with what they give away.
+    pub fn baits(&self) -> Vec<bait::Bait> {
+        bait::draw(self).into_iter().map(|l| l.bait).collect()
+    }
+
+    /// The key that user number `index` logs in with from his desk; its private half is nowhere on the machine.
+    pub fn desk_key(&self, index: usize) -> Option<crate::keys::KeyPair> {
+        let user = self.users.get(index)?;
+        let mut s = self.stream(&format!("desk {index}"));
+        let desk = match s.below(3) {
+            0 => format!("{}-{}", user.name, s.pick(&["laptop", "pc", "nb", "work", "desktop"])),
+            1 => users::coined(&mut s),
+            _ => format!("{}{}", s.pick(&["nb", "pc", "ws", "lap"]), s.range(10, 999)),
+        };
+        crate::keys::generate(
+            &self.seed,
+            &format!("desk {index}"),
+            crate::keys::Algo::Ed25519,
+            &format!("{}@{desk}", user.name),
+        )
+    }
+
+    /// Fingerprint of [`Cover::desk_key`] as sshd logs it.
+    pub fn login_print(&self, index: usize) -> String {
+        self.desk_key(index).map(|k| k.fingerprint).unwrap_or_default()
     }
 
     /// The tasks that run since boot. `installed` says whether a program is in the image.
@@ -233,7 +274,7 @@ impl Cover {
 }
 
 /// Moves a moment into the working hours of its day.
-fn work_hours(unix: i64, zone: &clock::Zone, s: &mut crate::Stream) -> i64 {
+pub(crate) fn work_hours(unix: i64, zone: &clock::Zone, s: &mut crate::Stream) -> i64 {
     let day = unix.div_euclid(86_400) * 86_400;
     let weekday = clock::Civil::from_unix(day).weekday;
     let shift = match weekday {
@@ -256,7 +297,8 @@ fn valid_host(n: &str) -> bool {
         })
 }
 
-fn valid_user(n: &str) -> bool {
+/// True for a login name that Debian takes.
+pub fn valid_user(n: &str) -> bool {
     n.len() <= 32
         && n.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && n.bytes()
