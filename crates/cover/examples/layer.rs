@@ -34,7 +34,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let given = Given {
         made: 1_795_400_000,
         receiving: Default::default(),
-        wishes: Wishes { role: Some(role.clone()), ..Default::default() },
+        wishes: Wishes {
+            role: Some(role.clone()),
+            ..Default::default()
+        },
     };
     let begin = std::time::Instant::now();
     let cover = Cover::new(Seed([number.parse()?; 32]), &given)?;
@@ -58,7 +61,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             Kind::Regular(Content::Lazy(_)) => {}
         }
     }
-    println!("{} {}: {} files, {bytes} bytes, {took:?}", cover.role, cover.host.fqdn(), files.len());
+    println!(
+        "{} {}: {} files, {bytes} bytes, {took:?}",
+        cover.role,
+        cover.host.fqdn(),
+        files.len()
+    );
     for b in cover.baits() {
         println!("{b:?}");
     }

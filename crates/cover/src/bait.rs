@@ -84,13 +84,16 @@ impl Hand<'_> {
         s.text(LETTERS, n)
     }
     fn first(&self) -> (u32, &str, &str) {
-        self.cover
-            .users
-            .first()
-            .map_or((0, "root", "/root"), |u| (u.uid, u.name.as_str(), u.home.as_str()))
+        self.cover.users.first().map_or((0, "root", "/root"), |u| {
+            (u.uid, u.name.as_str(), u.home.as_str())
+        })
     }
     fn one(user: &str, host: &str, secret: Secret) -> Vec<Credential> {
-        vec![Credential { user: Some(user.into()), host: Some(host.into()), secret }]
+        vec![Credential {
+            user: Some(user.into()),
+            host: Some(host.into()),
+            secret,
+        }]
     }
     fn at(&self, label: &str) -> i64 {
         let span = (self.cover.made() - self.story.since).max(2);
@@ -111,7 +114,12 @@ pub fn draw(cover: &Cover) -> Vec<Laid> {
             let maker = MAKERS.iter().find(|m| m.0 == id)?.1;
             let (mut file, kind, credentials) = maker(&hand)?;
             file.bait = Some(id.clone());
-            let bait = Bait { id: id.clone(), path: file.path.clone(), kind, credentials };
+            let bait = Bait {
+                id: id.clone(),
+                path: file.path.clone(),
+                kind,
+                credentials,
+            };
             Some(Laid { bait, file })
         })
         .collect()
@@ -121,7 +129,9 @@ fn db_dump(h: &Hand) -> Option<(File, &'static str, Vec<Credential>)> {
     let mut s = h.stream("dump");
     let (db, user) = (&h.story.db_name, &h.story.db_user);
     let password = h.password("db");
-    let given: Vec<&str> = include_str!("../data/given_names.txt").split_whitespace().collect();
+    let given: Vec<&str> = include_str!("../data/given_names.txt")
+        .split_whitespace()
+        .collect();
     let surnames: Vec<&str> = include_str!("../data/surnames.txt").split_whitespace().collect();
     let table = crate::users::coined(&mut s);
     let day = h.cover.host.zone.local(h.cover.made() - 86_400).date();
@@ -136,7 +146,11 @@ fn db_dump(h: &Hand) -> Option<(File, &'static str, Vec<Credential>)> {
     t += "\\.\n";
     let path = format!("{}/{db}-{day}.sql", h.story.data);
     let at = h.cover.made() - 86_400 + i64::from(h.story.time.0) * 600;
-    Some((File::text(&path, 0o640, at, t), "database dump", Hand::one(user, h.story.host(0), Secret::Password(password))))
+    Some((
+        File::text(&path, 0o640, at, t),
+        "database dump",
+        Hand::one(user, h.story.host(0), Secret::Password(password)),
+    ))
 }
 
 fn job_settings(h: &Hand) -> Option<(File, &'static str, Vec<Credential>)> {
@@ -153,21 +167,59 @@ fn job_settings(h: &Hand) -> Option<(File, &'static str, Vec<Credential>)> {
         format!("{p}={password}"),
         format!("{d}={}", h.story.db_name),
     ];
-    lines.push(format!("{}={}", s.pick(&["TARGET", "DEST", "OUT", "DIR"]), h.story.data));
-    lines.push(format!("{}={}", s.pick(&["KEEP", "DAYS", "RETAIN"]), s.range(5, 40)));
-    let path = format!("{}/{}", h.story.settings, s.pick(&["job.conf", "settings", "env", "credentials", "db.conf", "secrets"]));
-    Some((File::text(&path, 0o600, h.at("settings"), lines.join("\n") + "\n"), "settings of the nightly job", Hand::one(&h.story.db_user, h.story.host(0), Secret::Password(password))))
+    lines.push(format!(
+        "{}={}",
+        s.pick(&["TARGET", "DEST", "OUT", "DIR"]),
+        h.story.data
+    ));
+    lines.push(format!(
+        "{}={}",
+        s.pick(&["KEEP", "DAYS", "RETAIN"]),
+        s.range(5, 40)
+    ));
+    let path = format!(
+        "{}/{}",
+        h.story.settings,
+        s.pick(&["job.conf", "settings", "env", "credentials", "db.conf", "secrets"])
+    );
+    Some((
+        File::text(&path, 0o600, h.at("settings"), lines.join("\n") + "\n"),
+        "settings of the nightly job",
+        Hand::one(&h.story.db_user, h.story.host(0), Secret::Password(password)),
+    ))
 }
 
 fn repository_password(h: &Hand) -> Option<(File, &'static str, Vec<Credential>)> {
     let mut s = h.stream("repository");
     let password = h.password("repository");
     let name = s.pick(&[".repo-pass", ".passphrase", ".vaultkey", ".bkp_pw", ".enc"]);
-    let c = vec![Credential { user: None, host: None, secret: Secret::Password(password.clone()) }];
-    Some((File::text(&format!("/root/{name}"), 0o400, h.at("repository"), format!("{password}\n")), "pass phrase of the repository", c))
+    let c = vec![Credential {
+        user: None,
+        host: None,
+        secret: Secret::Password(password.clone()),
+    }];
+    Some((
+        File::text(
+            &format!("/root/{name}"),
+            0o400,
+            h.at("repository"),
+            format!("{password}\n"),
+        ),
+        "pass phrase of the repository",
+        c,
+    ))
 }
 
-fn key(h: &Hand, label: &str, path: String, comment: &str, uid: u32, user: &str, host: &str, kind: &'static str) -> Option<(File, &'static str, Vec<Credential>)> {
+fn key(
+    h: &Hand,
+    label: &str,
+    path: String,
+    comment: &str,
+    uid: u32,
+    user: &str,
+    host: &str,
+    kind: &'static str,
+) -> Option<(File, &'static str, Vec<Credential>)> {
     let pair = keys::generate(h.cover.seed(), &format!("bait {label}"), Algo::Ed25519, comment)?;
     let file = File::text(&path, 0o600, h.at(label), pair.private).owned(uid, uid);
     Some((file, kind, Hand::one(user, host, Secret::Key(pair.fingerprint))))
@@ -176,19 +228,48 @@ fn key(h: &Hand, label: &str, path: String, comment: &str, uid: u32, user: &str,
 fn ssh_key(h: &Hand) -> Option<(File, &'static str, Vec<Credential>)> {
     let (uid, name, home) = h.first();
     let comment = format!("{name}@{}", h.cover.host.name);
-    key(h, "ssh", format!("{home}/.ssh/id_ed25519"), &comment, uid, name, h.story.host(1), "private key of a person")
+    key(
+        h,
+        "ssh",
+        format!("{home}/.ssh/id_ed25519"),
+        &comment,
+        uid,
+        name,
+        h.story.host(1),
+        "private key of a person",
+    )
 }
 
 fn deploy_key(h: &Hand) -> Option<(File, &'static str, Vec<Credential>)> {
     let (uid, _, home) = h.first();
     let project = &h.story.projects[0];
-    let name = *h.stream("deploy").pick(&["deploy", "id_deploy", "release", "rollout", "push"]);
-    key(h, "deploy", format!("{home}/.ssh/{name}_{project}"), &format!("{name}@{project}"), uid, name, h.story.host(2), "deploy key")
+    let name = *h
+        .stream("deploy")
+        .pick(&["deploy", "id_deploy", "release", "rollout", "push"]);
+    key(
+        h,
+        "deploy",
+        format!("{home}/.ssh/{name}_{project}"),
+        &format!("{name}@{project}"),
+        uid,
+        name,
+        h.story.host(2),
+        "deploy key",
+    )
 }
 
 fn signing_key(h: &Hand) -> Option<(File, &'static str, Vec<Credential>)> {
     let project = &h.story.projects[1];
-    key(h, "signing", format!("{}/sign_{project}", h.story.settings), &format!("sign-{project}"), 0, "root", h.story.host(1), "signing key")
+    key(
+        h,
+        "signing",
+        format!("{}/sign_{project}", h.story.settings),
+        &format!("sign-{project}"),
+        0,
+        "root",
+        h.story.host(1),
+        "signing key",
+    )
 }
 
 fn ssh_config(h: &Hand) -> Option<(File, &'static str, Vec<Credential>)> {
@@ -202,7 +283,11 @@ fn ssh_config(h: &Hand) -> Option<(File, &'static str, Vec<Credential>)> {
         }
         t.push('\n');
     }
-    Some((File::text(&format!("{home}/.ssh/config"), 0o600, h.at("config"), t).owned(uid, uid), "SSH client's settings", Vec::new()))
+    Some((
+        File::text(&format!("{home}/.ssh/config"), 0o600, h.at("config"), t).owned(uid, uid),
+        "SSH client's settings",
+        Vec::new(),
+    ))
 }
 
 fn inventory(h: &Hand) -> Option<(File, &'static str, Vec<Credential>)> {
@@ -213,17 +298,44 @@ fn inventory(h: &Hand) -> Option<(File, &'static str, Vec<Credential>)> {
     for (host, address, _) in &h.cover.network.neighbours {
         t += &format!("{host} ansible_host={address}\n");
     }
-    t += &format!("\n[{}:vars]\nansible_user={name}\nansible_become_password={password}\n", h.story.projects[0]);
-    let path = format!("{home}/{}/{}", h.story.projects[0], s.pick(&["hosts", "inventory", "inventory.ini", "hosts.ini", "prod"]));
-    Some((File::text(&path, 0o640, h.at("inventory"), t).owned(uid, uid), "inventory of machines", Hand::one(name, h.story.host(0), Secret::Password(password))))
+    t += &format!(
+        "\n[{}:vars]\nansible_user={name}\nansible_become_password={password}\n",
+        h.story.projects[0]
+    );
+    let path = format!(
+        "{home}/{}/{}",
+        h.story.projects[0],
+        s.pick(&["hosts", "inventory", "inventory.ini", "hosts.ini", "prod"])
+    );
+    Some((
+        File::text(&path, 0o640, h.at("inventory"), t).owned(uid, uid),
+        "inventory of machines",
+        Hand::one(name, h.story.host(0), Secret::Password(password)),
+    ))
 }
 
 fn vault_password(h: &Hand) -> Option<(File, &'static str, Vec<Credential>)> {
     let (uid, _, home) = h.first();
     let password = h.password("vault");
-    let name = *h.stream("vault").pick(&[".vault_pass", ".vault", ".vp", ".vault-pw", ".ansible_vault"]);
-    let c = vec![Credential { user: None, host: None, secret: Secret::Password(password.clone()) }];
-    Some((File::text(&format!("{home}/{name}"), 0o600, h.at("vault"), format!("{password}\n")).owned(uid, uid), "pass phrase of a vault", c))
+    let name = *h
+        .stream("vault")
+        .pick(&[".vault_pass", ".vault", ".vp", ".vault-pw", ".ansible_vault"]);
+    let c = vec![Credential {
+        user: None,
+        host: None,
+        secret: Secret::Password(password.clone()),
+    }];
+    Some((
+        File::text(
+            &format!("{home}/{name}"),
+            0o600,
+            h.at("vault"),
+            format!("{password}\n"),
+        )
+        .owned(uid, uid),
+        "pass phrase of a vault",
+        c,
+    ))
 }
 
 fn registry_token(h: &Hand) -> Option<(File, &'static str, Vec<Credential>)> {
@@ -231,7 +343,11 @@ fn registry_token(h: &Hand) -> Option<(File, &'static str, Vec<Credential>)> {
     let token = h.stream("registry").text(LETTERS, 40);
     let host = h.story.host(0);
     let t = format!("machine {host}\nlogin {name}\npassword {token}\n");
-    Some((File::text(&format!("{home}/.netrc"), 0o600, h.at("registry"), t).owned(uid, uid), "token of a registry", Hand::one(name, host, Secret::Token(token))))
+    Some((
+        File::text(&format!("{home}/.netrc"), 0o600, h.at("registry"), t).owned(uid, uid),
+        "token of a registry",
+        Hand::one(name, host, Secret::Token(token)),
+    ))
 }
 
 fn env_file(h: &Hand) -> Option<(File, &'static str, Vec<Credential>)> {
@@ -240,9 +356,26 @@ fn env_file(h: &Hand) -> Option<(File, &'static str, Vec<Credential>)> {
     let password = h.password("env");
     let (user, host, db) = (&h.story.db_user, h.story.host(1), &h.story.db_name);
     let mut t = format!("DATABASE_URL=postgres://{user}:{password}@{host}:5432/{db}\n");
-    for k in s.sample(&["SECRET_KEY", "APP_KEY", "SESSION_SECRET", "JWT_SECRET", "CSRF_KEY"], 2) {
+    for k in s.sample(
+        &[
+            "SECRET_KEY",
+            "APP_KEY",
+            "SESSION_SECRET",
+            "JWT_SECRET",
+            "CSRF_KEY",
+        ],
+        2,
+    ) {
         t += &format!("{k}={}\n", s.hex(48));
     }
-    let path = format!("{home}/{}/.env{}", h.story.projects[0], s.pick(&["", ".production", ".prod", ".local"]));
-    Some((File::text(&path, 0o640, h.at("env"), t).owned(uid, uid), "settings of an application", Hand::one(user, host, Secret::Password(password))))
+    let path = format!(
+        "{home}/{}/.env{}",
+        h.story.projects[0],
+        s.pick(&["", ".production", ".prod", ".local"])
+    );
+    Some((
+        File::text(&path, 0o640, h.at("env"), t).owned(uid, uid),
+        "settings of an application",
+        Hand::one(user, host, Secret::Password(password)),
+    ))
 }

@@ -227,9 +227,16 @@ impl Cover {
     /// The files above the image at `now`: logs have been rotated since the cover was made.
     pub fn files_at(&self, image: &dyn Image, now: i64) -> Vec<File> {
         let mut out = files::etc::files(self, image);
-        out.extend(files::homes::files(self, image));
+        let story = crate::story::Story::draw(self);
+        out.extend(files::system::files(self, image, &story, now.max(self.made)));
+        out.extend(files::homes::files(self, image, &story));
         out.extend(bait::draw(self).into_iter().map(|l| l.file));
         out.extend(past::files(self, image, now.max(self.made)));
+        // A path is listed once: a bait takes the place of the plain file of the same name.
+        let mut seen = std::collections::HashSet::new();
+        out.reverse();
+        out.retain(|f| seen.insert(f.path.clone()));
+        out.reverse();
         out
     }
 
@@ -243,7 +250,11 @@ impl Cover {
         let user = self.users.get(index)?;
         let mut s = self.stream(&format!("desk {index}"));
         let desk = match s.below(3) {
-            0 => format!("{}-{}", user.name, s.pick(&["laptop", "pc", "nb", "work", "desktop"])),
+            0 => format!(
+                "{}-{}",
+                user.name,
+                s.pick(&["laptop", "pc", "nb", "work", "desktop"])
+            ),
             1 => users::coined(&mut s),
             _ => format!("{}{}", s.pick(&["nb", "pc", "ws", "lap"]), s.range(10, 999)),
         };

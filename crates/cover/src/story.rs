@@ -39,7 +39,10 @@ impl Story {
         while projects.len() < 3 {
             let mut p = coined(&mut s);
             if s.chance(25) {
-                p = format!("{p}{}", s.pick(&["-web", "-api", "-core", "-shop", "-app", "-data", "-ng", "2"]));
+                p = format!(
+                    "{p}{}",
+                    s.pick(&["-web", "-api", "-core", "-shop", "-app", "-data", "-ng", "2"])
+                );
             }
             if !projects.contains(&p) {
                 projects.push(p);
@@ -47,9 +50,15 @@ impl Story {
         }
         let first = projects[0].clone();
         let verbs: &[&str] = match cover.role.as_str() {
-            "backup" => &["backup", "dump", "pull", "fetch", "snap", "save", "nightly", "collect", "mirror", "bkp"],
-            "build" => &["build", "deploy", "release", "publish", "ship", "pkg", "rollout", "push", "stage", "mk"],
-            _ => &["sync", "check", "report", "rotate", "audit", "collect", "probe", "keys", "sweep", "tidy"],
+            "backup" => &[
+                "backup", "dump", "pull", "fetch", "snap", "save", "nightly", "collect", "mirror", "bkp",
+            ],
+            "build" => &[
+                "build", "deploy", "release", "publish", "ship", "pkg", "rollout", "push", "stage", "mk",
+            ],
+            _ => &[
+                "sync", "check", "report", "rotate", "audit", "collect", "probe", "keys", "sweep", "tidy",
+            ],
         };
         let verb = *s.pick(verbs);
         let stem = match s.below(5) {
@@ -70,16 +79,40 @@ impl Story {
         };
         let data = match s.below(6) {
             0 => format!("/srv/{first}"),
-            1 => format!("/srv/{}", s.pick(&["data", "dumps", "store", "backup", "work", "pool"])),
+            1 => format!(
+                "/srv/{}",
+                s.pick(&["data", "dumps", "store", "backup", "work", "pool"])
+            ),
             2 => format!("/data/{first}"),
             3 => format!("/var/lib/{first}"),
             4 => format!("/opt/{first}/{}", s.pick(&["data", "var", "files", "work"])),
             _ => format!("/home/{first}-{}", s.pick(&["data", "store", "files"])),
         };
-        let hosts = cover.network.neighbours.iter().map(|n| n.0.clone()).collect();
+        let mut hosts: Vec<String> = cover.network.neighbours.iter().map(|n| n.0.clone()).collect();
+        // The host with the data comes first.
+        let order = [
+            "db",
+            "erp",
+            "app",
+            "registry",
+            "repo",
+            "git",
+            "web",
+            "artifacts",
+            "nexus",
+            "wiki",
+        ];
+        hosts.sort_by_key(|h| order.iter().position(|o| h.starts_with(o)).unwrap_or(order.len()));
         let letters: String = first.chars().filter(char::is_ascii_alphabetic).collect();
         Story {
-            settings: format!("/etc/{}", if s.chance(60) { first.clone() } else { coined(&mut s) }),
+            settings: format!(
+                "/etc/{}",
+                if s.chance(60) {
+                    first.clone()
+                } else {
+                    coined(&mut s)
+                }
+            ),
             log: format!("/var/log/{stem}.log"),
             job_path: format!("{place}/{job}"),
             job,
@@ -91,7 +124,10 @@ impl Story {
                 2 => coined(&mut s),
                 _ => format!("svc_{letters}"),
             },
-            db_name: format!("{letters}{}", s.pick(&["", "_prod", "_live", "db", "_p", "_main"])),
+            db_name: format!(
+                "{letters}{}",
+                s.pick(&["", "_prod", "_live", "db", "_p", "_main"])
+            ),
             time: (s.below(6) as u32, s.below(60) as u32),
             since: cover.host.installed + s.range(1, 30) * 86_400 + s.range(0, 30_000),
             projects,
@@ -110,5 +146,7 @@ impl Story {
 
 fn capital(s: &str) -> String {
     let mut c = s.chars();
-    c.next().map(|f| f.to_uppercase().chain(c).collect()).unwrap_or_default()
+    c.next()
+        .map(|f| f.to_uppercase().chain(c).collect())
+        .unwrap_or_default()
 }

@@ -114,7 +114,9 @@ pub fn files(cover: &Cover, t: &Timeline, now: i64) -> Vec<File> {
     let mut lastlog = vec![0u8; (last_uid + 1) * 292];
     let mut last_login = cover.host.installed;
     for l in &t.logins {
-        let Some(u) = cover.users.get(l.user) else { continue };
+        let Some(u) = cover.users.get(l.user) else {
+            continue;
+        };
         let line = format!("pts/{}", l.pts);
         let host = l.from.to_string();
         // The id is the last four characters of the terminal's name.
@@ -178,9 +180,19 @@ pub fn files(cover: &Cover, t: &Timeline, now: i64) -> Vec<File> {
         gid: utmp_group,
         ..rotate::MONTHLY
     };
-    let wtmp_rule = Rule { least: 1 << 20, mode: 0o664, ..rule };
+    let wtmp_rule = Rule {
+        least: 1 << 20,
+        mode: 0o664,
+        ..rule
+    };
     let mut out = rotate::files(cover, "/var/log/wtmp", wtmp_rule, &wtmp, now);
-    out.extend(rotate::files(cover, "/var/log/btmp", Rule { mode: 0o660, ..rule }, &btmp, now));
+    out.extend(rotate::files(
+        cover,
+        "/var/log/btmp",
+        Rule { mode: 0o660, ..rule },
+        &btmp,
+        now,
+    ));
     out.push(File {
         kind: Kind::Regular(Content::Bytes(lastlog)),
         ..File::text("/var/log/lastlog", 0o664, last_login, "").owned(0, utmp_group)

@@ -12,7 +12,10 @@ pub fn files(cover: &Cover, image: &dyn Image, runs: &[Run], now: i64) -> Vec<Fi
         .into_iter()
         .find(|p| p.name == "man-db")
         .map(|p| p.version);
-    let history = Rule { delay: false, ..MONTHLY };
+    let history = Rule {
+        delay: false,
+        ..MONTHLY
+    };
     let mut dpkg = Vec::new();
     let (mut told, mut term) = (Vec::new(), Vec::new());
     let mut count = 0usize;
@@ -26,9 +29,25 @@ pub fn files(cover: &Cover, image: &dyn Image, runs: &[Run], now: i64) -> Vec<Fi
         }
     }
     let mut out = rotate::files(cover, "/var/log/dpkg.log", MONTHLY, &dpkg, now);
-    out.extend(rotate::files(cover, "/var/log/apt/history.log", history, &told, now));
-    let term_rule = Rule { mode: 0o640, gid: adm, ..history };
-    out.extend(rotate::files(cover, "/var/log/apt/term.log", term_rule, &term, now));
+    out.extend(rotate::files(
+        cover,
+        "/var/log/apt/history.log",
+        history,
+        &told,
+        now,
+    ));
+    let term_rule = Rule {
+        mode: 0o640,
+        gid: adm,
+        ..history
+    };
+    out.extend(rotate::files(
+        cover,
+        "/var/log/apt/term.log",
+        term_rule,
+        &term,
+        now,
+    ));
     out
 }
 
@@ -48,7 +67,8 @@ fn dpkg_lines(cover: &Cover, r: &Run, man: Option<&str>) -> Vec<(i64, Vec<u8>)> 
     let n = r.changes.len().max(1) as i64;
     // Unpacking takes about half of the time, configuring the rest.
     let span = (r.end - r.start).max(2);
-    let mut put = |at: i64, text: String| out.push((at, format!("{} {text}\n", stamp(cover, at)).into_bytes()));
+    let mut put =
+        |at: i64, text: String| out.push((at, format!("{} {text}\n", stamp(cover, at)).into_bytes()));
     put(r.start + 1, "startup archives unpack".into());
     for (i, c) in r.changes.iter().enumerate() {
         let at = r.start + 1 + i as i64 * (span / 2) / n;
@@ -85,7 +105,11 @@ fn dpkg_lines(cover: &Cover, r: &Run, man: Option<&str>) -> Vec<(i64, Vec<u8>)> 
 }
 
 fn history_text(cover: &Cover, r: &Run) -> String {
-    let mut t = format!("\nStart-Date: {}\nCommandline: {}\n", wide(cover, r.start), r.command);
+    let mut t = format!(
+        "\nStart-Date: {}\nCommandline: {}\n",
+        wide(cover, r.start),
+        r.command
+    );
     if let Some(u) = r.by.and_then(|i| cover.users.get(i)) {
         t += &format!("Requested-By: {} ({})\n", u.name, u.uid);
     }
@@ -103,7 +127,14 @@ fn history_text(cover: &Cover, r: &Run) -> String {
     let upgraded: Vec<String> = r
         .changes
         .iter()
-        .filter_map(|c| Some(format!("{}:amd64 ({}, {})", c.package.name, c.old.as_ref()?, c.new)))
+        .filter_map(|c| {
+            Some(format!(
+                "{}:amd64 ({}, {})",
+                c.package.name,
+                c.old.as_ref()?,
+                c.new
+            ))
+        })
         .collect();
     for (title, list) in [("Install", installed), ("Upgrade", upgraded)] {
         if !list.is_empty() {
@@ -132,7 +163,11 @@ fn term_text(cover: &Cover, r: &Run, files: usize, man: Option<&str>) -> String 
         if i == 0 {
             t += &database;
         }
-        let number = if several { format!("{i:0width$}-") } else { String::new() };
+        let number = if several {
+            format!("{i:0width$}-")
+        } else {
+            String::new()
+        };
         t += &format!(
             "Preparing to unpack .../{number}{}_{}_{}.deb ...\n",
             c.package.name,

@@ -45,11 +45,17 @@ pub fn files(cover: &Cover, t: &Timeline, runs: &[Run], now: i64) -> Vec<File> {
         mode: 0o640,
         gid: 4,
     };
-    let lines = |label: &str| Lines { cover, s: cover.stream(label), out: Vec::new() };
+    let lines = |label: &str| Lines {
+        cover,
+        s: cover.stream(label),
+        out: Vec::new(),
+    };
     let prints: Vec<String> = (0..cover.users.len()).map(|i| cover.login_print(i)).collect();
     let (mut auth, mut cron) = (lines("auth.log"), lines("cron.log"));
     for (n, l) in t.logins.iter().enumerate().filter(|(_, l)| l.at > from) {
-        let Some(u) = cover.users.get(l.user) else { continue };
+        let Some(u) = cover.users.get(l.user) else {
+            continue;
+        };
         let tag = format!("sshd[{}]", l.pid - 12);
         let print = prints.get(l.user).map_or("", String::as_str);
         auth.put(
@@ -69,11 +75,18 @@ pub fn files(cover: &Cover, t: &Timeline, runs: &[Run], now: i64) -> Vec<File> {
             ),
         );
         let session = n + 1;
-        auth.put(l.at, "systemd-logind[*]", &format!("New session {session} of user {}.", u.name));
+        auth.put(
+            l.at,
+            "systemd-logind[*]",
+            &format!("New session {session} of user {}.", u.name),
+        );
         auth.put(
             l.until,
             &format!("sshd[{}]", l.pid),
-            &format!("Received disconnect from {} port {}:11: disconnected by user", l.from, l.port),
+            &format!(
+                "Received disconnect from {} port {}:11: disconnected by user",
+                l.from, l.port
+            ),
         );
         auth.put(
             l.until,
@@ -90,7 +103,11 @@ pub fn files(cover: &Cover, t: &Timeline, runs: &[Run], now: i64) -> Vec<File> {
             "systemd-logind[*]",
             &format!("Session {session} logged out. Waiting for processes to exit."),
         );
-        auth.put(l.until, "systemd-logind[*]", &format!("Removed session {session}."));
+        auth.put(
+            l.until,
+            "systemd-logind[*]",
+            &format!("Removed session {session}."),
+        );
     }
     for f in t.failures.iter().filter(|f| f.at > from) {
         let tag = format!("sshd[{}]", f.pid);
@@ -105,11 +122,16 @@ pub fn files(cover: &Cover, t: &Timeline, runs: &[Run], now: i64) -> Vec<File> {
         auth.put(
             f.at,
             &tag,
-            &format!("Failed password for {} from {} port {} ssh2", f.user, f.from, f.port),
+            &format!(
+                "Failed password for {} from {} port {} ssh2",
+                f.user, f.from, f.port
+            ),
         );
     }
     for r in runs.iter().filter(|r| r.start > from) {
-        let Some(u) = r.by.and_then(|i| cover.users.get(i)) else { continue };
+        let Some(u) = r.by.and_then(|i| cover.users.get(i)) else {
+            continue;
+        };
         auth.put(
             r.start - 2,
             "sudo",
@@ -121,9 +143,16 @@ pub fn files(cover: &Cover, t: &Timeline, runs: &[Run], now: i64) -> Vec<File> {
         auth.put(
             r.start - 2,
             "sudo",
-            &format!("pam_unix(sudo:session): session opened for user root(uid=0) by {}(uid={})", u.name, u.uid),
+            &format!(
+                "pam_unix(sudo:session): session opened for user root(uid=0) by {}(uid={})",
+                u.name, u.uid
+            ),
         );
-        auth.put(r.end + 1, "sudo", "pam_unix(sudo:session): session closed for user root");
+        auth.put(
+            r.end + 1,
+            "sudo",
+            "pam_unix(sudo:session): session closed for user root",
+        );
     }
     // cron's hourly and daily runs of /etc/crontab.
     let zone = &cover.host.zone;
@@ -133,7 +162,11 @@ pub fn files(cover: &Cover, t: &Timeline, runs: &[Run], now: i64) -> Vec<File> {
         let pid = 1000 + ((hour - cover.host.booted).rem_euclid(4_000_000) / 37) as u32;
         let at = hour + 17 * 60 + 1;
         auth_cron(&mut auth, at, pid);
-        cron.put(at, &format!("CRON[{}]", pid + 1), "(root) CMD (cd / && run-parts --report /etc/cron.hourly)");
+        cron.put(
+            at,
+            &format!("CRON[{}]", pid + 1),
+            "(root) CMD (cd / && run-parts --report /etc/cron.hourly)",
+        );
         if local.hour == 6 {
             let at = hour + 25 * 60 + 1;
             auth_cron(&mut auth, at, pid + 40);
@@ -168,6 +201,10 @@ pub fn files(cover: &Cover, t: &Timeline, runs: &[Run], now: i64) -> Vec<File> {
 
 fn auth_cron(auth: &mut Lines<'_>, at: i64, pid: u32) {
     let tag = format!("CRON[{pid}]");
-    auth.put(at, &tag, "pam_unix(cron:session): session opened for user root(uid=0) by (uid=0)");
+    auth.put(
+        at,
+        &tag,
+        "pam_unix(cron:session): session opened for user root(uid=0) by (uid=0)",
+    );
     auth.put(at, &tag, "pam_unix(cron:session): session closed for user root");
 }

@@ -99,7 +99,10 @@ pub fn desks(cover: &Cover) -> Vec<Vec<Ipv4Addr>> {
 impl Timeline {
     /// Draws the past up to `now`.
     pub fn draw(cover: &Cover, runs: &[Run], now: i64) -> Timeline {
-        let mut t = Timeline { boots: boots(cover), ..Timeline::default() };
+        let mut t = Timeline {
+            boots: boots(cover),
+            ..Timeline::default()
+        };
         let mut s = cover.stream("logins");
         let desks = desks(cover);
         let weights: Vec<u64> = cover.users.iter().map(|_| 6 + s.below(40)).collect();
@@ -195,7 +198,11 @@ fn boots(cover: &Cover) -> Vec<Boot> {
         if let Some(l) = out.last_mut() {
             l.down = Some(at - s.range(14, 40));
         }
-        out.push(Boot { at: *at, down: None, release });
+        out.push(Boot {
+            at: *at,
+            down: None,
+            release,
+        });
     }
     out
 }

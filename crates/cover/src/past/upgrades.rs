@@ -129,8 +129,7 @@ pub fn versions(image: &dyn Image, package: &Package) -> Vec<(String, i64)> {
     let mut head: Option<(String, bool)> = None;
     for line in text.lines() {
         if let Some(d) = line.strip_prefix(" -- ") {
-            if let (Some((version, security)), Some(at)) =
-                (head.take(), d.split("  ").nth(1).and_then(date))
+            if let (Some((version, security)), Some(at)) = (head.take(), d.split("  ").nth(1).and_then(date))
             {
                 let stable = version.contains("deb12u");
                 out.push((version, at + if security { 86_400 } else { 30 * 86_400 }));
@@ -271,7 +270,11 @@ pub fn draw(cover: &Cover, image: &dyn Image, now: i64) -> Vec<Run> {
         }
         let mut changes = Vec::new();
         for p in &all {
-            let new = if final_run { p.version.clone() } else { at(&history, p, start) };
+            let new = if final_run {
+                p.version.clone()
+            } else {
+                at(&history, p, start)
+            };
             if new != have[&p.name] {
                 changes.push(Change {
                     package: p.clone(),
@@ -307,7 +310,10 @@ pub fn draw(cover: &Cover, image: &dyn Image, now: i64) -> Vec<Run> {
 mod tests {
     #[test]
     fn changelog_dates_read() {
-        assert_eq!(super::date("Mon, 27 Apr 2026 22:14:33 +0200"), Some(1_777_320_873));
+        assert_eq!(
+            super::date("Mon, 27 Apr 2026 22:14:33 +0200"),
+            Some(1_777_320_873)
+        );
         assert_eq!(super::date("nonsense"), None);
     }
 }
