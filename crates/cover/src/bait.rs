@@ -47,8 +47,8 @@ pub struct Bait {
 pub struct Laid {
     /// The bait.
     pub bait: Bait,
-    /// The file, marked.
-    pub file: File,
+    /// The files, marked; the bait's own first, then older ones with the same credential.
+    pub files: Vec<File>,
 }
 
 type Maker = fn(&Hand) -> Option<(File, &'static str, Vec<Credential>)>;
@@ -112,44 +112,98 @@ pub fn draw(cover: &Cover) -> Vec<Laid> {
         .iter()
         .filter_map(|id| {
             let maker = MAKERS.iter().find(|m| m.0 == id)?.1;
-            let (mut file, kind, credentials) = maker(&hand)?;
-            file.bait = Some(id.clone());
+            let (file, kind, credentials) = maker(&hand)?;
             let bait = Bait {
                 id: id.clone(),
                 path: file.path.clone(),
                 kind,
                 credentials,
             };
-            Some(Laid { bait, file })
+            let older = if id == "db-dump" { story.keep } else { 1 };
+            let mut files = vec![file];
+            files.extend(
+                (1..older)
+                    .map(|back| dump(&hand, back))
+                    .filter(|f| f.mtime > story.since),
+            );
+            for f in &mut files {
+                f.bait = Some(id.clone());
+            }
+            Some(Laid { bait, files })
         })
         .collect()
 }
 
-fn db_dump(h: &Hand) -> Option<(File, &'static str, Vec<Credential>)> {
+/// The dump of `back` days ago.
+fn dump(h: &Hand, back: i64) -> File {
     let mut s = h.stream("dump");
-    let (db, user) = (&h.story.db_name, &h.story.db_user);
-    let password = h.password("db");
+    let db = &h.story.db_name;
     let given: Vec<&str> = include_str!("../data/given_names.txt")
         .split_whitespace()
         .collect();
     let surnames: Vec<&str> = include_str!("../data/surnames.txt").split_whitespace().collect();
-    let table = crate::users::coined(&mut s);
-    let day = h.cover.host.zone.local(h.cover.made() - 86_400).date();
-    let mut t = format!(
-        "-- PostgreSQL database dump\n\n\\connect {db}\n\nCREATE ROLE {user} LOGIN PASSWORD '{password}';\n\nCREATE TABLE public.{table} (\n    id integer NOT NULL,\n    login text,\n    mail text,\n    secret text\n);\n\nCOPY public.{table} (id, login, mail, secret) FROM stdin;\n"
+    // Column names and types as whoever designed the tables liked them.
+    let mut name = |all: &[&str]| -> String {
+        let n = *s.pick(all);
+        match s.below(3) {
+            0 => format!("{}_{n}", crate::users::coined(&mut s)),
+            1 => format!("{n}_{}", &crate::users::coined(&mut s)[..2]),
+            _ => n.to_string(),
+        }
+    };
+    let id = name(&["id", "nr", "no", "key", "uid", "num"]);
+    let login = name(&["login", "name", "account", "usr", "who", "nick"]);
+    let mail = name(&["mail", "email", "address", "contact", "mailbox"]);
+    let secret = name(&["secret", "hash", "digest", "pw", "token", "passwd"]);
+    let (key, value) = (
+        name(&["name", "key", "option", "opt", "k"]),
+        name(&["value", "val", "v", "content", "data"]),
     );
+    let (int, text) = (
+        *s.pick(&["integer", "bigint"]),
+        *s.pick(&[
+            "text",
+            "character varying(120)",
+            "character varying(255)",
+            "text NOT NULL",
+        ]),
+    );
+    let (table, settings) = (crate::users::coined(&mut s), crate::users::coined(&mut s));
+    // pg_dump 15 begins a dump so.
+    let mut t = String::from(
+        "--\n-- PostgreSQL database dump\n--\n\n-- Dumped from database version 15.14 (Debian 15.14-0+deb12u1)\n-- Dumped by pg_dump version 15.14 (Debian 15.14-0+deb12u1)\n\nSET statement_timeout = 0;\nSET lock_timeout = 0;\nSET client_encoding = 'UTF8';\nSET standard_conforming_strings = on;\n\n",
+    );
+    t += &format!(
+        "CREATE TABLE public.{table} (\n    {id} {int} NOT NULL,\n    {login} {text},\n    {mail} {text},\n    {secret} {text}\n);\n\n"
+    );
+    t += &format!(
+        "CREATE TABLE public.{settings} (\n    {key} {text},\n    {value} {text}\n);\n\nCOPY public.{settings} ({key}, {value}) FROM stdin;\n"
+    );
+    t += &format!(
+        "host\t{}\nuser\t{}\npassword\t{}\n\\.\n\n",
+        h.story.host(0),
+        h.story.db_user,
+        h.password("db")
+    );
+    t += &format!("COPY public.{table} ({id}, {login}, {mail}, {secret}) FROM stdin;\n");
     let domain = format!("{}.example", h.story.projects[1]);
-    for i in 1..=s.range(180, 420) {
+    let rows = s.range(180, 420);
+    for i in 1..=rows - back {
         let (g, n) = (s.pick(&given), s.pick(&surnames));
         t += &format!("{i}\t{g}.{n}\t{g}.{n}@{domain}\t{}\n", s.hex(40));
     }
-    t += "\\.\n";
-    let path = format!("{}/{db}-{day}.sql", h.story.data);
-    let at = h.cover.made() - 86_400 + i64::from(h.story.time.0) * 600;
+    t += "\\.\n\n\n--\n-- PostgreSQL database dump complete\n--\n\n";
+    let at = h.story.last_run(h.cover, h.cover.made(), back);
+    let path = format!("{}/{db}-{}.sql", h.story.data, h.story.date(h.cover, at));
+    File::text(&path, 0o640, at + 15, t)
+}
+
+fn db_dump(h: &Hand) -> Option<(File, &'static str, Vec<Credential>)> {
+    let secret = Secret::Password(h.password("db"));
     Some((
-        File::text(&path, 0o640, at, t),
+        dump(h, 0),
         "database dump",
-        Hand::one(user, h.story.host(0), Secret::Password(password)),
+        Hand::one(&h.story.db_user, h.story.host(0), secret),
     ))
 }
 

@@ -230,7 +230,7 @@ impl Cover {
         let story = crate::story::Story::draw(self);
         out.extend(files::system::files(self, image, &story, now.max(self.made)));
         out.extend(files::homes::files(self, image, &story));
-        out.extend(bait::draw(self).into_iter().map(|l| l.file));
+        out.extend(bait::draw(self).into_iter().flat_map(|l| l.files));
         out.extend(past::files(self, image, now.max(self.made)));
         // A path is listed once: a bait takes the place of the plain file of the same name.
         let mut seen = std::collections::HashSet::new();

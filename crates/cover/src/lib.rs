@@ -12,6 +12,7 @@ pub mod hardware;
 mod host;
 pub mod kernels;
 pub mod keys;
+pub mod live;
 pub mod network;
 pub mod past;
 pub mod processes;

@@ -27,6 +27,12 @@ pub struct Story {
     pub db_name: String,
     /// Hour and minute of the nightly job.
     pub time: (u32, u32),
+    /// How the job's script writes dates: `date`'s format.
+    pub date_format: &'static str,
+    /// What the job logs at its beginning and end.
+    pub words: (&'static str, &'static str),
+    /// Days for which it keeps what it makes.
+    pub keep: i64,
     /// Unix time at which the job was set up.
     pub since: i64,
 }
@@ -128,10 +134,36 @@ impl Story {
                 "{letters}{}",
                 s.pick(&["", "_prod", "_live", "db", "_p", "_main"])
             ),
+            date_format: ["%F", "%Y%m%d", "%y%m%d"][s.below(3) as usize],
+            words: (
+                ["start", "begin", "run", "go"][s.below(4) as usize],
+                ["done", "ok", "end", "finished"][s.below(4) as usize],
+            ),
+            keep: s.range(3, 9),
             time: (s.below(6) as u32, s.below(60) as u32),
             since: cover.host.installed + s.range(1, 30) * 86_400 + s.range(0, 30_000),
             projects,
         }
+    }
+
+    /// The date of `at` as the job's script writes it.
+    pub fn date(&self, cover: &Cover, at: i64) -> String {
+        let d = cover.host.zone.local(at).date();
+        match self.date_format {
+            "%F" => d,
+            "%Y%m%d" => d.replace('-', ""),
+            _ => d.replace('-', "").split_off(2),
+        }
+    }
+
+    /// When the job last began before `now`, `back` days earlier.
+    pub fn last_run(&self, cover: &Cover, now: i64, back: i64) -> i64 {
+        let zone = &cover.host.zone;
+        let day = (now + zone.offset_at(now)).div_euclid(86_400) * 86_400;
+        let wanted = i64::from(self.time.0) * 3600 + i64::from(self.time.1) * 60;
+        let today = day + wanted - zone.offset_at(now);
+        let last = if today + 1500 > now { today - 86_400 } else { today };
+        last - back * 86_400 + 1
     }
 
     /// A host to talk to; the machine's own gateway has no name, so there is always one.

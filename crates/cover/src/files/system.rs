@@ -51,12 +51,10 @@ pub fn files(cover: &Cover, image: &dyn Image, story: &Story, now: i64) -> Vec<F
         let line = format!("{m} {h} * * * {}\n", story.job_path);
         out.push(File::text("/var/spool/cron/crontabs/root", 0o600, since + 900, line).owned(0, 101));
     }
+    out.extend(products(cover, story, now));
     let mut log = Vec::new();
+    let mut size = s.range(900, 40_000);
     let zone = &cover.host.zone;
-    let words = [
-        s.pick(&["done", "ok", "finished", "end"]).to_string(),
-        s.pick(&["begin", "start", "run", "go"]).to_string(),
-    ];
     for day in since.div_euclid(86_400) + 1..=now.div_euclid(86_400) {
         let at = day * 86_400 + i64::from(h) * 3600 + i64::from(m) * 60 - zone.offset_at(day * 86_400) + 1;
         let end = at + s.range(20, 1400);
@@ -67,7 +65,7 @@ pub fn files(cover: &Cover, image: &dyn Image, story: &Story, now: i64) -> Vec<F
             let c = zone.local(t);
             format!("{} {}", c.date(), c.time())
         };
-        log.push((at, format!("{} {}\n", stamp(at), words[1]).into_bytes()));
+        log.push((at, format!("{} {}\n", stamp(at), story.words.0).into_bytes()));
         if s.chance(3) {
             log.push((
                 end,
@@ -76,7 +74,11 @@ pub fn files(cover: &Cover, image: &dyn Image, story: &Story, now: i64) -> Vec<F
         } else {
             log.push((
                 end,
-                format!("{} {} {}\n", stamp(end), words[0], s.range(90, 90_000)).into_bytes(),
+                format!("{} {} {}\n", stamp(end), story.words.1, {
+                    size += s.range(-20, 60);
+                    size
+                })
+                .into_bytes(),
             ));
         }
     }
@@ -211,6 +213,60 @@ fn state(cover: &Cover, story: &Story, now: i64) -> File {
     File::text("/var/lib/logrotate/status", 0o640, (today + 40).min(now), t)
 }
 
+/// What the job worked on last: the reports of a bastion, the tree of a build machine. A backup host's dumps are baits.
+fn products(cover: &Cover, story: &Story, now: i64) -> Vec<File> {
+    let mut s = cover.stream("products");
+    let at = story.last_run(cover, now, 0);
+    let mut out = Vec::new();
+    match cover.role.as_str() {
+        "bastion" => {
+            for i in 0..probed(cover, story) {
+                let c = cover.host.zone.local(at + 2 + i as i64);
+                let text = format!(
+                    " {} up {} days, {:2}:{:02},  0 users,  load average: 0.{:02}, 0.{:02}, 0.{:02}\n",
+                    c.time(),
+                    s.range(2, 140),
+                    s.range(1, 23),
+                    s.range(0, 59),
+                    s.below(60),
+                    s.below(40),
+                    s.below(30)
+                );
+                out.push(File::text(
+                    &format!("{}/{}", story.data, story.host(i)),
+                    0o644,
+                    at + 2 + i as i64,
+                    text,
+                ));
+            }
+        }
+        "build" => {
+            let root = format!("{}/{}", story.data, story.projects[0]);
+            let mut when = story.since;
+            out.push(File::dir(&root, 0o755, when));
+            let names = ["VERSION", "README", "CHANGES", "AUTHORS"];
+            for name in s.sample(&names, 3) {
+                when += s.range(0, ((now - when) / 3).max(1));
+                let text = match name {
+                    "VERSION" => format!("{}.{}.{}\n", s.range(0, 7), s.range(0, 30), s.range(0, 12)),
+                    "AUTHORS" => cover.users.iter().map(|u| format!("{}\n", u.full_name)).collect(),
+                    _ => (0..s.range(3, 20))
+                        .map(|_| format!("{} {}\n", coined(&mut s), coined(&mut s)))
+                        .collect(),
+                };
+                out.push(File::text(&format!("{root}/{name}"), 0o644, when, text));
+            }
+        }
+        _ => {}
+    }
+    out
+}
+
+/// How many hosts a bastion's script asks.
+fn probed(cover: &Cover, story: &Story) -> usize {
+    (1 + cover.stream("probed").below(4) as usize).min(story.hosts.len())
+}
+
 /// The script that does the machine's work, in the style of whoever wrote it.
 fn script(cover: &Cover, story: &Story) -> String {
     let mut s = cover.stream("script");
@@ -228,55 +284,33 @@ fn script(cover: &Cover, story: &Story) -> String {
     if !strict.is_empty() {
         t += &format!("{strict}\n");
     }
-    t += &format!(
-        "{w}={}\n{v}=$(date +{})\n",
-        story.data,
-        s.pick(&["%F", "%Y%m%d", "%u", "%y%m%d"])
-    );
-    t += &format!(
-        "echo \"$(date '+%F %T') {}\" >> {}\n",
-        s.pick(&["start", "begin", "run"]),
-        story.log
-    );
-    let hosts: Vec<String> = (0..s.range(1, 4) as usize)
-        .map(|i| story.host(i).to_string())
-        .collect();
+    let log = |word: &str, more: &str| format!("echo \"$(date '+%F %T') {word}{more}\" >> {}\n", story.log);
+    t += &format!("{w}={}\n{v}=$(date +{})\n", story.data, story.date_format);
+    t += &log(story.words.0, "");
     match cover.role.as_str() {
         "backup" => {
             t += &format!(
                 "ssh {host} \"pg_dump -U {} {}\" > ${w}/{}-${v}.sql\n",
                 story.db_user, story.db_name, story.db_name
             );
-            for h in &hosts {
-                t += &format!(
-                    "ssh {h} tar cz /etc /srv/{} > ${w}/{h}-${v}.tgz\n",
-                    story.projects[1]
-                );
-            }
-            t += &format!("find ${w} -type f -mtime +{} -delete\n", s.range(7, 60));
+            t += &format!("find ${w} -name '*.sql' -mtime +{} -delete\n", story.keep - 1);
         }
         "build" => {
+            let p = &story.projects[0];
             t += &format!(
-                "cd ${w}\ntar czf {}-${v}.tar.gz {}\n",
-                story.projects[0], story.projects[0]
-            );
-            t += &format!(
-                "scp -q {}-${v}.tar.gz {host}:/srv/{}/\n",
-                story.projects[0], story.projects[1]
+                "cd ${w}\ntar czf {p}-${v}.tar.gz {p}\nscp -q {p}-${v}.tar.gz {host}:/srv/{}/\nrm {p}-${v}.tar.gz\n",
+                story.projects[1]
             );
         }
         _ => {
-            for h in &hosts {
+            for i in 0..probed(cover, story) {
+                let h = story.host(i);
                 t += &format!(
-                    "ssh -o BatchMode=yes {h} uptime > ${w}/{h}-${v} 2>&1 || echo {h} >> {}\n",
+                    "ssh -o BatchMode=yes {h} uptime > ${w}/{h} || echo {h}: failed >> {}\n",
                     story.log
                 );
             }
         }
     }
-    t + &format!(
-        "echo \"$(date '+%F %T') {}\" >> {}\n",
-        s.pick(&["done", "ok", "end"]),
-        story.log
-    )
+    t + &log(story.words.1, &format!(" $(du -sk ${w} | cut -f1)"))
 }
