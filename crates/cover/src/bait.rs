@@ -264,6 +264,7 @@ fn repository_password(h: &Hand) -> Option<(File, &'static str, Vec<Credential>)
     ))
 }
 
+#[allow(clippy::too_many_arguments)]
 fn key(
     h: &Hand,
     label: &str,

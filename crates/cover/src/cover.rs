@@ -170,15 +170,17 @@ impl Cover {
         let mut ns = seed.stream("neighbours");
         let count = 3 + ns.below(5) as usize;
         let stems = ns.sample(&role.neighbours, count);
-        let numbered = ns.chance(70);
+        // Every house has its way to name machines.
+        let (style, site) = (ns.weighted(&[3, 2, 3, 3, 2]), users::coined(&mut ns));
+        let short = &site[..site.len().min(4)];
         let names: Vec<String> = stems
             .iter()
-            .map(|n| {
-                if numbered {
-                    format!("{n}{:02}", 1 + ns.below(4))
-                } else {
-                    n.clone()
-                }
+            .map(|n| match style {
+                0 => format!("{n}{:02}", 1 + ns.below(4)),
+                1 => format!("{short}{n}"),
+                2 => format!("{short}-{n}{}", 1 + ns.below(4)),
+                3 => format!("{n}-{site}"),
+                _ => users::coined(&mut ns),
             })
             .collect();
         let network = network::draw(

@@ -108,7 +108,7 @@ impl Story {
             "nexus",
             "wiki",
         ];
-        hosts.sort_by_key(|h| order.iter().position(|o| h.starts_with(o)).unwrap_or(order.len()));
+        hosts.sort_by_key(|h| order.iter().position(|o| h.contains(o)).unwrap_or(order.len()));
         let letters: String = first.chars().filter(char::is_ascii_alphabetic).collect();
         Story {
             settings: format!(
