@@ -348,7 +348,7 @@ fn processor(platform: Platform, s: &mut Stream) -> Processor {
     let common_tail: &[&str] = &["aes", "hypervisor", "lahf_lm"];
     match platform {
         Platform::QemuPc | Platform::QemuQ35 => {
-            let khz = s.range(1_995_000, 3_700_000) as u64 / 5 * 5 + s.below(4) as u64;
+            let khz = s.range(1_995_000, 3_700_000) as u64 / 5 * 5 + s.below(4);
             if s.chance(60) {
                 let amd = s.chance(45);
                 Processor {
@@ -554,7 +554,7 @@ pub fn draw(s: &mut Stream, cores: &[u32], memory_mib: &[u64], disk_gib: &[u64])
     let cores = *s.pick(cores);
     let memory_mib = *s.pick(memory_mib);
     // A 64-bit kernel of this size keeps about 1.6 % plus some 45 MiB (page structures, image, firmware holes).
-    let kept = memory_mib * 1024 / 62 + 46_000 + s.below(3000) as u64;
+    let kept = memory_mib * 1024 / 62 + 46_000 + s.below(3000);
     let mem_total_kib = (memory_mib * 1024 - kept) / 4 * 4;
     let virtio = platform != Platform::Vmware && s.chance(55);
     let name = if virtio { "vda" } else { "sda" };

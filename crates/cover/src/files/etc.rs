@@ -200,7 +200,7 @@ fn accounts(cover: &Cover, image: &dyn Image) -> Vec<File> {
         shadow += &format!(
             "{}:{}:{}:0:99999:7:::\n",
             u.name,
-            cover.user_hashes[i],
+            password_field(cover, i),
             u.password_changed / 86_400
         );
         subuid += &format!("{}:{}:65536\n", u.name, 100_000 + 65_536 * i);
@@ -220,6 +220,19 @@ fn accounts(cover: &Cover, image: &dyn Image) -> Vec<File> {
         File::text("/etc/subuid", 0o644, last, subuid),
         File::text("/etc/subgid", 0o644, last, subgid),
     ]
+}
+
+/// The password field of user `i`: the one that was set, else a real hash of the drawn password.
+fn password_field(cover: &Cover, i: usize) -> String {
+    match (cover.user_hashes.get(i), cover.users.get(i)) {
+        (Some(h), _) if h != "!" => h.clone(),
+        (_, Some(u)) => {
+            let mut salt = [0u8; 16];
+            cover.stream(&format!("salt {}", u.name)).fill(&mut salt);
+            crate::shadow::hash(&u.password, &salt)
+        }
+        _ => "!".into(),
+    }
 }
 
 /// Host keys and `sshd_config`.
