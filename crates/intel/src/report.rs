@@ -232,7 +232,9 @@ fn summarise(c: &Campaign, techniques: &[(SessionId, Sighting)], links: &[LinkRo
     .into_iter()
     .find(|(id, _)| {
         // Coming in by SSH is T1021 too, but only going on by it is what they wanted.
-        techniques.iter().any(|t| t.1.technique.starts_with(id) && (*id != "T1021" || t.1.stage == crate::Stage::LateralMovement))
+        techniques.iter().any(|t| {
+            t.1.technique.starts_with(id) && (*id != "T1021" || t.1.stage == crate::Stage::LateralMovement)
+        })
     });
     if let Some((id, what)) = wanted {
         out.push(say(

@@ -14,7 +14,11 @@ fn now() -> u64 {
 
 fn rss() -> u64 {
     let s = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    s.split(' ').nth(1).and_then(|v| v.parse::<u64>().ok()).unwrap_or(0) * 4096
+    s.split(' ')
+        .nth(1)
+        .and_then(|v| v.parse::<u64>().ok())
+        .unwrap_or(0)
+        * 4096
 }
 
 fn open(w: &mut World, command: Option<&str>) -> Conn {
@@ -61,7 +65,9 @@ fn main() {
     let shells: usize = args.get(2).and_then(|s| s.parse().ok()).unwrap_or(200);
     let t = now();
     let stamp = Timespec::secs((t / 1_000_000_000) as i64 - 86_400);
-    let mut standins: Vec<StandInSpec> = (0..60).map(|i| StandInSpec::kthread(&format!("kworker/{i}"))).collect();
+    let mut standins: Vec<StandInSpec> = (0..60)
+        .map(|i| StandInSpec::kthread(&format!("kworker/{i}")))
+        .collect();
     standins.extend((0..20).map(|i| StandInSpec::daemon("daemon", &format!("/usr/sbin/daemon{i}"))));
     let mut snapshot = World::boot(Boot {
         plan: Plan {
@@ -103,7 +109,10 @@ fn main() {
     }
     let t0 = Instant::now();
     let clones: Vec<World> = (0..1000).map(|_| snapshot.fork([1; 32])).collect();
-    println!("clone of the snapshot: {:.1} us", t0.elapsed().as_micros() as f64 / 1000.0);
+    println!(
+        "clone of the snapshot: {:.1} us",
+        t0.elapsed().as_micros() as f64 / 1000.0
+    );
     drop(clones);
     let before = rss();
     let t0 = Instant::now();
@@ -128,6 +137,9 @@ fn main() {
         let out = settle(w);
         good += usize::from(out.windows(4).any(|x| x == b"42\r\n"));
     }
-    println!("{good} of {shells} answered, {:.2} ms each", t0.elapsed().as_millis() as f64 / shells as f64);
+    println!(
+        "{good} of {shells} answered, {:.2} ms each",
+        t0.elapsed().as_millis() as f64 / shells as f64
+    );
     println!("after it: {} KiB each", (rss() - before) / 1024 / shells as u64);
 }
