@@ -109,10 +109,11 @@ impl Judge {
         self.clock += 1;
         let now = self.clock;
         let fresh = !self.sources.contains_key(&source);
-        if fresh && self.sources.len() >= self.limits.sources.max(1) {
-            if let Some((_, oldest)) = self.order.pop_first() {
-                self.sources.remove(&oldest);
-            }
+        if fresh
+            && self.sources.len() >= self.limits.sources.max(1)
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.sources.remove(&oldest);
         }
         let entry = self.sources.entry(source).or_default();
         if !fresh {

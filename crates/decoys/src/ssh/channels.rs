@@ -64,10 +64,10 @@ impl Connection {
                     value: Bytes(value.clone()),
                     accepted: true,
                 });
-                if let Some(c) = self.channels.get_mut(&id) {
-                    if c.env.len() < MAX_ENV {
-                        c.env.push((name, value));
-                    }
+                if let Some(c) = self.channels.get_mut(&id)
+                    && c.env.len() < MAX_ENV
+                {
+                    c.env.push((name, value));
                 }
             }
             ChannelEvent::Shell => self.start(id, Program::Shell).await,

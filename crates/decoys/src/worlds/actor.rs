@@ -331,11 +331,14 @@ fn submit(recorder: &dyn Recorder, item: Item) -> Option<Mark> {
     }
 }
 
+/// Puts an actor into the queue of those that are to run.
+pub(super) type Wake = dyn Fn(&Arc<Actor>) + Send + Sync;
+
 /// A connection's hold on a world.
 #[derive(Clone)]
 pub struct Handle {
     pub(super) actor: Arc<Actor>,
-    pub(super) wake: Arc<dyn Fn(&Arc<Actor>) + Send + Sync>,
+    pub(super) wake: Arc<Wake>,
 }
 
 impl Handle {

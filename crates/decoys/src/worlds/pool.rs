@@ -3,6 +3,7 @@
 use super::Guest;
 use super::actor::{Actor, Handle, Next, world_event};
 use crate::auth::source_key;
+use crate::machine::Entropy;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::IpAddr;
@@ -79,10 +80,10 @@ impl Shared {
                     break;
                 }
                 q.sleeping.pop();
-                if let Some(a) = q.sleepers.remove(&ticket) {
-                    if !a.queued.swap(true, Ordering::AcqRel) {
-                        q.ready.push_back(a);
-                    }
+                if let Some(a) = q.sleepers.remove(&ticket)
+                    && !a.queued.swap(true, Ordering::AcqRel)
+                {
+                    q.ready.push_back(a);
                 }
             }
             if let Some(a) = q.ready.pop_front() {
@@ -149,7 +150,7 @@ pub struct Worlds {
     scope: Scope,
     bounds: Bounds,
     by_source: Mutex<BTreeMap<Option<IpAddr>, Arc<Actor>>>,
-    entropy: Arc<dyn Fn(&mut [u8]) + Send + Sync>,
+    entropy: Entropy,
 }
 
 impl Worlds {
@@ -161,7 +162,7 @@ impl Worlds {
         threads: usize,
         recorder: Arc<dyn Recorder>,
         clock: Arc<dyn Fn() -> Time + Send + Sync>,
-        entropy: Arc<dyn Fn(&mut [u8]) + Send + Sync>,
+        entropy: Entropy,
     ) -> std::io::Result<Worlds> {
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue {

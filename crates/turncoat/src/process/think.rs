@@ -99,16 +99,18 @@ fn restore(engine: &mut Engine, reader: &Reader) -> Result<(), String> {
             let (Some(target), Some(until)) = (&d.target, d.until) else {
                 continue;
             };
-            if d.action == "block" && !d.dry_run && until > now() {
-                if let Ok(net) = target.parse::<Net>() {
-                    let _ = engine.blocks.block(
-                        net.address(),
-                        e.time,
-                        until,
-                        d.campaign.clone(),
-                        d.rule.as_deref().unwrap_or(""),
-                    );
-                }
+            if d.action == "block"
+                && !d.dry_run
+                && until > now()
+                && let Ok(net) = target.parse::<Net>()
+            {
+                let _ = engine.blocks.block(
+                    net.address(),
+                    e.time,
+                    until,
+                    d.campaign.clone(),
+                    d.rule.as_deref().unwrap_or(""),
+                );
             }
         }
         if events.is_empty() {
