@@ -65,7 +65,18 @@ pub fn files(cover: &Cover, image: &dyn Image, story: &Story, now: i64) -> Vec<F
     }
     out.extend(products(cover, story, now));
     let mut log = Vec::new();
-    let mut size = s.range(900, 40_000);
+    // What `du -sk` says of the directory: whole blocks of 4 KiB.
+    let blocks = |f: &File| match &f.kind {
+        super::Kind::Regular(super::Content::Bytes(b)) => b.len().div_ceil(4096) as i64 * 4,
+        _ => 4,
+    };
+    let laid = crate::bait::draw(cover);
+    let size: i64 = out
+        .iter()
+        .chain(laid.iter().flat_map(|l| &l.files))
+        .filter(|f| f.path.starts_with(&story.data))
+        .map(blocks)
+        .sum();
     let zone = &cover.host.zone;
     for day in since.div_euclid(86_400) + 1..=now.div_euclid(86_400) {
         let at = day * 86_400 + i64::from(h) * 3600 + i64::from(m) * 60 - zone.offset_at(day * 86_400) + 1;
@@ -86,10 +97,12 @@ pub fn files(cover: &Cover, image: &dyn Image, story: &Story, now: i64) -> Vec<F
         } else {
             log.push((
                 end,
-                format!("{} {} {}\n", stamp(end), story.words.1, {
-                    size += s.range(-20, 60);
-                    size
-                })
+                format!(
+                    "{} {} {}\n",
+                    stamp(end),
+                    story.words.1,
+                    size - i64::from(s.chance(20)) * 4
+                )
                 .into_bytes(),
             ));
         }
