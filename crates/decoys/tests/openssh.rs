@@ -14,6 +14,15 @@ use turncoat_event::record::{Item, Refused};
 use turncoat_event::{Committer, Direction, Kind, Mark, Recorder, Time, Watermark};
 use turncoat_ssh::{HostKey, Moduli, ServerConfig};
 
+/// Counts nothing.
+struct Unmetered;
+
+impl turncoat_decoys::ssh::Meter for Unmetered {
+    fn sent(&self, _: std::net::IpAddr, _: u64) -> Option<turncoat_decoys::ssh::Passed> {
+        None
+    }
+}
+
 struct Record {
     items: Mutex<Vec<Item>>,
     next: AtomicU64,
@@ -191,6 +200,8 @@ fn start() -> Running {
         config,
         machine,
         bytes_out: 1 << 30,
+        recording: 1 << 30,
+        meter: Arc::new(Unmetered),
         forward: Forward::Refused,
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -1,7 +1,7 @@
 //! One connection: the loop that moves bytes between socket, state machine, gate and worlds.
 
-use super::Ssh;
 use super::channels::Channel;
+use super::{Passed, Ssh};
 use crate::worlds::{Conn, Handle, Output};
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -82,6 +82,9 @@ pub(super) struct Connection {
     pub end: Option<End>,
     bytes_in: u64,
     bytes_out: u64,
+    recorded: u64,
+    /// A bound that is passed: the session ends.
+    passed: Option<Passed>,
     /// The record refuses: end without another byte.
     pub stopped: bool,
 }
@@ -108,6 +111,10 @@ impl Connection {
 
     /// Records a piece of the recording.
     pub fn frame(&mut self, channel: u16, direction: Direction, bytes: &[u8]) {
+        self.recorded = self.recorded.saturating_add(bytes.len() as u64);
+        if self.recorded > self.ssh.recording {
+            self.pass("recording", self.ssh.recording);
+        }
         let time = (self.ssh.machine.clock)();
         self.submit(Item::Frame(Frame {
             session: self.session,
@@ -116,6 +123,23 @@ impl Connection {
             direction,
             bytes: bytes.to_vec(),
         }));
+    }
+
+    /// Notes a bound of this session that is passed; the first one counts.
+    fn pass(&mut self, limit: &'static str, value: u64) {
+        let scope = "session";
+        self.passed.get_or_insert(Passed { limit, value, scope });
+    }
+
+    /// Counts bytes that the network took.
+    fn sent(&mut self, bytes: usize) {
+        self.bytes_out += bytes as u64;
+        if self.bytes_out > self.ssh.bytes_out {
+            self.pass("bytes_out.session", self.ssh.bytes_out);
+        }
+        if let Some(passed) = self.ssh.meter.sent(self.peer.source.ip(), bytes as u64) {
+            self.passed.get_or_insert(passed);
+        }
     }
 
     fn submit(&mut self, item: Item) {
@@ -180,6 +204,8 @@ pub async fn serve(ssh: Arc<Ssh>, stream: TcpStream, peer: Peer, ending: impl Fu
         end: None,
         bytes_in: 0,
         bytes_out: 0,
+        recorded: 0,
+        passed: None,
         stopped: false,
         ssh,
     };
@@ -187,7 +213,8 @@ pub async fn serve(ssh: Arc<Ssh>, stream: TcpStream, peer: Peer, ending: impl Fu
     c.event(kinds::SessionOpen { via: peer.via });
     let end = c.run(&stream, ending).await;
     c.hang_up();
-    if end != End::Error && c.closing != Some(CloseKind::Rst) && !c.stopped {
+    // Past a bound not a byte more leaves.
+    if end != End::Error && end != End::Limit && c.closing != Some(CloseKind::Rst) && !c.stopped {
         c.flush(&stream).await;
     }
     let close = kinds::SessionClose {
@@ -223,11 +250,11 @@ impl Connection {
             if self.closing.is_some() && self.gate.is_empty() && sending.is_none() {
                 return if eof { End::Client } else { End::Server };
             }
-            if self.bytes_out > self.ssh.bytes_out {
+            if let Some(Passed { limit, value, scope }) = self.passed {
                 self.event(kinds::LimitHit {
-                    limit: "bytes_out.session".into(),
-                    value: self.ssh.bytes_out,
-                    scope: "session".into(),
+                    limit: limit.into(),
+                    value,
+                    scope: scope.into(),
                 });
                 return End::Limit;
             }
@@ -256,10 +283,10 @@ impl Connection {
                         match stream.try_write(bytes.as_ref().get(*done..).unwrap_or_default()) {
                             Ok(n) => {
                                 *done += n;
-                                self.bytes_out += n as u64;
                                 if *done >= bytes.as_ref().len() {
                                     sending = None;
                                 }
+                                self.sent(n);
                             }
                             Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
                             Err(_) => return End::Error,
@@ -318,7 +345,7 @@ impl Connection {
                 };
                 match stream.try_write(rest) {
                     Ok(n) => {
-                        self.bytes_out += n as u64;
+                        self.sent(n);
                         rest = rest.get(n..).unwrap_or_default();
                     }
                     Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}

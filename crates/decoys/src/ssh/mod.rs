@@ -9,6 +9,7 @@ mod login;
 
 pub use connection::{End, Peer, serve};
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use turncoat_ssh::ServerConfig;
 
@@ -20,8 +21,29 @@ pub struct Ssh {
     pub machine: Arc<crate::Machine>,
     /// Bytes sent to one session at the most.
     pub bytes_out: u64,
+    /// Bytes of one session's recording at the most; past it the session is closed.
+    pub recording: u64,
+    /// Told of bytes that were sent to a source.
+    pub meter: Arc<dyn Meter>,
     /// What happens to connections that a client wants made for it.
     pub forward: Forward,
+}
+
+/// Counts what is sent over all sessions.
+pub trait Meter: Send + Sync {
+    /// Counts bytes that were sent to a source; gives the bound that is passed now, if one is: the session is then closed.
+    fn sent(&self, source: IpAddr, bytes: u64) -> Option<Passed>;
+}
+
+/// A bound that was passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// Its name in the event `limit.hit`.
+    pub limit: &'static str,
+    /// Its number.
+    pub value: u64,
+    /// What it is counted over: "session", "source" or "all".
+    pub scope: &'static str,
 }
 
 /// The answer to a request for a connection outward. None is ever made.

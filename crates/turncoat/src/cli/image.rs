@@ -14,6 +14,7 @@ use crate::image::{self, Options, Progress, Shelf, Shelved, Source};
 
 /// Arguments of `turncoat image`.
 #[derive(clap::Args)]
+/// Images.
 pub struct Args {
     #[command(subcommand)]
     command: Command,

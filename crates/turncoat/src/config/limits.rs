@@ -76,6 +76,76 @@ const BOUNDS: &[Bound] = &[
         past: "it is cut into several",
     },
     Bound {
+        what: "connections at once",
+        from: Key("limits", "connections"),
+        scope: "all",
+        worst: "that many sockets and tasks in front",
+        past: "closed at once",
+    },
+    Bound {
+        what: "connections at once of a source",
+        from: Key("limits", "connections_per_source"),
+        scope: "IPv4 address or IPv6 /64",
+        worst: "-",
+        past: "closed at once",
+    },
+    Bound {
+        what: "time until a login is complete",
+        from: Key("limits", "login_time"),
+        scope: "session",
+        worst: "a socket held that long",
+        past: "the session is closed, as sshd does",
+    },
+    Bound {
+        what: "time until a listed proxy has named the source",
+        from: Fixed("5 s, 528 bytes"),
+        scope: "connection",
+        worst: "a socket held that long",
+        past: "closed without an answer",
+    },
+    Bound {
+        what: "bytes of a recording",
+        from: Key("limits", "recording"),
+        scope: "session",
+        worst: "that many bytes on disk, and one read more",
+        past: "the session is closed with `limit.hit`",
+    },
+    Bound {
+        what: "bytes out of a session",
+        from: Key("limits", "bytes_out_session"),
+        scope: "session",
+        worst: "that many bytes, and one write more",
+        past: "the session is closed with `limit.hit`",
+    },
+    Bound {
+        what: "bytes out to a source",
+        from: Key("limits", "bytes_out_source_day"),
+        scope: "source and day (UTC)",
+        worst: "that many bytes, and one write for each open session; counted anew when front starts",
+        past: "sessions are closed with `limit.hit`, new ones are not let in",
+    },
+    Bound {
+        what: "bytes out to all",
+        from: Key("limits", "bytes_out_day"),
+        scope: "day (UTC)",
+        worst: "that many bytes, and one write for each open session; counted anew when front starts",
+        past: "sessions are closed with `limit.hit`, new ones are not let in",
+    },
+    Bound {
+        what: "worlds at once",
+        from: Key("world", "most"),
+        scope: "all",
+        worst: "their memory; see docs/benchmarks.md",
+        past: "the one unused for longest goes",
+    },
+    Bound {
+        what: "sources whose bytes of the day are counted",
+        from: Fixed("65,536"),
+        scope: "all",
+        worst: "4 MiB of memory in front",
+        past: "the one with the fewest bytes is forgotten; the bound over all stays",
+    },
+    Bound {
         what: "open files of recordings",
         from: Fixed("256"),
         scope: "all",
@@ -166,8 +236,7 @@ pub fn markdown() -> String {
         );
     }
     out.push_str(
-        "\nThe keys of `[limits]` about connections, rates and bytes out are declared for the network decoys, which enforce them; a row\n\
-         comes into this table with the test that tries it.\n\n\
+        "\n`limits.events_per_second` is declared and not enforced yet.\n\n\
          Bytes of removed sessions may lie in free pages of the database until these are used again or given back; run\n\
          `sqlite3 record.db VACUUM` while the program is stopped to be rid of them at once.\n",
     );

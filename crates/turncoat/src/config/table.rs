@@ -320,7 +320,7 @@ settings! {
         connections_per_source: u64 = "64", live;
         /// Time from accept until a login is complete.
         login_time: Span = "\"2m\"", live;
-        /// Events in one second from one session; past it, the session waits.
+        /// Events in one second from one session; past it, the session waits. Declared, not enforced yet.
         events_per_second: u64 = "2000", live;
         /// Bytes of one session's recording; past it the session is closed.
         recording: Size = "\"64MiB\"", live;

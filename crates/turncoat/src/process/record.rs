@@ -192,6 +192,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
         }
     }
     let missing = confine::confine(Role::Record, &data, &[]);
+    let socket = Arc::new(socket);
 
     let fatal = |text: String| {
         let _ = control::send(socket.as_fd(), &Report::Fatal(text.clone()), &[]);
@@ -243,8 +244,14 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
         mark: Mark::NONE,
     };
     let (ended, wait_for_end) = channel::<()>();
+    let to_supervisor = socket.clone();
     thread("writer", move || {
-        writing.run(&receive);
+        if let Err(why) = writing.run(&receive) {
+            say("record", &why);
+            let _ = control::send(to_supervisor.as_fd(), &Report::Fatal(why), &[]);
+            // Front sees its stream end: its watermark stops and no gate opens any more.
+            std::process::exit(5);
+        }
         drop(ended);
     });
     pen.own(Draft::of_system(
@@ -441,7 +448,11 @@ struct Scribe {
 }
 
 impl Scribe {
-    fn run(mut self, work: &Receiver<Work>) {
+    /// Works until it is told to stop.
+    ///
+    /// # Errors
+    /// Something that will never be recorded: one line for the operator. Nobody was answered for it.
+    fn run(mut self, work: &Receiver<Work>) -> Result<(), String> {
         let mut batch: Vec<Item> = Vec::new();
         let mut looked = Instant::now();
         loop {
@@ -454,7 +465,7 @@ impl Scribe {
             let first = match work.recv_timeout(Duration::from_millis(500)) {
                 Ok(work) => work,
                 Err(RecvTimeoutError::Timeout) => continue,
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };
             let mut other = self.gather(first, &mut batch);
             while other.is_none() && batch.len() < BATCH {
@@ -464,7 +475,7 @@ impl Scribe {
                 }
             }
             if !batch.is_empty() {
-                self.commit(&mut batch);
+                self.commit(&mut batch)?;
             }
             match other {
                 None | Some(Work::Items { .. } | Work::Own(_)) => {}
@@ -490,7 +501,7 @@ impl Scribe {
                     ask(&mut self.writer);
                     self.announce();
                 }
-                Some(Work::Stop) => return,
+                Some(Work::Stop) => return Ok(()),
             }
         }
     }
@@ -515,7 +526,8 @@ impl Scribe {
         }
     }
 
-    fn commit(&mut self, batch: &mut Vec<Item>) {
+    /// Commits the batch and tells front, or fails without telling: then this process must end.
+    fn commit(&mut self, batch: &mut Vec<Item>) -> Result<(), String> {
         let mut pause = Duration::from_millis(50);
         loop {
             match self.writer.append(batch) {
@@ -524,9 +536,12 @@ impl Scribe {
                     break;
                 }
                 Err(StoreError::Refused(why)) => {
-                    // Only our own processes make items; one that cannot be written would block everything for ever.
-                    say("record", &format!("a batch of {} is dropped: {why}", batch.len()));
-                    break;
+                    // Only our own processes make items, so this is a fault of ours. To go on would be to answer what is not
+                    // on record (front is told a mark, not items), to try again would last for ever: the program ends.
+                    return Err(format!(
+                        "a batch of {} items cannot be recorded, and nothing of it is answered: {why}",
+                        batch.len()
+                    ));
                 }
                 Err(error) => {
                     self.trouble(&error);
@@ -539,6 +554,7 @@ impl Scribe {
         self.recovered();
         self.tell_front(&Message::Committed(self.mark));
         self.announce();
+        Ok(())
     }
 
     fn compress_later(&self, sessions: Vec<SessionId>) {
@@ -729,4 +745,64 @@ pub fn operator_action(action: &str, detail: Option<String>) -> Draft {
             detail,
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use turncoat_event::Sha256;
+    use turncoat_event::record::Artifact;
+
+    /// Invariant 1: what cannot be recorded is not acknowledged, and the writer ends instead of going on.
+    #[test]
+    fn a_refused_batch_is_never_acknowledged() {
+        let dir = std::env::temp_dir().join(format!("turncoat-refused-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        let layout = Layout::new(dir.clone());
+        let key = InstallKey::derive(&[7; 32], "secret");
+        let sensor: SensorId = "test".parse().unwrap();
+        let writer = Writer::open(&layout, &sensor, key.clone(), Durability::Process).unwrap();
+        let (committer, committed) = Committer::new();
+        let (close, _closed) = channel();
+        let scribe = Scribe {
+            writer,
+            shared: Arc::new(Shared {
+                layout,
+                source_key: key,
+                settings: RwLock::default(),
+                committed,
+                listening: Vec::new(),
+                status: Mutex::default(),
+                started: Instant::now(),
+            }),
+            committer,
+            close,
+            front: None,
+            life: 0,
+            mark: Mark::NONE,
+        };
+        let (mut front, to) = UnixStream::pair().unwrap();
+        let (send, receive) = sync_channel(8);
+        let wrong = Artifact {
+            sha256: Sha256([0; 32]),
+            content: "these bytes have another sum".into(),
+        };
+        send.send(Work::Begin { life: 1, to }).unwrap();
+        let items = vec![(Mark(1), Item::Artifact(wrong))];
+        send.send(Work::Items { life: 1, items }).unwrap();
+        let why = scribe.run(&receive).unwrap_err();
+        assert!(why.contains("cannot be recorded"), "{why}");
+
+        let mut said = Vec::new();
+        front.read_to_end(&mut said).unwrap();
+        let mut decoder = Decoder::default();
+        decoder.push(&said);
+        while let Some(message) = decoder.next_message().unwrap() {
+            assert!(
+                !matches!(message, Message::Committed(_)),
+                "acknowledged: {message:?}"
+            );
+        }
+        let _ = std::fs::remove_dir_all(&dir);
+    }
 }
