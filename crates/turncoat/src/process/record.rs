@@ -771,6 +771,7 @@ mod tests {
                 source_key: key,
                 settings: RwLock::default(),
                 committed,
+                own_networks: Vec::new(),
                 listening: Vec::new(),
                 status: Mutex::default(),
                 started: Instant::now(),
