@@ -9,7 +9,7 @@ use crate::processes::{self, Process};
 use crate::seed::Seed;
 use crate::users::{self, User};
 use crate::wishes::Given;
-use crate::{clock, kernels, role};
+use crate::{bait, clock, kernels, past, role};
 use serde::Serialize;
 
 /// What a cover needs to know of the image below it.
@@ -84,6 +84,7 @@ pub struct Cover {
     pub root_hash: String,
     /// Password fields of `users`, in their order.
     pub user_hashes: Vec<String>,
+    made: i64,
     #[serde(skip)]
     seed: Seed,
 }
@@ -166,15 +167,17 @@ impl Cover {
         let mut ns = seed.stream("neighbours");
         let count = 3 + ns.below(5) as usize;
         let stems = ns.sample(&role.neighbours, count);
-        let numbered = ns.chance(70);
+        // Every house has its way to name machines.
+        let (style, site) = (ns.weighted(&[3, 2, 3, 3, 2]), users::coined(&mut ns));
+        let short = &site[..site.len().min(4)];
         let names: Vec<String> = stems
             .iter()
-            .map(|n| {
-                if numbered {
-                    format!("{n}{:02}", 1 + ns.below(4))
-                } else {
-                    n.clone()
-                }
+            .map(|n| match style {
+                0 => format!("{n}{:02}", 1 + ns.below(4)),
+                1 => format!("{short}{n}"),
+                2 => format!("{short}-{n}{}", 1 + ns.below(4)),
+                3 => format!("{n}-{site}"),
+                _ => users::coined(&mut ns),
             })
             .collect();
         let network = network::draw(
@@ -194,7 +197,8 @@ impl Cover {
             users,
             host_keys: None,
             sshd_options: Vec::new(),
-            root_hash: "*".into(),
+            root_hash: "!".into(),
+            made: given.made,
             seed,
         })
     }
@@ -209,11 +213,61 @@ impl Cover {
         &self.seed
     }
 
-    /// The files above the image, parents before children where both are listed.
+    /// When the cover was made, seconds since the epoch.
+    pub fn made(&self) -> i64 {
+        self.made
+    }
+
+    /// The files above the image, parents before children where both are listed, as they were when the cover was made.
     pub fn files(&self, image: &dyn Image) -> Vec<File> {
+        self.files_at(image, self.made)
+    }
+
+    /// The files above the image at `now`: logs have been rotated since the cover was made.
+    pub fn files_at(&self, image: &dyn Image, now: i64) -> Vec<File> {
         let mut out = files::etc::files(self, image);
-        out.extend(files::homes::files(self, image));
+        let story = crate::story::Story::draw(self);
+        out.extend(files::system::files(self, image, &story, now.max(self.made)));
+        out.extend(files::homes::files(self, image, &story));
+        out.extend(bait::draw(self).into_iter().flat_map(|l| l.files));
+        out.extend(past::files(self, image, now.max(self.made)));
+        // A path is listed once: a bait takes the place of the plain file of the same name.
+        let mut seen = std::collections::HashSet::new();
+        out.reverse();
+        out.retain(|f| seen.insert(f.path.clone()));
+        out.reverse();
         out
+    }
+
+    /// The files of interest, with what they give away.
+    pub fn baits(&self) -> Vec<bait::Bait> {
+        bait::draw(self).into_iter().map(|l| l.bait).collect()
+    }
+
+    /// The key that user number `index` logs in with from his desk; its private half is nowhere on the machine.
+    pub fn desk_key(&self, index: usize) -> Option<crate::keys::KeyPair> {
+        let user = self.users.get(index)?;
+        let mut s = self.stream(&format!("desk {index}"));
+        let desk = match s.below(3) {
+            0 => format!(
+                "{}-{}",
+                user.name,
+                s.pick(&["laptop", "pc", "nb", "work", "desktop"])
+            ),
+            1 => users::coined(&mut s),
+            _ => format!("{}{}", s.pick(&["nb", "pc", "ws", "lap"]), s.range(10, 999)),
+        };
+        crate::keys::generate(
+            &self.seed,
+            &format!("desk {index}"),
+            crate::keys::Algo::Ed25519,
+            &format!("{}@{desk}", user.name),
+        )
+    }
+
+    /// Fingerprint of [`Cover::desk_key`] as sshd logs it.
+    pub fn login_print(&self, index: usize) -> String {
+        self.desk_key(index).map(|k| k.fingerprint).unwrap_or_default()
     }
 
     /// The tasks that run since boot. `installed` says whether a program is in the image.
@@ -230,7 +284,7 @@ impl Cover {
 }
 
 /// Moves a moment into the working hours of its day.
-fn work_hours(unix: i64, zone: &clock::Zone, s: &mut crate::Stream) -> i64 {
+pub(crate) fn work_hours(unix: i64, zone: &clock::Zone, s: &mut crate::Stream) -> i64 {
     let day = unix.div_euclid(86_400) * 86_400;
     let weekday = clock::Civil::from_unix(day).weekday;
     let shift = match weekday {

@@ -4,6 +4,7 @@
 //! everything a machine says about itself, written once. Whoever shows a fact (a banner, `/proc`, `/etc`, a log line) takes it from
 //! here, so two places cannot disagree. The same input gives the same cover; clock and entropy are passed in.
 
+pub mod bait;
 pub mod clock;
 mod cover;
 pub mod files;
@@ -11,13 +12,18 @@ pub mod hardware;
 mod host;
 pub mod kernels;
 pub mod keys;
+pub mod live;
 pub mod network;
+pub mod past;
 pub mod processes;
 pub mod role;
 pub mod seed;
+mod shadow;
+mod story;
 pub mod users;
 mod wishes;
 
+pub use bait::{Bait, Credential, Secret};
 pub use cover::{Cover, CoverError, Image, valid_user};
 pub use files::{Content, File, Kind};
 pub use host::Host;

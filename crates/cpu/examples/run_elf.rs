@@ -1,5 +1,6 @@
 //! Runs a static x86-64 ELF program with a handful of system calls: a tool to try and time the interpreter without a
-//! kernel. `run_elf [--loop] PROGRAM [ARGS]`.
+//! kernel. `run_elf [--loop] [--repeat N] PROGRAM [ARGS]`; with `--repeat` the loaded program is cloned and run N times,
+//! as a world does with a page cache that is warm.
 
 use std::io::{Read, Write};
 use std::time::Instant;
@@ -32,6 +33,11 @@ fn main() {
     if args.first().is_some_and(|a| a == "--loop") {
         args.remove(0);
         machine.dispatcher = Dispatcher::Loop;
+    }
+    let mut repeat = 1u32;
+    if args.first().is_some_and(|a| a == "--repeat") && args.len() > 2 {
+        repeat = args[1].parse().unwrap_or(1);
+        args.drain(..2);
     }
     let Some(path) = args.first() else {
         eprintln!("run_elf [--loop] PROGRAM [ARGS]");
@@ -105,114 +111,121 @@ fn main() {
     cpu.gpr[RSP] = sp;
 
     let start = Instant::now();
-    let mut next_map = 0x7f00_0000_0000u64;
     let mut code = 0;
-    loop {
-        let mut budget = 10_000_000;
-        match run(&mut cpu, &mut space, &mut machine, &mut budget) {
-            Exit::Budget => {}
-            Exit::Syscall => {
-                let g = cpu.gpr;
-                let r: i64 = match g[RAX] {
-                    0 => {
-                        let mut buf = vec![0; g[RDX].min(1 << 16) as usize];
-                        let n = std::io::stdin().read(&mut buf).unwrap_or(0);
-                        space.write(g[RSI], &buf[..n]).map_or(-14, |()| n as i64)
-                    }
-                    1 | 20 => {
-                        let iov = if g[RAX] == 1 {
-                            vec![(g[RSI], g[RDX])]
-                        } else {
-                            (0..g[RDX].min(64))
-                                .map(|i| {
-                                    let at = g[RSI] + 16 * i;
-                                    (
-                                        space.read_u64(at).unwrap_or(0),
-                                        space.read_u64(at + 8).unwrap_or(0),
-                                    )
-                                })
-                                .collect()
-                        };
-                        let mut total = 0;
-                        for (at, len) in iov {
-                            let mut buf = vec![0; len.min(1 << 20) as usize];
-                            if space.read(at, &mut buf).is_err() {
-                                break;
-                            }
-                            let ok = if g[RDI] == 2 {
-                                std::io::stderr().write_all(&buf)
+    let (loaded_cpu, loaded_space, loaded_brk) = (cpu, space, brk);
+    for _ in 0..repeat {
+        let (mut cpu, mut space, mut brk) = (loaded_cpu.clone(), loaded_space.clone(), loaded_brk);
+        let mut next_map = 0x7f00_0000_0000u64;
+        loop {
+            let mut budget = 10_000_000;
+            match run(&mut cpu, &mut space, &mut machine, &mut budget) {
+                Exit::Budget => {}
+                Exit::Syscall => {
+                    let g = cpu.gpr;
+                    let r: i64 = match g[RAX] {
+                        0 => {
+                            let mut buf = vec![0; g[RDX].min(1 << 16) as usize];
+                            let n = std::io::stdin().read(&mut buf).unwrap_or(0);
+                            space.write(g[RSI], &buf[..n]).map_or(-14, |()| n as i64)
+                        }
+                        1 | 20 => {
+                            let iov = if g[RAX] == 1 {
+                                vec![(g[RSI], g[RDX])]
                             } else {
-                                std::io::stdout().write_all(&buf)
+                                (0..g[RDX].min(64))
+                                    .map(|i| {
+                                        let at = g[RSI] + 16 * i;
+                                        (
+                                            space.read_u64(at).unwrap_or(0),
+                                            space.read_u64(at + 8).unwrap_or(0),
+                                        )
+                                    })
+                                    .collect()
                             };
-                            total += if ok.is_ok() { buf.len() as i64 } else { 0 };
-                        }
-                        total
-                    }
-                    9 => {
-                        let len = g[RSI].next_multiple_of(PAGE);
-                        if g[R10] & 0x20 == 0 || g[R8] as i32 != -1 {
-                            -19
-                        } else {
-                            let at = if g[R10] & 0x10 != 0 { g[RDI] } else { next_map };
-                            if at == next_map {
-                                next_map += len + PAGE;
+                            let mut total = 0;
+                            for (at, len) in iov {
+                                let mut buf = vec![0; len.min(1 << 20) as usize];
+                                if space.read(at, &mut buf).is_err() {
+                                    break;
+                                }
+                                let ok = if g[RDI] == 2 {
+                                    std::io::stderr().write_all(&buf)
+                                } else {
+                                    std::io::stdout().write_all(&buf)
+                                };
+                                total += if ok.is_ok() { buf.len() as i64 } else { 0 };
                             }
-                            space.unmap(at, len);
-                            zero(&mut space, at, at + len, Prot::from_bits(g[RDX] as u8));
-                            at as i64
+                            total
                         }
-                    }
-                    10 => {
-                        space.protect(g[RDI], g[RSI], Prot::from_bits(g[RDX] as u8));
-                        0
-                    }
-                    11 => {
-                        space.unmap(g[RDI], g[RSI]);
-                        0
-                    }
-                    12 => {
-                        if g[RDI] > brk {
-                            zero(&mut space, brk, g[RDI], rw);
-                            brk = g[RDI].next_multiple_of(PAGE);
-                            g[RDI] as i64
-                        } else {
-                            brk as i64
+                        9 => {
+                            let len = g[RSI].next_multiple_of(PAGE);
+                            if g[R10] & 0x20 == 0 || g[R8] as i32 != -1 {
+                                -19
+                            } else {
+                                let at = if g[R10] & 0x10 != 0 { g[RDI] } else { next_map };
+                                if at == next_map {
+                                    next_map += len + PAGE;
+                                }
+                                space.unmap(at, len);
+                                zero(&mut space, at, at + len, Prot::from_bits(g[RDX] as u8));
+                                at as i64
+                            }
                         }
+                        10 => {
+                            space.protect(g[RDI], g[RSI], Prot::from_bits(g[RDX] as u8));
+                            0
+                        }
+                        11 => {
+                            space.unmap(g[RDI], g[RSI]);
+                            0
+                        }
+                        12 => {
+                            if g[RDI] > brk {
+                                zero(&mut space, brk, g[RDI], rw);
+                                brk = g[RDI].next_multiple_of(PAGE);
+                                g[RDI] as i64
+                            } else {
+                                brk as i64
+                            }
+                        }
+                        63 => {
+                            let mut u = [0; 390];
+                            u[..5].copy_from_slice(b"Linux");
+                            u[130..135].copy_from_slice(b"6.1.0");
+                            space.write(g[RDI], &u).map_or(-14, |()| 0)
+                        }
+                        102 | 104 | 107 | 108 => 0,
+                        158 if g[RDI] == 0x1002 => {
+                            cpu.fs_base = g[RSI];
+                            0
+                        }
+                        72 | 218 => 1,
+                        60 | 231 => {
+                            code = g[RDI] as i32;
+                            break;
+                        }
+                        _ => -38,
+                    };
+                    if std::env::var_os("RUN_ELF_TRACE").is_some() {
+                        eprintln!(
+                            "syscall {} ({:#x}, {:#x}, {:#x}) = {r}",
+                            g[RAX], g[RDI], g[RSI], g[RDX]
+                        );
                     }
-                    63 => {
-                        let mut u = [0; 390];
-                        u[..5].copy_from_slice(b"Linux");
-                        u[130..135].copy_from_slice(b"6.1.0");
-                        space.write(g[RDI], &u).map_or(-14, |()| 0)
-                    }
-                    102 | 104 | 107 | 108 => 0,
-                    158 if g[RDI] == 0x1002 => {
-                        cpu.fs_base = g[RSI];
-                        0
-                    }
-                    72 | 218 => 1,
-                    60 | 231 => {
-                        code = g[RDI] as i32;
-                        break;
-                    }
-                    _ => -38,
-                };
-                if std::env::var_os("RUN_ELF_TRACE").is_some() {
-                    eprintln!(
-                        "syscall {} ({:#x}, {:#x}, {:#x}) = {r}",
-                        g[RAX], g[RDI], g[RSI], g[RDX]
-                    );
+                    cpu.gpr[RAX] = r as u64;
                 }
-                cpu.gpr[RAX] = r as u64;
-            }
-            Exit::Fault(f) => {
-                eprintln!("{f:?} at {:#x}\n{cpu:?}\n{:?}", cpu.rip, machine.unimplemented);
-                code = if f.kind == FaultKind::Page { 139 } else { 132 };
-                break;
+                Exit::Fault(f) => {
+                    eprintln!("{f:?} at {:#x}\n{cpu:?}\n{:?}", cpu.rip, machine.unimplemented);
+                    code = if f.kind == FaultKind::Page { 139 } else { 132 };
+                    break;
+                }
             }
         }
     }
     let t = start.elapsed().as_secs_f64();
+    if repeat > 1 {
+        eprintln!("{:.1} us each", t / f64::from(repeat) * 1e6);
+    }
     eprintln!(
         "{} instructions, {:.3} s, {:.1} million/s",
         machine.retired,

@@ -46,9 +46,11 @@ impl Recorder for Record {
     }
 }
 
-/// Echoes its input in capitals; a command is answered with itself and status 3.
+/// Echoes its input in capitals; a command is answered with itself and status 3, "late" in pieces with pauses between them.
 #[derive(Default)]
 struct Echo {
+    late: std::collections::VecDeque<Produced>,
+    at: Option<Time>,
     out: Vec<Produced>,
     next: u32,
     passwords: Arc<Mutex<Vec<String>>>,
@@ -58,7 +60,18 @@ impl Guest for Echo {
     fn open(&mut self, open: &Open) -> Result<Conn, String> {
         self.next += 1;
         let conn = Conn(self.next);
-        if let Program::Command(c) = &open.program {
+        if matches!(&open.program, Program::Command(c) if c == b"late") {
+            let bytes = b"late".to_vec();
+            self.late.extend([
+                Produced::Data {
+                    conn,
+                    stderr: false,
+                    bytes,
+                },
+                Produced::Exit { conn, status: 4 },
+                Produced::Eof { conn },
+            ]);
+        } else if let Program::Command(c) = &open.program {
             self.out.push(Produced::Data {
                 conn,
                 stderr: false,
@@ -97,8 +110,17 @@ impl Guest for Echo {
             .unwrap()
             .push(format!("{}:{hash}", String::from_utf8_lossy(user)));
     }
-    fn run(&mut self, _: u64, _: Time) -> Wants {
-        Wants::Sleep(None)
+    fn run(&mut self, _: u64, now: Time) -> Wants {
+        if self.late.is_empty() {
+            return Wants::Sleep(None);
+        }
+        let at = *self.at.get_or_insert(now.plus_nanos(100_000_000));
+        if now < at {
+            return Wants::Sleep(Some(at));
+        }
+        self.out.extend(self.late.pop_front());
+        self.at = Some(now.plus_nanos(100_000_000));
+        Wants::Sleep(self.at)
     }
     fn drain(&mut self, out: &mut Vec<Produced>) {
         out.append(&mut self.out);
@@ -311,6 +333,21 @@ fn a_command_runs_and_everything_is_on_record() {
             |i| matches!(i, Item::Frame(f) if f.direction == Direction::Output && f.bytes == b"uname -a")
         )
     );
+}
+
+/// Nothing follows the end of a program, so nothing else takes it along.
+#[test]
+fn the_last_output_leaves_at_once() {
+    let r = start();
+    let before = std::time::Instant::now();
+    let o = r.ssh(
+        "right",
+        &["-o", "ServerAliveInterval=0", "root@127.0.0.1", "late"],
+        b"",
+    );
+    assert_eq!(String::from_utf8_lossy(&o.stdout), "late");
+    assert_eq!(o.status.code(), Some(4));
+    assert!(before.elapsed() < std::time::Duration::from_secs(5));
 }
 
 #[test]

@@ -5,7 +5,9 @@ use crate::world::World;
 impl World {
     /// Replaces the password field of an account in the world's `/etc/shadow`, if it has the account.
     pub fn set_password(&mut self, user: &[u8], hash: &[u8]) {
-        let Ok(text) = self.slurp(b"/etc/shadow") else { return };
+        let Ok(text) = self.slurp(b"/etc/shadow") else {
+            return;
+        };
         let mut out = Vec::with_capacity(text.len() + hash.len());
         for line in text.split_inclusive(|b| *b == b'\n') {
             let mut fields: Vec<&[u8]> = line.split(|b| *b == b':').collect();
@@ -20,7 +22,9 @@ impl World {
         }
         let path = b"/etc/shadow";
         let longer = out.len() >= text.len();
-        let cut = self.fs(0, |v, c| v.truncate(c, path, if longer { text.len() } else { out.len() } as i64));
+        let cut = self.fs(0, |v, c| {
+            v.truncate(c, path, if longer { text.len() } else { out.len() } as i64)
+        });
         if matches!(cut, Ok(Ok(()))) {
             let _ = self.scribble(path, Some(0), &out, None);
         }

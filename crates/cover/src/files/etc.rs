@@ -41,7 +41,19 @@ pub fn files(cover: &Cover, image: &dyn Image) -> Vec<File> {
         ),
         File::text("/etc/mailname", 0o644, at, format!("{}\n", h.fqdn())),
     ];
-    out.extend(accounts(cover, image));
+    let last = cover.users.len();
+    // A hash takes 10 ms: each is made once.
+    let hashes: Vec<String> = (0..last).map(|i| password_field(cover, i)).collect();
+    out.extend(accounts(cover, image, last, &hashes));
+    // useradd(8) and its sisters keep the state before their last change; the accounts before the last one were made.
+    out.extend(
+        accounts(cover, image, last.saturating_sub(1), &hashes)
+            .into_iter()
+            .map(|f| File {
+                path: format!("{}-", f.path),
+                ..f
+            }),
+    );
     out.extend(sshd(cover, image));
     out
 }
@@ -136,10 +148,10 @@ fn interfaces(cover: &Cover) -> String {
 }
 
 /// passwd, group, shadow, gshadow, subuid, subgid: the image's lines and the people's.
-fn accounts(cover: &Cover, image: &dyn Image) -> Vec<File> {
+fn accounts(cover: &Cover, image: &dyn Image, people: usize, hashes: &[String]) -> Vec<File> {
+    let known = cover.users.get(..people).unwrap_or(&cover.users);
     let installed_day = cover.host.installed / 86_400;
-    let last = cover
-        .users
+    let last = known
         .iter()
         .map(|u| u.since)
         .max()
@@ -162,12 +174,7 @@ fn accounts(cover: &Cover, image: &dyn Image) -> Vec<File> {
         .collect::<String>();
     let mut gshadow = base(image, "/etc/gshadow");
     let (mut subuid, mut subgid) = (String::new(), String::new());
-    let sudoers: Vec<&str> = cover
-        .users
-        .iter()
-        .filter(|u| u.sudo)
-        .map(|u| u.name.as_str())
-        .collect();
+    let sudoers: Vec<&str> = known.iter().filter(|u| u.sudo).map(|u| u.name.as_str()).collect();
     let join = |text: &str, name: &str, members: &[&str]| -> String {
         text.lines()
             .map(|l| {
@@ -182,7 +189,7 @@ fn accounts(cover: &Cover, image: &dyn Image) -> Vec<File> {
     group = join(&group, "sudo", &sudoers);
     gshadow = join(&gshadow, "sudo", &sudoers);
     // The installer puts the first account into the groups of somebody who sits at the console.
-    if let Some(first) = cover.users.first() {
+    if let Some(first) = known.first() {
         for g in [
             "cdrom", "floppy", "audio", "dip", "video", "plugdev", "users", "netdev",
         ] {
@@ -190,7 +197,7 @@ fn accounts(cover: &Cover, image: &dyn Image) -> Vec<File> {
             gshadow = join(&gshadow, g, &[&first.name]);
         }
     }
-    for (i, u) in cover.users.iter().enumerate() {
+    for (i, u) in known.iter().enumerate() {
         passwd += &format!(
             "{}:x:{}:{}:{},,,:{}:{}\n",
             u.name, u.uid, u.uid, u.full_name, u.home, u.shell
@@ -200,18 +207,13 @@ fn accounts(cover: &Cover, image: &dyn Image) -> Vec<File> {
         shadow += &format!(
             "{}:{}:{}:0:99999:7:::\n",
             u.name,
-            cover.user_hashes[i],
+            hashes.get(i).map_or("!", String::as_str),
             u.password_changed / 86_400
         );
         subuid += &format!("{}:{}:65536\n", u.name, 100_000 + 65_536 * i);
         subgid += &format!("{}:{}:65536\n", u.name, 100_000 + 65_536 * i);
     }
-    let changed = cover
-        .users
-        .iter()
-        .map(|u| u.password_changed)
-        .max()
-        .unwrap_or(last);
+    let changed = known.iter().map(|u| u.password_changed).max().unwrap_or(last);
     vec![
         File::text("/etc/passwd", 0o644, last, passwd),
         File::text("/etc/group", 0o644, last, group),
@@ -220,6 +222,19 @@ fn accounts(cover: &Cover, image: &dyn Image) -> Vec<File> {
         File::text("/etc/subuid", 0o644, last, subuid),
         File::text("/etc/subgid", 0o644, last, subgid),
     ]
+}
+
+/// The password field of user `i`: the one that was set, else a real hash of the drawn password.
+fn password_field(cover: &Cover, i: usize) -> String {
+    match (cover.user_hashes.get(i), cover.users.get(i)) {
+        (Some(h), _) if h != "!" => h.clone(),
+        (_, Some(u)) => {
+            let mut salt = [0u8; 16];
+            cover.stream(&format!("salt {}", u.name)).fill(&mut salt);
+            crate::shadow::hash(&u.password, &salt)
+        }
+        _ => "!".into(),
+    }
 }
 
 /// Host keys and `sshd_config`.

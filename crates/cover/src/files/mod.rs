@@ -4,7 +4,10 @@
 //! when a world first reads it.
 
 pub mod etc;
+mod history;
 pub mod homes;
+mod known_hosts;
+pub mod system;
 
 use serde::Serialize;
 

@@ -65,6 +65,7 @@ impl Cx {
             old_pages: Vec::new(),
             old_ops: Vec::new(),
             cross: HashMap::new(),
+            space_id: 0,
             generation: 0,
             epoch: 0,
             used: 0,
@@ -86,14 +87,12 @@ impl Cx {
 }
 
 /// The thread's caches for a space, fresh if it has none.
-fn take(generation: u64, kind: usize) -> Box<Cx> {
+fn take(space: &Space, kind: usize) -> Box<Cx> {
+    let (id, generation) = (space.id(), space.generation());
     let epoch = crate::memory::invalidations();
     let mut cx = CACHES.with(|c| {
         let mut sets = c.try_borrow_mut().ok()?;
-        if let Some(i) = sets
-            .iter()
-            .position(|s| s.generation == generation && s.kind == kind)
-        {
+        if let Some(i) = sets.iter().position(|s| s.space_id == id && s.kind == kind) {
             return Some(sets.swap_remove(i));
         }
         if sets.len() >= SETS {
@@ -109,6 +108,7 @@ fn take(generation: u64, kind: usize) -> Box<Cx> {
     let mut cx = cx.take().unwrap_or_else(Cx::new);
     if cx.generation != generation || cx.kind != kind {
         cx.flush_all();
+        cx.space_id = id;
         cx.generation = generation;
         cx.kind = kind;
     } else if cx.epoch != epoch {
@@ -149,7 +149,7 @@ enum Found {
 pub fn run(cpu: &mut Cpu, space: &mut Space, machine: &mut Machine, budget: &mut u64) -> Exit {
     space.settle();
     let kind = usize::from(machine.dispatcher == Dispatcher::Loop);
-    let mut cx = take(space.generation(), kind);
+    let mut cx = take(space, kind);
     let start = (*budget).min(i64::MAX as u64 >> 1) as i64;
     cx.start_budget = start;
     cx.start_retired = machine.retired;

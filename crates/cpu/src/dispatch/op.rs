@@ -134,6 +134,8 @@ pub(crate) struct Cx {
     pub old_ops: Vec<Box<[Op]>>,
     /// Code of instructions that lie on two pages.
     pub cross: HashMap<u64, Box<[Op]>>,
+    /// Whose caches these are: the space's id and its generation when they were filled.
+    pub space_id: u64,
     pub generation: u64,
     pub epoch: u64,
     pub used: u64,

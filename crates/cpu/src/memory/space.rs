@@ -127,6 +127,8 @@ pub struct Space {
     present: usize,
     owned: usize,
     copied: u64,
+    /// Unique in the process, for life.
+    id: u64,
     /// Unique in the process; renewed whenever a pointer that was handed out may be stale.
     generation: AtomicU64,
     /// A clone was made from a shared reference: leaves are not ours alone any more.
@@ -193,6 +195,7 @@ impl Clone for Space {
             present: self.present,
             owned: 0,
             copied: 0,
+            id: new_generation(),
             generation: AtomicU64::new(new_generation()),
             cloned: AtomicBool::new(false),
         }
@@ -207,6 +210,7 @@ impl Space {
             present: 0,
             owned: 0,
             copied: 0,
+            id: new_generation(),
             generation: AtomicU64::new(new_generation()),
             cloned: AtomicBool::new(false),
         }
@@ -234,6 +238,11 @@ impl Space {
 
     fn renew(&mut self) {
         *self.generation.get_mut() = new_generation();
+    }
+
+    /// A number that no other space ever has.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
     }
 
     /// A number that changes whenever an address may have come to mean another page or other rights.

@@ -136,12 +136,12 @@ fn difference(real: (&State, Trap, &[u8]), ours: (&State, Trap, &[u8]), before: 
         let _ = writeln!(out, "    ends: {:x?}, ours {:x?}", real.1, ours.1);
     }
     let (a, b) = (real.0, ours.0);
-    for k in 0..16 {
+    for (k, name) in NAMES.iter().enumerate() {
         if a.gpr[k] != b.gpr[k] {
             let _ = writeln!(
                 out,
                 "    {}: {:#x}, ours {:#x} (was {:#x})",
-                NAMES[k], a.gpr[k], b.gpr[k], before.gpr[k]
+                name, a.gpr[k], b.gpr[k], before.gpr[k]
             );
         }
     }

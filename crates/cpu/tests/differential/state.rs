@@ -169,12 +169,12 @@ impl Random {
             5 => (sign | (r >> 16) as u16 & 0x7fff, m | lead),
             6 => (
                 sign | (0x3fff + self.below(40) as u16),
-                lead | m & u64::MAX << self.below(64),
+                lead | m & (u64::MAX << self.below(64)),
             ),
             7 => (sign, m),
             8 => (sign | 0x7fff, m),
             9 => (sign | (r >> 16) as u16 & 0x7fff, m),
-            10 => (sign | 0x3ff0 + self.below(32) as u16, lead),
+            10 => (sign | (0x3ff0 + self.below(32) as u16), lead),
             _ => self.pick(&[
                 (0, 0),
                 (0x8000, 0),

@@ -168,7 +168,7 @@ impl Snapshot {
         // The time-stamp counter runs at the processor's clock; the world retires about a billion instructions a second of its time.
         machine.tsc_num = u32::try_from(hw.processor.khz / 1000).unwrap_or(2_000);
         machine.tsc_den = 1_000;
-        let files: Vec<CoverFile> = cover.files(&below).iter().map(file).collect();
+        let files: Vec<CoverFile> = cover.files_at(&below, now.seconds()).iter().map(file).collect();
         let world = World::boot(Boot {
             plan,
             files,

@@ -239,6 +239,8 @@ impl Connection {
         loop {
             self.acts().await;
             self.pump();
+            // What the pump put into channels leaves now: nothing else may come that would take it along.
+            self.acts().await;
             if self.stopped {
                 return End::Error;
             }

@@ -94,6 +94,8 @@ pub(super) struct Actor {
     pub queued: AtomicBool,
     /// The pool's ticket under which it sleeps; 0 if it does not.
     pub ticket: AtomicU64,
+    /// Number of the step that began last.
+    pub steps: AtomicU64,
     inbox: Mutex<VecDeque<Message>>,
     pub state: Mutex<State>,
 }
@@ -115,6 +117,7 @@ impl Actor {
             id,
             queued: AtomicBool::new(false),
             ticket: AtomicU64::new(0),
+            steps: AtomicU64::new(0),
             inbox: Mutex::default(),
             state: Mutex::new(State {
                 guest: Some(guest),
@@ -134,10 +137,15 @@ impl Actor {
         lock(&self.state).logins.len()
     }
 
-    /// Takes what is in the inbox, runs one slice, and hands out what it made.
-    pub fn step(&self, now: Time, recorder: &dyn Recorder) -> Next {
+    /// Takes what is in the inbox, runs one slice, and hands out what it made. With what is to be done comes the step's number:
+    /// when another has begun since, on another thread, that one decides.
+    pub fn step(&self, now: Time, recorder: &dyn Recorder) -> (Next, u64) {
         let mut state = lock(&self.state);
-        let state = &mut *state;
+        let number = self.steps.fetch_add(1, Ordering::AcqRel) + 1;
+        (self.slice(&mut state, now, recorder), number)
+    }
+
+    fn slice(&self, state: &mut State, now: Time, recorder: &dyn Recorder) -> Next {
         let mut messages = std::mem::take(&mut *lock(&self.inbox));
         let Some(guest) = state.guest.as_mut() else {
             return Next::Gone;
@@ -323,14 +331,14 @@ fn submit(recorder: &dyn Recorder, item: Item) -> Option<Mark> {
     }
 }
 
-/// Puts an actor back into the queue of those that can run.
-type Wake = Arc<dyn Fn(&Arc<Actor>) + Send + Sync>;
+/// Puts an actor into the queue of those that are to run.
+pub(super) type Wake = dyn Fn(&Arc<Actor>) + Send + Sync;
 
 /// A connection's hold on a world.
 #[derive(Clone)]
 pub struct Handle {
     pub(super) actor: Arc<Actor>,
-    pub(super) wake: Wake,
+    pub(super) wake: Arc<Wake>,
 }
 
 impl Handle {

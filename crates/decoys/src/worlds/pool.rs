@@ -3,6 +3,7 @@
 use super::Guest;
 use super::actor::{Actor, Handle, Next, world_event};
 use crate::auth::source_key;
+use crate::machine::Entropy;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::IpAddr;
@@ -106,10 +107,15 @@ impl Shared {
         while let Some(actor) = self.next() {
             // Input that comes from here on queues the actor again.
             actor.queued.store(false, Ordering::Release);
-            match actor.step((self.clock)(), &*self.recorder) {
+            let (next, number) = actor.step((self.clock)(), &*self.recorder);
+            match next {
                 Next::Again => self.wake(&actor),
                 Next::Sleep(Some(at)) => {
                     let mut q = lock(&self.queue);
+                    // A later step on another thread has its own deadline, or will have: this one's is stale.
+                    if actor.steps.load(Ordering::Acquire) != number {
+                        continue;
+                    }
                     q.ticket += 1;
                     let t = q.ticket;
                     let before = actor.ticket.swap(t, Ordering::AcqRel);
@@ -144,7 +150,7 @@ pub struct Worlds {
     scope: Scope,
     bounds: Bounds,
     by_source: Mutex<BTreeMap<Option<IpAddr>, Arc<Actor>>>,
-    entropy: crate::machine::Entropy,
+    entropy: Entropy,
 }
 
 impl Worlds {
@@ -156,7 +162,7 @@ impl Worlds {
         threads: usize,
         recorder: Arc<dyn Recorder>,
         clock: Arc<dyn Fn() -> Time + Send + Sync>,
-        entropy: crate::machine::Entropy,
+        entropy: Entropy,
     ) -> std::io::Result<Worlds> {
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue {

@@ -321,8 +321,21 @@ impl World {
             }
             _ => self.alloc_pid()?,
         };
-        let fs = self.new_fs();
-        let sighand = self.new_sighand();
+        // Processes that do not run share one table of handlers and one directory, so that a clone of the world is cheap.
+        let (fs, sighand) = match self.standin_tables {
+            Some(x) if self.fss.contains_key(&x.0) && self.sighands.contains_key(&x.1) => x,
+            _ => {
+                let x = (self.new_fs(), self.new_sighand());
+                self.standin_tables = Some(x);
+                x
+            }
+        };
+        if let Some(f) = self.fss.get_mut(&fs) {
+            f.users += 1;
+        }
+        if let Some(h) = self.sighands.get_mut(&sighand) {
+            h.users += 1;
+        }
         let start = s.start_ns;
         let mut t = Task::blank(pid, pid, fs, sighand, Arc::new(s.creds));
         t.start = start;

@@ -823,7 +823,7 @@ fn senseless_calls_do_no_harm() {
         u64::MAX,
     ];
     for _ in 0..20_000 {
-        let mut path = |rng: &mut Rng| {
+        let path = |rng: &mut Rng| {
             let mut p = Vec::new();
             for _ in 0..rng.below(6) {
                 p.extend_from_slice(parts[rng.below(parts.len() as u64) as usize]);

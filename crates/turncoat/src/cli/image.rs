@@ -12,6 +12,7 @@ use turncoat_store::Layout;
 use super::{Context, print};
 use crate::image::{self, Options, Progress, Shelf, Shelved, Source};
 
+/// Arguments of `turncoat image`.
 #[derive(clap::Args)]
 /// Images.
 pub struct Args {

@@ -45,7 +45,7 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
 }
 
 pub fn check(context: &Context) -> Result<(), String> {
-    context.settings()?;
+    crate::respond::settings::engine(&context.settings()?, &[])?;
     match &context.file {
         Some(file) => print(&format!("{} is right", file.display())),
         None => print("no configuration file; the defaults and the environment are right"),

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use super::Context;
-use crate::process::{Role, front, out, record, say, supervise};
+use crate::process::{Role, block, front, out, record, say, supervise};
 
 pub fn run(context: Context) -> Result<(), String> {
     let settings = context.settings()?;
@@ -29,6 +29,7 @@ pub fn process(role: &str) -> ExitCode {
         Role::Front => front::main(socket),
         Role::Record => record::main(socket),
         Role::Out => out::main(socket),
+        Role::Block => block::main(socket),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -277,6 +277,26 @@ settings! {
         /// Image that worlds start from, by the beginning of its identity. Empty: the default one.
         image: String = "\"\"", restart;
     }
+    /// What is done about campaigns.
+    ["respond"] respond: Respond {
+        /// Rules, each "CONDITION -> ACTION, ACTION". Conditions are on event, decoy, source, technique, campaign.stage, campaign.sessions, campaign.sources and campaign.tokens; actions are "alert" and "block 24h".
+        rules: Vec<String> = "[\"event == 'token.used' -> alert, block 24h\", \"campaign.stage >= 'persistence' -> alert, block 24h\"]", restart;
+        /// Conditions under which nothing is ever done, such as "source in '10.0.0.7'".
+        ignore: Vec<String> = "[]", restart;
+        /// Decide and record, but do nothing.
+        dry_run: bool = "false", restart;
+    }
+    /// Closes the protected side to those who are behind a campaign; never the decoys.
+    ["block"] block: Block {
+        /// Push an nftables table (inet turncoat). Needs CAP_NET_ADMIN.
+        enabled: bool = "false", restart;
+        /// Networks that blocked sources must not reach, such as ["10.0.0.0/24"].
+        protect: Vec<String> = "[]", restart;
+        /// Networks that are never blocked, besides this host's own addresses, gateways and resolvers.
+        allow: Vec<String> = "[]", restart;
+        /// Blocks at once.
+        most: u64 = "10000", restart;
+    }
     /// The Telnet decoy.
     ["telnet"] telnet: Telnet {
         /// Where it listens, such as "0.0.0.0:2223". Off until asked for: a Debian server seldom has one.

@@ -22,7 +22,8 @@ use super::Role;
 const F: u8 = 1;
 const R: u8 = 2;
 const O: u8 = 4;
-const ALL: u8 = F | R | O;
+const B: u8 = 8;
+const ALL: u8 = F | R | O | B;
 
 /// A condition on one argument: number, mask, value.
 type When = (u8, u64, u64);
@@ -85,6 +86,7 @@ pub const CALLS: &[Calls] = calls! {
     SYS_ftruncate SYS_fallocate SYS_fsync SYS_fdatasync SYS_pwrite64 SYS_pwritev SYS_flock SYS_statfs SYS_fstatfs, R | O, "writing the record";
     SYS_fchmod SYS_fchmodat SYS_fchown SYS_utimensat SYS_umask, R, "closed to others";
     SYS_copy_file_range SYS_sendfile, R, "backup";
+    SYS_socket, B, "the netlink socket that removes the table at the end", when &[(0, 0xffff_ffff, 16)];
     SYS_socket SYS_connect SYS_bind SYS_sendmmsg SYS_recvmmsg SYS_socketpair, O, "the one process that connects";
     SYS_pipe2 SYS_socketpair, F, "waking the event loop";
 };
@@ -104,7 +106,7 @@ pub const OLD_CALLS: &[Calls] = &[];
 pub fn paths(role: Role, data: &Path, outputs: &[PathBuf]) -> Vec<(PathBuf, bool)> {
     match role {
         // Not one file: everything it needs is passed to it open.
-        Role::Front => Vec::new(),
+        Role::Front | Role::Block => Vec::new(),
         // The data directory, read and write.
         Role::Record => vec![(data.to_owned(), true)],
         // The directories of the logs it writes; what the resolver of names reads.
@@ -172,6 +174,7 @@ fn seccomp(role: Role) -> Result<(), String> {
         Role::Front => F,
         Role::Record => R,
         Role::Out => O,
+        Role::Block => B,
     };
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     for group in CALLS.iter().chain(OLD_CALLS).filter(|c| c.roles & bit != 0) {

@@ -6,6 +6,7 @@
 //! The supervisor talks to each over a packet socket that also carries file descriptors ([`control`]); front and record,
 //! record and out are joined by stream sockets ([`link`]).
 
+pub mod block;
 pub mod confine;
 pub mod control;
 pub mod decoys;
@@ -37,6 +38,8 @@ pub enum Role {
     Record,
     /// Everything that goes outward.
     Out,
+    /// Closes the protected side; only if blocking is on.
+    Block,
 }
 
 impl Role {
@@ -46,12 +49,13 @@ impl Role {
             Role::Front => "front",
             Role::Record => "record",
             Role::Out => "out",
+            Role::Block => "block",
         }
     }
 
     /// The role of this name.
     pub fn named(name: &str) -> Option<Role> {
-        [Role::Front, Role::Record, Role::Out]
+        [Role::Front, Role::Record, Role::Out, Role::Block]
             .into_iter()
             .find(|r| r.name() == name)
     }
@@ -87,6 +91,8 @@ pub enum Order {
         passed: Vec<Passed>,
         /// Where decoys listen, for `status`.
         listening: Vec<String>,
+        /// This host's own addresses, its gateways and resolvers: never blocked.
+        own_networks: Vec<crate::respond::net::Net>,
         /// The machine that decoys show.
         machine: Option<Box<crate::machine::Machine>>,
     },

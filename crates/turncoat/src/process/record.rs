@@ -93,6 +93,8 @@ pub struct Shared {
     pub committed: Watermark,
     /// Decoys and where they listen.
     pub listening: Vec<String>,
+    /// This host's own addresses, its gateways and resolvers: never blocked.
+    pub own_networks: Vec<crate::respond::net::Net>,
     status: Mutex<Status>,
     started: Instant,
 }
@@ -170,6 +172,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
             seed,
             passed,
             listening,
+            own_networks,
             ..
         },
         fds,
@@ -178,10 +181,12 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
         return Err("started without a supervisor".into());
     };
     let (mut front, mut outward, mut asked) = (None, None, None);
+    let (to_block, block_links) = channel();
     for (what, fd) in passed.into_iter().zip(fds) {
         match what {
             Passed::Link(Role::Front) => front = Some(UnixStream::from(fd)),
             Passed::Link(Role::Out) => outward = Some(UnixStream::from(fd)),
+            Passed::Link(Role::Block) => drop(to_block.send(UnixStream::from(fd))),
             Passed::Requests => asked = Some(UnixListener::from(fd)),
             _ => {}
         }
@@ -217,6 +222,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
         settings: RwLock::new(Arc::new(*settings)),
         committed,
         listening: listening.clone(),
+        own_networks,
         status: Mutex::default(),
         started: Instant::now(),
     });
@@ -280,7 +286,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
     }
     {
         let (shared, pen) = (shared.clone(), pen.clone());
-        thread("think", move || super::think::run(&shared, &pen));
+        thread("think", move || super::think::run(&shared, &pen, &block_links));
     }
     control::send(socket.as_fd(), &Report::Ready { missing }, &[]).map_err(tell)?;
 
@@ -308,6 +314,14 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
             } => {
                 if let Some(fd) = fds.into_iter().next() {
                     pumps.start(UnixStream::from(fd), &shared, &pen);
+                }
+            }
+            Order::Link {
+                passed: Passed::Link(Role::Block),
+                ..
+            } => {
+                if let Some(fd) = fds.into_iter().next() {
+                    let _ = to_block.send(UnixStream::from(fd));
                 }
             }
             Order::Settings(new) => {
@@ -757,6 +771,7 @@ mod tests {
                 source_key: key,
                 settings: RwLock::default(),
                 committed,
+                own_networks: Vec::new(),
                 listening: Vec::new(),
                 status: Mutex::default(),
                 started: Instant::now(),

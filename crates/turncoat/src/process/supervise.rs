@@ -70,6 +70,7 @@ struct Supervisor {
 /// # Errors
 /// One line for the operator.
 pub fn run(plan: Plan) -> Result<(), String> {
+    crate::respond::settings::engine(&plan.settings, &[])?;
     plan.layout.create().map_err(|e| e.to_string())?;
     let listeners = bind(&plan.settings)?;
     become_user(&plan.settings.sensor.user, &plan.layout)?;
@@ -101,6 +102,66 @@ pub fn run(plan: Plan) -> Result<(), String> {
     supervisor.stop_all();
     let _ = std::fs::remove_file(path);
     result
+}
+
+/// This host's addresses, its gateways and its resolvers. Read at start; loopback and link-local need no mention.
+fn own_networks() -> Vec<crate::respond::net::Net> {
+    use crate::respond::net::Net;
+    let mut all = Vec::new();
+    let fib = std::fs::read_to_string("/proc/net/fib_trie").unwrap_or_default();
+    let mut last = None;
+    for line in fib.lines() {
+        let line = line.trim();
+        if let Some(address) = line.strip_prefix("|-- ") {
+            last = address.parse::<std::net::IpAddr>().ok();
+        } else if line.ends_with("host LOCAL") {
+            all.extend(last.take().map(|a| Net::new(a, 32)));
+        }
+    }
+    for line in std::fs::read_to_string("/proc/net/if_inet6")
+        .unwrap_or_default()
+        .lines()
+    {
+        if let Some(n) = line.get(..32).and_then(|h| u128::from_str_radix(h, 16).ok()) {
+            all.push(Net::new(std::net::Ipv6Addr::from(n).into(), 128));
+        }
+    }
+    for line in std::fs::read_to_string("/proc/net/route")
+        .unwrap_or_default()
+        .lines()
+        .skip(1)
+    {
+        let gateway = line
+            .split_whitespace()
+            .nth(2)
+            .and_then(|g| u32::from_str_radix(g, 16).ok())
+            .unwrap_or(0);
+        if gateway != 0 {
+            all.push(Net::new(
+                std::net::Ipv4Addr::from(gateway.to_ne_bytes()).into(),
+                32,
+            ));
+        }
+    }
+    for line in std::fs::read_to_string("/etc/resolv.conf")
+        .unwrap_or_default()
+        .lines()
+    {
+        if let Some(a) = line
+            .strip_prefix("nameserver")
+            .and_then(|a| a.trim().parse::<std::net::IpAddr>().ok())
+        {
+            all.push(Net::of_source(a));
+        }
+    }
+    // Whoever administers this host by SSH right now.
+    if let Some(a) = std::env::var("SSH_CONNECTION")
+        .ok()
+        .and_then(|c| c.split(' ').next()?.parse::<std::net::IpAddr>().ok())
+    {
+        all.push(Net::of_source(a));
+    }
+    all
 }
 
 type Behind = (crate::machine::Machine, std::fs::File, Option<std::fs::File>);
@@ -239,15 +300,25 @@ impl Supervisor {
     fn start_all(&mut self) -> Result<(), String> {
         let (front_end, for_front) = stream_pair()?;
         let (out_end, for_out) = stream_pair()?;
+        let (block_end, for_block) = stream_pair()?;
         let passed = [
             (Passed::Link(Role::Front), front_end.as_fd()),
             (Passed::Link(Role::Out), out_end.as_fd()),
+            (Passed::Link(Role::Block), block_end.as_fd()),
         ];
+        let passed = if self.plan.settings.block.enabled {
+            &passed[..]
+        } else {
+            &passed[..2]
+        };
         let requests = self.requests.try_clone().map_err(|e| e.to_string())?;
         let mut with = passed.to_vec();
         with.push((Passed::Requests, requests.as_fd()));
         self.start(Role::Record, &with)?;
         self.start_out(&for_out)?;
+        if self.plan.settings.block.enabled {
+            self.start(Role::Block, &[(Passed::Link(Role::Record), for_block.as_fd())])?;
+        }
         self.start_front(&for_front)
     }
 
@@ -312,6 +383,11 @@ impl Supervisor {
             seed: self.seed,
             passed,
             listening: self.listening(),
+            own_networks: if role == Role::Record {
+                own_networks()
+            } else {
+                Vec::new()
+            },
             machine: if role == Role::Front {
                 self.machine.clone().map(Box::new)
             } else {
@@ -378,6 +454,25 @@ impl Supervisor {
             lines.push(format!("  listens   {}", l.shown));
         }
         lines.truncate(5);
+        if let (Some(machine), Some(ssh)) = (&self.machine, self.plan.settings.ssh.listen.first()) {
+            if let Ok(cover) = machine.cover(&self.seed) {
+                lines.push(format!(
+                    "  shows     {}, a {} with Debian 12",
+                    cover.host.fqdn(),
+                    cover.role
+                ));
+            }
+            let how = match super::decoys::policy_of(&self.plan.settings) {
+                crate::config::table::Policy::AfterTries => "any password, let in after a few tries",
+                crate::config::table::Policy::List => "a login of ssh.auth.file",
+                crate::config::table::Policy::Tokens => "a planted credential: turncoat plant credential",
+                _ => "nobody is let in, every try is recorded",
+            };
+            lines.push(format!(
+                "  try       ssh -p {} root@127.0.0.1   ({how})",
+                ssh.port()
+            ));
+        }
         lines.push(format!("  record    {}", self.plan.layout.database().display()));
         lines.push("  look      turncoat sessions, turncoat events --follow, turncoat status".into());
         let missing = self.missing();
@@ -400,7 +495,7 @@ impl Supervisor {
     }
 
     fn tell_facts(&self) {
-        let processes: Vec<_> = [Role::Front, Role::Record, Role::Out]
+        let processes: Vec<_> = [Role::Front, Role::Record, Role::Out, Role::Block]
             .iter()
             .filter_map(|role| self.processes.get(role).map(|p| (role, p)))
             .map(|(role, p)| json!({"name": role.name(), "pid": p.child.id(), "confinement_missing": p.missing}))
@@ -478,7 +573,7 @@ impl Supervisor {
 
     /// Starts everything anew. Whatever is left of the others has noticed, and answered nothing since.
     fn start_again(&mut self) -> Result<(), String> {
-        for role in [Role::Front, Role::Out, Role::Record] {
+        for role in [Role::Front, Role::Out, Role::Block, Role::Record] {
             self.reap(role);
         }
         self.start_all()
@@ -494,6 +589,7 @@ impl Supervisor {
         self.order(Role::Record, &order, &[record_end.as_fd()]);
         match role {
             Role::Front => self.start_front(&theirs),
+            Role::Block => self.start(Role::Block, &[(Passed::Link(Role::Record), theirs.as_fd())]),
             _ => self.start_out(&theirs),
         }
     }
@@ -546,7 +642,12 @@ impl Supervisor {
 
     /// Ends the processes in order: sessions first, so that their ends are recorded; then the record; then the outputs.
     fn stop_all(&mut self) {
-        for (role, most) in [(Role::Front, 6), (Role::Record, 12), (Role::Out, 3)] {
+        for (role, most) in [
+            (Role::Front, 6),
+            (Role::Record, 12),
+            (Role::Out, 3),
+            (Role::Block, 3),
+        ] {
             self.order(role, &Order::Stop, &[]);
             let Some(process) = self.processes.get_mut(&role) else {
                 continue;

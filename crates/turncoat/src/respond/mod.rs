@@ -9,4 +9,5 @@ pub mod engine;
 pub mod incident;
 pub mod net;
 pub mod nft;
+pub mod settings;
 pub mod when;

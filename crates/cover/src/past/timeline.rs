@@ -1,0 +1,208 @@
+//! Boots, logins and failed logins from the installation to now, drawn once; every log tells of these.
+
+use super::upgrades::Run;
+use crate::clock::Civil;
+use crate::cover::Cover;
+use crate::kernels;
+use std::net::Ipv4Addr;
+
+/// One boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Boot {
+    /// When the kernel started.
+    pub at: i64,
+    /// When the machine went down; None for the one that runs.
+    pub down: Option<i64>,
+    /// `uname -r`.
+    pub release: String,
+}
+
+/// One login by SSH.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// Index into the cover's users.
+    pub user: usize,
+    /// When.
+    pub at: i64,
+    /// Until when.
+    pub until: i64,
+    /// Process id of the session's sshd.
+    pub pid: u32,
+    /// Number of the pseudo-terminal.
+    pub pts: u32,
+    /// From where.
+    pub from: Ipv4Addr,
+    /// The client's port.
+    pub port: u16,
+}
+
+/// One refused password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// When.
+    pub at: i64,
+    /// The name that was given.
+    pub user: String,
+    /// From where.
+    pub from: Ipv4Addr,
+    /// The client's port.
+    pub port: u16,
+    /// Process id of sshd.
+    pub pid: u32,
+}
+
+/// Everything that happened, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Timeline {
+    /// Boots.
+    pub boots: Vec<Boot>,
+    /// Logins.
+    pub logins: Vec<Login>,
+    /// Failed logins.
+    pub failures: Vec<Failure>,
+}
+
+/// Where the people sit: one or two addresses each, in the network that their part of the house has.
+pub fn desks(cover: &Cover) -> Vec<Vec<Ipv4Addr>> {
+    let mut s = cover.stream("desks");
+    let base = u32::from(cover.network.network());
+    let near = s.chance(35);
+    // Another /24 beside the machine's own, in the same private range.
+    let office = if near || !cover.network.ipv4.is_private() {
+        base
+    } else {
+        (base & 0xffff_0000) | ((s.range(1, 250) as u32) << 8)
+    };
+    let taken: Vec<u32> = cover
+        .network
+        .neighbours
+        .iter()
+        .map(|n| u32::from(n.1))
+        .chain([u32::from(cover.network.ipv4), u32::from(cover.network.gateway)])
+        .collect();
+    let one = |s: &mut crate::Stream| loop {
+        let a = (office & 0xffff_ff00) | s.range(20, 250) as u32;
+        if !taken.contains(&a) {
+            return Ipv4Addr::from(a);
+        }
+    };
+    cover
+        .users
+        .iter()
+        .map(|_| {
+            let n = 1 + usize::from(s.chance(40));
+            (0..n).map(|_| one(&mut s)).collect()
+        })
+        .collect()
+}
+
+impl Timeline {
+    /// Draws the past up to `now`.
+    pub fn draw(cover: &Cover, runs: &[Run], now: i64) -> Timeline {
+        let mut t = Timeline {
+            boots: boots(cover),
+            ..Timeline::default()
+        };
+        let mut s = cover.stream("logins");
+        let desks = desks(cover);
+        let weights: Vec<u64> = cover.users.iter().map(|_| 6 + s.below(40)).collect();
+        // Beginnings of sessions: each day by habit, and one around each run of apt.
+        let mut wanted: Vec<(i64, i64, usize)> = runs
+            .iter()
+            .filter_map(|r| Some((r.start - s.range(30, 400), r.end + s.range(20, 900), r.by?)))
+            .collect();
+        let zone = &cover.host.zone;
+        let first = cover.host.installed.div_euclid(86_400);
+        for day in first..=now.div_euclid(86_400) {
+            let mut s = cover.stream(&format!("day {day}"));
+            let weekend = matches!(Civil::from_unix(day * 86_400).weekday, 0 | 6);
+            for (u, w) in weights.iter().enumerate() {
+                let per_cent = if weekend { w / 8 } else { *w };
+                let times = u64::from(s.chance(per_cent)) + u64::from(s.chance(per_cent / 3));
+                for _ in 0..times {
+                    let at = day * 86_400 + s.range(8 * 3600, 18 * 3600) - zone.offset_at(day * 86_400);
+                    let length = match s.below(10) {
+                        0..=4 => s.range(20, 600),
+                        5..=7 => s.range(600, 4000),
+                        _ => s.range(4000, 20_000),
+                    };
+                    wanted.push((at, at + length, u));
+                }
+            }
+        }
+        wanted.sort_unstable();
+        let mut busy: Vec<(i64, u32)> = Vec::new();
+        for (at, until, user) in wanted {
+            let Some(u) = cover.users.get(user) else { continue };
+            let boot = t
+                .boots
+                .iter()
+                .find(|b| b.at + 60 < at && b.down.is_none_or(|d| at + 15 < d));
+            let Some(boot) = boot else { continue };
+            let until = until.min(boot.down.unwrap_or(until));
+            // Nobody is logged in when the machine is first seen; no login lies after that, these are the people's past.
+            if at < u.since + 120 || until + 30 > now || until + 30 > cover.made() {
+                continue;
+            }
+            busy.retain(|b| b.0 > at);
+            let pts = (0..64).find(|n| busy.iter().all(|b| b.1 != *n)).unwrap_or(0);
+            busy.push((until, pts));
+            let from = desks
+                .get(user)
+                .and_then(|d| d.get(usize::from(d.len() > 1 && s.chance(25))))
+                .copied()
+                .unwrap_or(cover.network.gateway);
+            // Process ids rise through a boot's life and begin again at 300 behind 4194304.
+            let pid = 900 + ((at - boot.at) / 37 + s.range(0, 20)) as u32 % 4_190_000;
+            if s.chance(4) {
+                t.failures.push(Failure {
+                    at: at - s.range(4, 12),
+                    user: u.name.clone(),
+                    from,
+                    port: s.range(32_768, 60_999) as u16,
+                    pid: pid.saturating_sub(3),
+                });
+            }
+            t.logins.push(Login {
+                user,
+                at,
+                until,
+                pid,
+                pts,
+                from,
+                port: s.range(32_768, 60_999) as u16,
+            });
+        }
+        t.failures.sort_by_key(|f| f.at);
+        t
+    }
+}
+
+fn boots(cover: &Cover) -> Vec<Boot> {
+    let mut s = cover.stream("boots");
+    let mut starts = vec![cover.host.installed + 30];
+    let mut t = cover.host.installed + s.range(5, 60) * 86_400;
+    while t < cover.host.booted - 8 * 86_400 {
+        starts.push(crate::cover::work_hours(t, &cover.host.zone, &mut s));
+        t += s.range(20, 130) * 86_400;
+    }
+    starts.push(cover.host.booted);
+    let n = starts.len();
+    let mut out: Vec<Boot> = Vec::new();
+    for (i, at) in starts.iter().enumerate() {
+        let release = if i + 1 == n {
+            cover.host.kernel.release.clone()
+        } else {
+            kernels::newest_at(at - 2 * 86_400).release
+        };
+        if let Some(l) = out.last_mut() {
+            l.down = Some(at - s.range(14, 40));
+        }
+        out.push(Boot {
+            at: *at,
+            down: None,
+            release,
+        });
+    }
+    out
+}

@@ -1,0 +1,145 @@
+//! Times and memory of worlds in number: `world_bench IMAGE [SHELLS]`. Prints one line a measurement.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use turncoat_kernel::image::Image;
+use turncoat_kernel::vfs::boot::Plan;
+use turncoat_kernel::vfs::{Timespec, makedev};
+use turncoat_kernel::*;
+
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_nanos() as u64)
+}
+
+fn rss() -> u64 {
+    let s = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    s.split(' ')
+        .nth(1)
+        .and_then(|v| v.parse::<u64>().ok())
+        .unwrap_or(0)
+        * 4096
+}
+
+fn open(w: &mut World, command: Option<&str>) -> Conn {
+    w.open(Open {
+        user: b"root".to_vec(),
+        account: None,
+        env: Vec::new(),
+        term: command.is_none().then(|| Term {
+            name: b"xterm".to_vec(),
+            rows: 24,
+            cols: 80,
+            xpixel: 0,
+            ypixel: 0,
+            modes: Vec::new(),
+        }),
+        command: command.map(|c| c.as_bytes().to_vec()),
+        peer: "203.0.113.9:50022".parse().expect("address"),
+        local: "192.0.2.10:22".parse().expect("address"),
+        greet: true,
+    })
+    .expect("open")
+}
+
+fn settle(w: &mut World) -> Vec<u8> {
+    let mut out = Vec::new();
+    while w.run(300_000, now()) == Slice::Busy {
+        for o in w.drain().0 {
+            if let Out::Data { bytes, .. } = o.out {
+                out.extend(bytes);
+            }
+        }
+    }
+    for o in w.drain().0 {
+        if let Out::Data { bytes, .. } = o.out {
+            out.extend(bytes);
+        }
+    }
+    out
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    let image = Image::open(std::fs::File::open(&args[1]).expect("image")).expect("image");
+    let shells: usize = args.get(2).and_then(|s| s.parse().ok()).unwrap_or(200);
+    let t = now();
+    let stamp = Timespec::secs((t / 1_000_000_000) as i64 - 86_400);
+    let mut standins: Vec<StandInSpec> = (0..60)
+        .map(|i| StandInSpec::kthread(&format!("kworker/{i}")))
+        .collect();
+    standins.extend((0..20).map(|i| StandInSpec::daemon("daemon", &format!("/usr/sbin/daemon{i}"))));
+    let mut snapshot = World::boot(Boot {
+        plan: Plan {
+            image: Some(image),
+            lazy: None,
+            root_dev: makedev(8, 1),
+            root_source: "/dev/sda1".into(),
+            root_options: "errors=remount-ro".into(),
+            blocks: 4_900_000,
+            blocks_used: 30_000,
+            files: 1_248_480,
+            installed: stamp,
+            booted: stamp,
+            limit_pages: 65_536,
+            limit_inodes: 100_000,
+        },
+        files: Vec::new(),
+        facts: sysfs::facts::Facts::default(),
+        hostname: b"srv01".to_vec(),
+        machine: turncoat_cpu::Machine::default(),
+        boot_time: t - 86_400_000_000_000,
+        now: t,
+        entropy: [7; 32],
+        limits: Limits::default(),
+        standins,
+        net: net::Net::new(net::facts::Facts::default()),
+        kmsg: Vec::new(),
+    });
+    for cmd in ["true", "uname -a", "ls -la /", "ls -la / | wc -l"] {
+        let mut best = u128::MAX;
+        for i in 0..20 {
+            let mut w = snapshot.fork([i; 32]);
+            let t0 = Instant::now();
+            open(&mut w, Some(cmd));
+            settle(&mut w);
+            best = best.min(t0.elapsed().as_micros());
+        }
+        println!("bash -c '{cmd}', warm: {best} us");
+    }
+    let t0 = Instant::now();
+    let clones: Vec<World> = (0..1000).map(|_| snapshot.fork([1; 32])).collect();
+    println!(
+        "clone of the snapshot: {:.1} us",
+        t0.elapsed().as_micros() as f64 / 1000.0
+    );
+    drop(clones);
+    let before = rss();
+    let t0 = Instant::now();
+    let mut live: Vec<(World, Conn)> = Vec::new();
+    for i in 0..shells {
+        let mut w = snapshot.fork([i as u8; 32]);
+        let c = open(&mut w, None);
+        settle(&mut w);
+        live.push((w, c));
+    }
+    let own = live.first_mut().map_or(0, |(w, _)| w.memory());
+    println!(
+        "{shells} logged-in idle shells: {} KiB each ({} KiB of guest pages), {:.1} ms each",
+        (rss() - before) / 1024 / shells as u64,
+        own / 1024,
+        t0.elapsed().as_millis() as f64 / shells as f64
+    );
+    let t0 = Instant::now();
+    let mut good = 0;
+    for (w, c) in &mut live {
+        w.input(*c, Input::Data(b"echo $((6*7))\r".to_vec()));
+        let out = settle(w);
+        good += usize::from(out.windows(4).any(|x| x == b"42\r\n"));
+    }
+    println!(
+        "{good} of {shells} answered, {:.2} ms each",
+        t0.elapsed().as_millis() as f64 / shells as f64
+    );
+    println!("after it: {} KiB each", (rss() - before) / 1024 / shells as u64);
+}

@@ -1,0 +1,344 @@
+//! The whole way with real clients: planted, met, recorded, understood, foiled.
+//!
+//! The image is built once by the program's own code and shared by every test (`target/tmp/turncoat-shared`). The last test makes its
+//! own network namespaces, which needs root.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use common::{PROGRAM, Run, start_on};
+
+/// One image build at a time, and one program on a port at a time.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// A data directory with the image of a usual small server in it.
+fn directory(name: &str) -> PathBuf {
+    let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("turncoat-shared");
+    std::fs::create_dir_all(&shared).unwrap();
+    let lock = std::fs::File::create(shared.join("lock")).unwrap();
+    lock.lock().unwrap();
+    if !shared.join("images/default").exists() {
+        eprintln!("building the image once, from this host's packages");
+        let o = Command::new(PROGRAM)
+            .arg("--data")
+            .arg(&shared)
+            .args(["image", "build"])
+            .stderr(Stdio::inherit())
+            .output()
+            .unwrap();
+        assert!(
+            o.status.success(),
+            "`turncoat image build` needs apt-get of a Debian"
+        );
+    }
+    let dir = std::env::temp_dir().join(format!("turncoat-walk-{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(dir.join("images")).unwrap();
+    for entry in std::fs::read_dir(shared.join("images")).unwrap().flatten() {
+        let (from, to) = (entry.path(), dir.join("images").join(entry.file_name()));
+        if let Ok(target) = std::fs::read_link(&from) {
+            std::os::unix::fs::symlink(target, to).unwrap();
+        } else {
+            std::fs::hard_link(&from, &to)
+                .or_else(|_| std::fs::copy(&from, &to).map(drop))
+                .unwrap();
+        }
+    }
+    std::fs::write(dir.join("userdb.txt"), "root:x:!wrong\nroot:x:letmein\n").unwrap();
+    dir
+}
+
+fn start(dir: &Path, listen: &str, more: &[(&str, &str)]) -> Run {
+    let users = dir.join("userdb.txt");
+    let mut settings = vec![
+        ("TURNCOAT_SSH_LISTEN", listen),
+        ("TURNCOAT_SSH_AUTH_POLICY", "list"),
+        ("TURNCOAT_SSH_AUTH_FILE", users.to_str().unwrap()),
+        ("TURNCOAT_SSH_AUTH_FAIL_DELAY", "false"),
+    ];
+    settings.extend_from_slice(more);
+    start_on(dir.to_owned(), &settings)
+}
+
+fn ssh(
+    port: u16,
+    user: &str,
+    host: &str,
+    password: &str,
+    tty: bool,
+    command: &[&str],
+    input: &str,
+) -> Command {
+    let mut c = Command::new("timeout");
+    c.args([
+        "60",
+        "sshpass",
+        "-p",
+        password,
+        "ssh",
+        "-F",
+        "none",
+        "-o",
+        "StrictHostKeyChecking=no",
+    ])
+    .args([
+        "-o",
+        "UserKnownHostsFile=/dev/null",
+        "-o",
+        "LogLevel=ERROR",
+        "-o",
+        "PubkeyAuthentication=no",
+    ])
+    .args([
+        "-o",
+        "NumberOfPasswordPrompts=1",
+        if tty { "-tt" } else { "-T" },
+        "-p",
+        &port.to_string(),
+    ])
+    .arg(format!("{user}@{host}"))
+    .args(command)
+    .stdin(Stdio::piped())
+    .stdout(Stdio::piped())
+    .stderr(Stdio::piped());
+    let _ = input;
+    c
+}
+
+fn run(mut c: Command, input: &str) -> Output {
+    use std::io::Write;
+    let mut child = c
+        .spawn()
+        .expect("sshpass and ssh (packages sshpass, openssh-client) are needed");
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn eventually(what: &str, seconds: u64, mut test: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(seconds);
+    while !test() {
+        assert!(Instant::now() < until, "{what}, within {seconds} s");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn met_recorded_and_understood() {
+    let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let dir = directory("met");
+    let r = start(&dir, "127.0.0.1:22922", &[]);
+    let login = |password: &str, command: &str| {
+        run(
+            ssh(22922, "root", "127.0.0.1", password, false, &[command], ""),
+            "",
+        )
+    };
+
+    // The real programs answer.
+    assert_eq!(login("wrong", "id").status.code(), Some(255));
+    let o = login("letmein", "id; uname -s; echo $((6*7)) | tee /root/note; exit 3");
+    assert_eq!(o.status.code(), Some(3), "{}", text(&o.stderr));
+    assert_eq!(
+        text(&o.stdout),
+        "uid=0(root) gid=0(root) groups=0(root)\nLinux\n42\n"
+    );
+    // The same world is there at the next visit, also for another kind of login.
+    let o = run(
+        ssh(22922, "root", "127.0.0.1", "letmein", true, &[], ""),
+        "cat /root/note; tty\nexit\n",
+    );
+    let shown = text(&o.stdout);
+    assert!(shown.contains("42") && shown.contains("/dev/pts/0"), "{shown}");
+    // The banner, the package and the program agree.
+    let version = text(
+        &login(
+            "letmein",
+            "ssh -V 2>&1; dpkg-query -W -f '${Version}' openssh-server",
+        )
+        .stdout,
+    );
+    let mut banner = [0u8; 64];
+    let n = std::io::Read::read(
+        &mut std::net::TcpStream::connect("127.0.0.1:22922").unwrap(),
+        &mut banner,
+    )
+    .unwrap();
+    let banner = text(&banner[..n]);
+    let debian = banner.trim().rsplit_once("Debian-").unwrap().1.to_owned();
+    assert!(version.contains(&debian), "{banner} {version}");
+
+    // It is on record and readable.
+    let sessions = text(&r.command(&["sessions", "--json"]).stdout);
+    assert!(sessions.lines().count() >= 4, "{sessions}");
+    let typed = text(&r.command(&["events", "--kind", "command.input"]).stdout);
+    assert!(typed.contains("cat /root/note; tty"), "{typed}");
+    let ran = text(&r.command(&["events", "--kind", "process.exec"]).stdout);
+    assert!(ran.contains("/usr/bin/tee"), "{ran}");
+    // Its campaign has a stage and a report.
+    eventually("the campaign is there", 10, || {
+        !r.command(&["campaigns"]).stdout.is_empty()
+    });
+    let report = text(&r.command(&["campaign", "report", "C-1"]).stdout);
+    assert!(
+        report.contains("T1078") && report.contains("*observed*"),
+        "{report}"
+    );
+    finish(r);
+}
+
+#[test]
+fn a_planted_credential_gives_its_user_away() {
+    let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let dir = directory("plant");
+    let r = start(&dir, "127.0.0.1:22923", &[]);
+    let o = r.command(&[
+        "plant",
+        "credential",
+        "--for",
+        "laptop7",
+        "--to",
+        "127.0.0.1:22923",
+        "--json",
+    ]);
+    let made: serde_json::Value = serde_json::from_slice(&o.stdout).unwrap();
+    let field = |name: &str| made["planted"][name].as_str().unwrap().to_owned();
+    let (user, password) = (field("user"), field("password"));
+    // The running program is told of it.
+    let mut out = String::new();
+    eventually("the planted credential works", 10, || {
+        out = text(
+            &run(
+                ssh(22923, &user, "127.0.0.1", &password, false, &["whoami"], ""),
+                "",
+            )
+            .stdout,
+        );
+        out.trim() == user
+    });
+    let used = text(&r.command(&["events", "--kind", "token.used", "--json"]).stdout);
+    assert!(used.contains(&field("id")) && used.contains("laptop7"), "{used}");
+    eventually("an alert is opened", 10, || {
+        text(&r.command(&["events", "--kind", "alert.open"]).stdout).contains("top")
+    });
+    finish(r);
+}
+
+/// Ends the program in order and removes its directory.
+fn finish(mut r: Run) {
+    let pid = i32::try_from(r.child.id()).unwrap();
+    r.signal(pid, 15);
+    assert!(r.child.wait().unwrap().success());
+    let _ = std::fs::remove_dir_all(&r.dir);
+}
+
+/// Runs in namespaces of its own, started by the test below: intruder, bystander and protected host around a gateway with the decoy.
+#[test]
+fn inside_namespaces() {
+    if std::env::var_os("TURNCOAT_TEST_WALK").is_none() {
+        return;
+    }
+    let sh = |c: &str| {
+        let o = Command::new("sh").args(["-ec", c]).output().unwrap();
+        assert!(o.status.success(), "{c}: {}", text(&o.stderr));
+        text(&o.stdout)
+    };
+    sh("ip link set lo up; sysctl -qw net.ipv4.ip_forward=1; mount -t tmpfs none /run; mkdir -p /run/netns
+        i=1; for n in intruder bystander protected; do
+          ip netns add $n; ip -n $n link set lo up
+          ip link add v$i type veth peer name eth0 netns $n; ip addr add 10.77.$i.1/24 dev v$i; ip link set v$i up
+          ip -n $n addr add 10.77.$i.2/24 dev eth0; ip -n $n link set eth0 up; ip -n $n route add default via 10.77.$i.1
+          i=$((i+1)); done");
+    // Nobody listens there: a refusal comes back at once if the packet arrives, nothing if it is dropped.
+    let open = |from: &str| {
+        let knock = "exec 3<>/dev/tcp/10.77.3.2/9";
+        let o = Command::new("ip")
+            .args(["netns", "exec", from, "timeout", "1", "bash", "-c", knock])
+            .output()
+            .unwrap();
+        o.status.code() != Some(124)
+    };
+    let visit = |command: &str| {
+        let inner = ssh(2222, "root", "10.77.1.1", "letmein", false, &[command], "");
+        let mut c = Command::new("ip");
+        c.args(["netns", "exec", "intruder"])
+            .arg(inner.get_program())
+            .args(inner.get_args());
+        c.stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        run(c, "")
+    };
+    let dir = directory("foil");
+    let blocking = [
+        ("TURNCOAT_BLOCK_ENABLED", "true"),
+        ("TURNCOAT_BLOCK_PROTECT", "[\"10.77.3.0/24\"]"),
+    ];
+    let mut r = start(&dir, "0.0.0.0:2222", &blocking);
+    assert!(open("intruder") && open("bystander"));
+    assert_eq!(text(&visit("id -un").stdout), "root\n");
+    assert!(open("intruder"), "looking around is not enough for a block");
+    visit("mkdir -p .ssh && echo 'ssh-ed25519 AAAA planted' >> .ssh/authorized_keys");
+    let since = Instant::now();
+    eventually("the protected host is closed to the intruder", 5, || {
+        !open("intruder")
+    });
+    eprintln!(
+        "closed after {:?}, measured by knocks that take up to a second",
+        since.elapsed()
+    );
+    assert!(open("bystander"), "the bystander is untouched");
+    assert_eq!(
+        text(&visit("echo still here").stdout),
+        "still here\n",
+        "the decoy goes on answering"
+    );
+    assert!(text(&r.command(&["events", "--kind", "response.decide"]).stdout).contains("10.77.1.2"));
+    assert_eq!(
+        std::fs::read_to_string(dir.join("blocks.txt")).unwrap(),
+        "10.77.1.2\n"
+    );
+
+    // Whoever dies, the block is in force again.
+    for role in ["block", "record"] {
+        let pid = r.pid(role).unwrap();
+        r.signal(pid, 9);
+        eventually("the process is started anew", 10, || {
+            r.pid(role).is_some_and(|p| p != pid)
+        });
+        eventually("the block is in force again", 10, || !open("intruder"));
+        assert!(open("bystander"));
+    }
+    let pid = i32::try_from(r.child.id()).unwrap();
+    r.signal(pid, 15);
+    assert!(r.child.wait().unwrap().success());
+    assert_eq!(sh("nft list tables"), "", "nothing stays behind");
+    assert!(open("intruder"));
+    let _ = std::fs::remove_dir_all(&dir);
+}
+
+#[test]
+fn foiled() {
+    let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    drop(directory("warm"));
+    let o = Command::new("unshare")
+        .args(["--net", "--mount", "--"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "--nocapture", "inside_namespaces"])
+        .env("TURNCOAT_TEST_WALK", "1")
+        .output()
+        .expect("unshare (package util-linux) is needed");
+    let said = format!("{}{}", text(&o.stdout), text(&o.stderr));
+    if said.contains("Operation not permitted") && !said.contains("running 1 test") {
+        eprintln!("skipped: making network namespaces needs root");
+        return;
+    }
+    assert!(o.status.success() && said.contains("1 passed"), "{said}");
+}
