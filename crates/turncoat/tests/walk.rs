@@ -182,6 +182,15 @@ fn met_recorded_and_understood() {
     assert!(typed.contains("cat /root/note; tty"), "{typed}");
     let ran = text(&r.command(&["events", "--kind", "process.exec"]).stdout);
     assert!(ran.contains("/usr/bin/tee"), "{ran}");
+    // What was written is kept, whole.
+    let kept = text(&r.command(&["events", "--kind", "file.artifact", "--json"]).stdout);
+    assert!(kept.contains("/root/note"), "{kept}");
+    let digest = "084c799cd551dd1d8d5c5f9a5d593b2e931f5e36122ee5c793c1d08a19839cc0"; // of "42\n"
+    assert!(kept.contains(digest), "{kept}");
+    assert!(
+        find(&dir.join("artifacts"), digest),
+        "the artifact lies in the data directory"
+    );
     // Its campaign has a stage and a report.
     eventually("the campaign is there", 10, || {
         !r.command(&["campaigns"]).stdout.is_empty()
@@ -229,6 +238,13 @@ fn a_planted_credential_gives_its_user_away() {
         text(&r.command(&["events", "--kind", "alert.open"]).stdout).contains("top")
     });
     finish(r);
+}
+
+/// True if a file below `dir` has this in its name.
+fn find(dir: &Path, name: &str) -> bool {
+    std::fs::read_dir(dir).into_iter().flatten().flatten().any(|e| {
+        e.file_name().to_string_lossy().contains(name) || (e.path().is_dir() && find(&e.path(), name))
+    })
 }
 
 /// Ends the program in order and removes its directory.

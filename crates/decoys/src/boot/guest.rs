@@ -2,7 +2,11 @@
 
 use super::events;
 use crate::worlds::{Conn, Guest, Input, Open, Produced, Program, Wants};
-use turncoat_event::Time;
+use sha2::Digest;
+use std::collections::BTreeSet;
+use turncoat_event::{Bytes, Kind, Sha256, Time, kinds};
+use turncoat_kernel::vfs::ChangeKind;
+use turncoat_kernel::{Fact, Stamped};
 use turncoat_kernel::{Input as KernelInput, Open as KernelOpen, Out, Slice, Term, World};
 
 /// Where sshd's subsystem sftp is on Debian 12 (`Subsystem` in sshd_config).
@@ -11,12 +15,38 @@ const SFTP: &[u8] = b"/usr/lib/openssh/sftp-server";
 /// A world behind a decoy.
 pub struct KernelGuest {
     world: World,
+    /// Hashes of the files that were kept.
+    kept: BTreeSet<Sha256>,
+    /// Bytes that may still be kept.
+    room: usize,
+}
+
+/// Bytes of files that are kept of one world.
+const KEEP: usize = 64 << 20;
+/// Files that are kept of one world.
+const KEEP_FILES: usize = 1_000;
+/// The largest file that is kept whole; a larger one is named in its event only.
+const LARGEST: u64 = 1 << 20;
+
+/// What programs of the machine write by themselves is not what an intruder brought.
+fn own(path: &[u8]) -> bool {
+    let ends = |s: &[u8]| path.ends_with(s);
+    [&b"/var/log/"[..], b"/run/", b"/proc/", b"/sys/"]
+        .iter()
+        .any(|p| path.starts_with(p))
+        || path.windows(13).any(|w| w == b"/__pycache__/")
+        || ends(b"/.bash_history")
+        || ends(b"/.lesshst")
 }
 
 impl KernelGuest {
     /// Takes a world.
     pub fn new(world: World) -> KernelGuest {
-        KernelGuest { world }
+        KernelGuest {
+            world,
+            kept: BTreeSet::new(),
+            room: KEEP,
+        }
     }
 }
 
@@ -32,6 +62,44 @@ fn modes(encoded: &[u8]) -> Vec<(u8, u32)> {
         rest = more;
     }
     out
+}
+
+impl KernelGuest {
+    /// Keeps the content of a file that somebody's login wrote. Gives its hash.
+    fn keep(&mut self, f: &Stamped, out: &mut Vec<Produced>) -> Option<Sha256> {
+        let Fact::File {
+            change: ChangeKind::Written,
+            path,
+            size,
+            ..
+        } = &f.fact
+        else {
+            return None;
+        };
+        if f.conn.is_none() || *size == 0 || *size > LARGEST || self.kept.len() >= KEEP_FILES || own(path) {
+            return None;
+        }
+        let content = self.world.read_file(path)?;
+        let sha256 = Sha256(sha2::Sha256::digest(&content).into());
+        if !self.kept.contains(&sha256) {
+            self.room = self.room.checked_sub(content.len())?;
+            self.kept.insert(sha256);
+            let event = kinds::FileArtifact {
+                path: Bytes(path.clone()),
+                sha256,
+                size: content.len() as u64,
+                kept: content.len() as u64,
+                how: "written".into(),
+                url: None,
+            };
+            out.push(Produced::Artifact { sha256, content });
+            out.push(Produced::Event {
+                conn: f.conn.map(|c| Conn(c.0)),
+                kind: Box::new(event.into()),
+            });
+        }
+        Some(sha256)
+    }
 }
 
 fn short(n: u32) -> u16 {
@@ -122,7 +190,11 @@ impl Guest for KernelGuest {
         let (outputs, facts) = self.world.drain();
         for f in facts {
             let conn = f.conn.map(|c| Conn(c.0));
-            for kind in events::kinds(f) {
+            let kept = self.keep(&f, out);
+            for mut kind in events::kinds(f) {
+                if let (Kind::FileWrite(w), Some(_)) = (&mut kind, kept) {
+                    w.sha256 = kept;
+                }
                 out.push(Produced::Event {
                     conn,
                     kind: Box::new(kind),

@@ -298,7 +298,7 @@ impl Connection {
                 self.end = Some(End::Server);
                 return;
             }
-            Produced::Event { .. } => return,
+            Produced::Event { .. } | Produced::Artifact { .. } => return,
         };
         if let Some(c) = self.by_conn.get(&conn).and_then(|id| self.channels.get_mut(id)) {
             c.queue.push_back((o.after, out));

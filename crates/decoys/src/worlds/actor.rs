@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
-use turncoat_event::record::{Frame, Item, Recorder};
-use turncoat_event::{Direction, Draft, Kind, Mark, Origin, Time, WorldId, kinds};
+use turncoat_event::record::{Artifact, Frame, Item, Recorder};
+use turncoat_event::{Bytes, Direction, Draft, Kind, Mark, Origin, Time, WorldId, kinds};
 
 /// Instructions in a slice: about a millisecond.
 const SLICE: u64 = 200_000;
@@ -272,6 +272,10 @@ impl Actor {
                         bytes: bytes.clone(),
                     })
                 }
+                Produced::Artifact { sha256, content } => Item::Artifact(Artifact {
+                    sha256: *sha256,
+                    content: Bytes(content.clone()),
+                }),
                 _ => continue,
             };
             match submit(recorder, item) {
@@ -292,7 +296,7 @@ impl Actor {
                 | Produced::Eof { conn }
                 | Produced::Exit { conn, .. }
                 | Produced::Killed { conn, .. } => *conn,
-                Produced::Event { .. } => continue,
+                Produced::Event { .. } | Produced::Artifact { .. } => continue,
                 Produced::Down => {
                     for l in std::mem::take(&mut state.logins).into_values() {
                         let _ = l.out.send(Output {

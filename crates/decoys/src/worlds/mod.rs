@@ -10,7 +10,7 @@ mod pool;
 pub use actor::{Handle, Output};
 pub use pool::{Bounds, Scope, Worlds};
 
-use turncoat_event::{Kind, Time};
+use turncoat_event::{Kind, Sha256, Time};
 
 /// A login or a command on one world, by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -124,6 +124,13 @@ pub enum Produced {
         conn: Option<Conn>,
         /// What.
         kind: Box<Kind>,
+    },
+    /// A file that is worth keeping, whole. Its events name it by the hash.
+    Artifact {
+        /// SHA-256 of the content.
+        sha256: Sha256,
+        /// The content.
+        content: Vec<u8>,
     },
     /// The machine goes down (a reboot or a halt by the guest): every connection drops.
     Down,
