@@ -447,10 +447,21 @@ impl World {
         }
         w.forks = w.last_pid as u64;
         let _ = w.fs(0, |v, c| {
-            for f in &b.files {
-                let _ = v.put(c, f);
+            let booted = crate::vfs::Timespec {
+                sec: (b.boot_time / crate::time::SEC) as i64,
+                nsec: (b.boot_time % crate::time::SEC) as u32,
+            };
+            let at_boot = crate::vfs::Ctx { now: booted, ..*c };
+            // What lies in memory is put there when that is mounted.
+            let (above, below): (Vec<_>, Vec<_>) = b.files.iter().partition(|f| f.path.starts_with(b"/run/"));
+            for f in below {
+                let _ = v.put(&at_boot, f);
             }
-            v.mount_standard(c)
+            v.mount_standard(&at_boot)?;
+            for f in above {
+                let _ = v.put(&at_boot, f);
+            }
+            KResult::Ok(())
         });
         w.write_boot_records();
         let ids: Vec<u32> = w.procs.keys().copied().collect();

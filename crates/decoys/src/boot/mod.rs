@@ -7,6 +7,7 @@ mod facts;
 mod guest;
 mod kmsg;
 mod net;
+mod run;
 
 pub use guest::KernelGuest;
 pub use turncoat_kernel::net::facts::Outside;
@@ -138,8 +139,9 @@ impl Snapshot {
         let passwd = String::from_utf8_lossy(&passwd);
         let uptime_hours = ((now.seconds() - cover.host.booted).max(0) as u64) / 3600;
         let exists = |path: &str| matches!(image.resolve(path.as_bytes()), Ok(Some(_)));
-        let standins = cover
-            .processes(&exists)
+        let processes = cover.processes(&exists);
+        let left = run::files(&processes, cover.host.booted);
+        let standins = processes
             .into_iter()
             .map(|p| {
                 let cpu = p.cpu_ms_per_hour * uptime_hours * 1_000_000;
@@ -168,7 +170,12 @@ impl Snapshot {
         // The time-stamp counter runs at the processor's clock; the world retires about a billion instructions a second of its time.
         machine.tsc_num = u32::try_from(hw.processor.khz / 1000).unwrap_or(2_000);
         machine.tsc_den = 1_000;
-        let files: Vec<CoverFile> = cover.files_at(&below, now.seconds()).iter().map(file).collect();
+        let files: Vec<CoverFile> = cover
+            .files_at(&below, now.seconds())
+            .iter()
+            .map(file)
+            .chain(left)
+            .collect();
         let world = World::boot(Boot {
             plan,
             files,

@@ -928,16 +928,54 @@ fn pump(w: &mut World, c: &mut Call, from: (u32, Option<u64>), to: (u32, Option<
             break;
         }
         let mut off = 0;
+        let mut full = Vec::new();
+        let mut failed = None;
         while off < b.len() {
             let fo = w.file(to.0)?.clone();
             let at = to.1.map(|p| p.wrapping_add((total + off) as u64));
-            match w.write_step(c, to.0, &fo, &b[off..], at, b.len() - off)? {
-                Ok(n) if n > 0 => off += n,
-                _ => break,
+            match w.write_step(c, to.0, &fo, &b[off..], at, b.len() - off) {
+                Ok(Ok(n)) if n > 0 => off += n,
+                Ok(Ok(_)) => break,
+                Ok(Err(keys)) => {
+                    full = keys;
+                    break;
+                }
+                Err(e) => {
+                    failed = Some(e);
+                    break;
+                }
             }
         }
         total += off;
         if off < b.len() {
+            // What found no room (a terminal takes less than it has room for: newlines grow) is not read yet.
+            match &fi.what {
+                What::File(..) if from.1.is_none() => {
+                    w.file_mut(from.0)?.pos = fi.pos.wrapping_add(off as u64)
+                }
+                What::Pipe { id, .. } => {
+                    if let Some(p) = w.pipes.get_mut(*id) {
+                        for byte in b[off..].iter().rev() {
+                            p.buf.push_front(*byte);
+                        }
+                    }
+                }
+                _ => {}
+            }
+            if total == 0 {
+                match failed {
+                    Some(e) => return Err(e.into()),
+                    None if fo.nonblock() => return Err(Errno::EAGAIN.into()),
+                    None if !full.is_empty() => {
+                        return Err(Trap::Block {
+                            keys: full,
+                            until: None,
+                            unint: false,
+                        });
+                    }
+                    None => {}
+                }
+            }
             break;
         }
     }

@@ -484,6 +484,8 @@ impl Vfs {
             umask: 0,
             root: &root,
             cwd: &root,
+            // What lies there since long was made then, not when the world began.
+            now: f.mtime,
             ..*ctx
         };
         for part in parents {
@@ -491,18 +493,28 @@ impl Vfs {
             dir = match self.walk(ctx, &dir, part, wflag::DIRECTORY) {
                 Ok(p) => p,
                 Err(Errno::ENOENT) => {
-                    self.make_node(ctx, &dir, &Name::from(*part), mode::IFDIR | 0o755, 0)?
+                    self.place_node(ctx, &dir, &Name::from(*part), mode::IFDIR | 0o755, 0)?
                 }
                 Err(e) => return Err(e),
             };
         }
-        let name = Name::from(*last);
-        let old = self.child(ctx, &dir, &name)?;
+        let before = self.attr(ctx.view, dir.ino)?.mtime;
+        let done = self.put_at(ctx, &dir, Name::from(*last), f);
+        if before > f.mtime && self.attr(ctx.view, dir.ino)?.mtime != before {
+            let i = self.fs_mut(dir.ino)?.inode_mut(dir.ino.num())?;
+            (i.mtime, i.ctime) = (before, before);
+        }
+        done
+    }
+
+    fn put_at(&mut self, ctx: &Ctx, dir: &Path, name: Name, f: &CoverFile) -> KResult<()> {
+        let root = self.root_path();
+        let old = self.child(ctx, dir, &name)?;
         if let Some(p) = &old {
             let a = self.attr(ctx.view, p.ino)?;
             match (&f.content, a.is_dir()) {
                 (Content::Dir, true) => {}
-                (Content::Gone, true) => return self.forget_tree(ctx, &dir, p),
+                (Content::Gone, true) => return self.forget_tree(ctx, dir, p),
                 (_, true) => return Err(Errno::EISDIR),
                 _ => {
                     let path = f.path.clone();
@@ -524,7 +536,7 @@ impl Vfs {
         };
         let p = match (&f.content, old) {
             (Content::Dir, Some(p)) => p,
-            _ => self.make_node(ctx, &dir, &name, full, rdev)?,
+            _ => self.place_node(ctx, dir, &name, full, rdev)?,
         };
         let object = match &f.content {
             Content::Bytes(b) => Some(self.objects.create_bytes(b.clone())),

@@ -339,9 +339,10 @@ impl Fs {
     }
 
     fn lower_times(&self, num: u64, m: &image::InodeMeta) -> (Timespec, Timespec, Timespec) {
-        let mtime = Timespec {
-            sec: m.mtime,
-            nsec: m.mtime_nsec,
+        // What no package brought has no time of its own: it was made at the installation.
+        let mtime = match (m.mtime, m.mtime_nsec) {
+            (0, 0) => self.made,
+            (sec, nsec) => Timespec { sec, nsec },
         };
         let atime = self.atimes.get(num).copied().unwrap_or(self.made.max(mtime));
         (atime, mtime, self.made.max(mtime))

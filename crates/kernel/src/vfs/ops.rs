@@ -71,8 +71,8 @@ impl Vfs {
         self.fs_mut(ino)?.inode_mut(ino.num())
     }
 
-    /// Checks that a name may be made in `dir`, after it was found missing.
-    fn may_create(&self, ctx: &Ctx, dir: &Path) -> KResult<()> {
+    /// Checks that a name of something of this kind may be made in `dir`, after it was found missing.
+    fn may_create(&self, ctx: &Ctx, dir: &Path, kind: u32) -> KResult<()> {
         if self.mount_flags(dir.mnt) & ms::RDONLY != 0 {
             return Err(Errno::EROFS);
         }
@@ -82,14 +82,15 @@ impl Vfs {
             return Err(Errno::ENOENT);
         }
         let fs = self.fs(dir.ino)?;
-        if !fs.has_inodes() {
-            return Err(if matches!(fs.kind, super::FsKind::Proc) {
-                Errno::ENOENT
-            } else {
-                Errno::EPERM
-            });
+        // procfs finds no name missing; the others have no operation to make one: vfs_create() and its sisters say which error.
+        match fs.kind {
+            super::FsKind::Proc => Err(Errno::ENOENT),
+            super::FsKind::Tree(_) | super::FsKind::Devpts if kind & mode::IFMT == mode::IFREG => {
+                Err(Errno::EACCES)
+            }
+            super::FsKind::Tree(_) | super::FsKind::Devpts => Err(Errno::EPERM),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Makes a node under a name that is free.
@@ -101,7 +102,19 @@ impl Vfs {
         full: u32,
         rdev: u64,
     ) -> KResult<Path> {
-        self.may_create(ctx, dir)?;
+        self.may_create(ctx, dir, full)?;
+        self.place_node(ctx, dir, name, full, rdev)
+    }
+
+    /// Makes a node without asking.
+    pub(super) fn place_node(
+        &mut self,
+        ctx: &Ctx,
+        dir: &Path,
+        name: &Name,
+        full: u32,
+        rdev: u64,
+    ) -> KResult<Path> {
         let ino = self.new_inode(ctx, dir, full, rdev)?;
         if full & mode::IFMT == mode::IFDIR
             && let Node::Dir(d) = &mut self.inode_mut(ino)?.node
@@ -165,7 +178,7 @@ impl Vfs {
         let (dir, name) = self.create_parent(ctx, base, path, false)?;
         let device = matches!(full & mode::IFMT, mode::IFCHR | mode::IFBLK);
         if device && !ctx.creds.capable(cap::MKNOD) {
-            self.may_create(ctx, &dir)?;
+            self.may_create(ctx, &dir, mode::IFCHR)?;
             return Err(Errno::EPERM);
         }
         let full = full & mode::IFMT | full & 0o7777 & !ctx.umask;
@@ -210,7 +223,7 @@ impl Vfs {
         }
         let a = self.attr(ctx.view, p.ino)?;
         self.may_link(ctx, &p, &a)?;
-        self.may_create(ctx, &dir)?;
+        self.may_create(ctx, &dir, mode::IFLNK)?;
         if a.flags & (fl::APPEND | fl::IMMUTABLE) != 0 || a.is_dir() {
             return Err(Errno::EPERM);
         }
@@ -422,7 +435,7 @@ impl Vfs {
                     return Err(Errno::EISDIR);
                 }
             }
-            None => self.may_create(ctx, &to.dir)?,
+            None => self.may_create(ctx, &to.dir, mode::IFLNK)?,
         }
         if sa.is_dir() && !same_dir {
             self.permission(ctx, &src, &sa, may::WRITE)?;

@@ -884,3 +884,28 @@ fn senseless_calls_do_no_harm() {
     }
     assert!(w.ls("/").len() >= 2);
 }
+
+#[test]
+fn nothing_is_made_where_the_kernel_makes_all() {
+    let mut w = World::new();
+    let made = oflag::WRONLY | oflag::CREAT;
+    assert_eq!(w.open("/sys/x", made), Err(Errno::EACCES));
+    assert_eq!(w.open("/dev/pts/x", made), Err(Errno::EACCES));
+    assert_eq!(w.open("/proc/x", made), Err(Errno::ENOENT));
+    for dir in ["/sys/x", "/dev/pts/x"] {
+        let done = w.with(|v, c| v.mkdir(c, c.cwd, dir.as_bytes(), 0o755)).map(drop);
+        assert_eq!(done, Err(Errno::EPERM), "{dir}");
+    }
+    assert!(w.open("/run/x", made).is_ok());
+}
+
+#[test]
+fn what_lies_there_since_long_does_not_touch_its_directory() {
+    let mut w = World::new();
+    let at = |w: &mut World, path: &str| w.with(|v, c| v.stat(c, c.cwd, path.as_bytes(), 0)).unwrap().mtime;
+    w.dir("/srv", 0o755, 0);
+    let before = at(&mut w, "/srv");
+    w.put("/srv/x", 0o644, 0, "x");
+    assert_eq!(at(&mut w, "/srv"), before);
+    assert_eq!(at(&mut w, "/srv/x"), before);
+}

@@ -157,7 +157,14 @@ pub(super) fn apply(draft: &mut Draft, packages: &[Package]) -> Result<(), Build
     for (from, to, perm) in COPIES {
         if let Some(data) = draft.read(from)?.filter(|_| !draft.tree.exists(to.as_bytes())) {
             parent(draft, to)?;
-            draft.file(to, *perm, data)?;
+            // The scripts copy with `cp -p`.
+            let time = draft.tree.find(from.as_bytes(), true).ok();
+            let time = time.map(|id| (draft.tree.attr_mut(id).mtime, draft.tree.attr_mut(id).mtime_nsec));
+            let id = draft.file(to, *perm, data)?;
+            if let Some((sec, nsec)) = time {
+                let attr = draft.tree.attr_mut(id);
+                (attr.mtime, attr.mtime_nsec) = (sec, nsec);
+            }
         }
     }
     for (package, script, path) in HERE_DOCUMENTS {
