@@ -94,7 +94,8 @@ impl Guest for Echo {
                 stderr: false,
                 bytes: b.to_ascii_uppercase(),
             }),
-            Input::Eof => {
+            // The one that is late goes on by itself.
+            Input::Eof if self.late.is_empty() => {
                 self.out.push(Produced::Exit { conn, status: 0 });
                 self.out.push(Produced::Eof { conn });
             }

@@ -253,8 +253,8 @@ fn follow(shared: &Shared, pen: &Pen, links: &Receiver<UnixStream>) -> Result<()
                     return Ok(());
                 };
                 for change in done.map_err(|e| e.to_string())? {
-                    let mut draft = Draft::of_system(now(), change.kind());
-                    draft.origin.session = change.session;
+                    // Of the program, not of the session: that one may be over, and must stay so.
+                    let draft = Draft::of_system(now(), change.kind());
                     pen.own(draft);
                     let event = if change.what == "token" {
                         "token.used"
