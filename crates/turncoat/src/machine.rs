@@ -4,8 +4,6 @@
 //! keys (an RSA key takes a while to find). The same file and secret give the same machine for ever.
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -149,19 +147,6 @@ pub fn make(
 /// # Errors
 /// One line for the operator.
 pub fn write(layout: &Layout, machine: &Machine) -> Result<(), String> {
-    let path = path(layout);
-    let tell = |e: std::io::Error| format!("{}: {e}", path.display());
-    let part = path.with_extension("part");
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&part)
-        .map_err(tell)?;
     let text = serde_json::to_vec_pretty(machine).map_err(|e| e.to_string())?;
-    file.write_all(&text)
-        .and_then(|()| file.sync_all())
-        .map_err(tell)?;
-    fs::rename(&part, &path).map_err(tell)
+    crate::process::install::replace(&path(layout), &text)
 }

@@ -3,8 +3,6 @@
 //! They are kept in `plants.json` in the data directory. The kinds are one table ([`KINDS`]), made to grow.
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -233,21 +231,8 @@ pub fn load(layout: &Layout) -> Result<Vec<Plant>, String> {
 /// # Errors
 /// One line for the operator.
 pub fn save(layout: &Layout, plants: &[Plant]) -> Result<(), String> {
-    let path = path(layout);
-    let tell = |e: std::io::Error| format!("{}: {e}", path.display());
-    let part = path.with_extension("part");
     let text = serde_json::to_vec_pretty(plants).map_err(|e| e.to_string())?;
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&part)
-        .map_err(tell)?;
-    file.write_all(&text)
-        .and_then(|()| file.sync_all())
-        .map_err(tell)?;
-    fs::rename(&part, &path).map_err(tell)
+    crate::process::install::replace(&path(layout), &text)
 }
 
 #[cfg(test)]

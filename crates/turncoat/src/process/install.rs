@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use turncoat_store::Layout;
 
@@ -17,6 +17,26 @@ pub fn data_directory(asked: Option<PathBuf>) -> PathBuf {
         .filter(|p| p.is_absolute())
         .or_else(|| std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".local/share")));
     base.map_or_else(|| PathBuf::from("/var/lib/turncoat"), |b| b.join("turncoat"))
+}
+
+/// Writes a private file of the data directory whole: after a crash the old content or the new one is there, never a part.
+///
+/// # Errors
+/// One line for the operator.
+pub fn replace(path: &Path, content: &[u8]) -> Result<(), String> {
+    let tell = |e: std::io::Error| format!("{}: {e}", path.display());
+    let part = path.with_extension("part");
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&part)
+        .map_err(tell)?;
+    file.write_all(content)
+        .and_then(|()| file.sync_all())
+        .map_err(tell)?;
+    fs::rename(&part, path).map_err(tell)
 }
 
 /// The install's secret; made (from the system's entropy) when there is none.
@@ -40,18 +60,7 @@ pub fn seed(layout: &Layout) -> Result<[u8; 32], String> {
                 .and_then(|mut f| f.read_exact(&mut seed))
                 .map_err(tell)?;
             let text = format!("{}\n", turncoat_event::Sha256(seed));
-            let part = path.with_extension("part");
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&part)
-                .map_err(tell)?;
-            file.write_all(text.as_bytes())
-                .and_then(|()| file.sync_all())
-                .map_err(tell)?;
-            fs::rename(&part, &path).map_err(tell)?;
+            replace(&path, text.as_bytes())?;
             Ok(seed)
         }
         Err(error) => Err(tell(error)),
