@@ -7,7 +7,7 @@ mod judge;
 mod shadow;
 mod userdb;
 
-pub use judge::{Judge, Limits, Planted};
+pub use judge::{Judge, Limits, Opens, Planted};
 pub use shadow::shadow_hash;
 pub use userdb::{BadUserDb, UserDb};
 

@@ -1,7 +1,7 @@
 //! Facts for the record, and who may log in.
 
 use super::connection::Connection;
-use crate::auth::Attempt;
+use crate::auth::{Attempt, Opens, Planted};
 use tokio::time::Instant;
 use turncoat_event::{Bytes, kinds};
 use turncoat_ssh::{AuthMethod, AuthReply, AuthRequest, Fact, LoggedIn, Prompt, PublicKeyOffer};
@@ -143,8 +143,12 @@ impl Connection {
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
             judge.planted_key(&r.user, &offer.fingerprint)
         };
-        let accepted = planted.as_ref().is_some_and(|p| !p.revoked) && !r.forbidden && self.exists(&r.user);
-        let policy = if planted.is_some() { "token" } else { "no-such-key" };
+        let accepted = planted.as_ref().is_some_and(Planted::admits) && !r.forbidden && self.exists(&r.user);
+        let policy = match &planted {
+            Some(p) if p.opens == Opens::Audit => "audit",
+            Some(_) => "token",
+            None => "no-such-key",
+        };
         if let (Some(p), false) = (planted, probe) {
             self.token(p);
         }
@@ -164,13 +168,36 @@ impl Connection {
         }
     }
 
-    fn token(&mut self, p: crate::auth::Planted) {
-        self.event(kinds::TokenUsed {
-            token: p.id,
-            kind: p.kind,
-            planted: Some(p.place),
-            taken_by: None,
+    fn token(&mut self, p: Planted) {
+        if p.opens == Opens::Audit {
+            return;
+        }
+        let machine = &self.ssh.machine;
+        let mut used: Vec<_> = machine
+            .judge
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .alike(&p)
+            .into_iter()
+            .map(|p| (machine.taken.by(&p.id), p))
+            .collect();
+        // Where it stands in several places it was taken from those that were read.
+        if used.iter().any(|(by, _)| by.is_some()) {
+            used.retain(|(by, _)| by.is_some());
+        }
+        used.truncate(if used.iter().any(|(by, _)| by.is_some()) {
+            4
+        } else {
+            1
         });
+        for (taken_by, p) in used {
+            self.event(kinds::TokenUsed {
+                token: p.id,
+                kind: p.kind,
+                planted: Some(p.place),
+                taken_by,
+            });
+        }
     }
 
     fn password(&mut self, r: &AuthRequest, secret: &[u8], method: &'static str) -> AuthReply {
