@@ -34,6 +34,7 @@ mod world;
 mod tests;
 
 pub use errno::{Errno, KResult};
+pub use host::Look;
 pub use login::{Account, Open, Term};
 pub use sys::{SYSCALLS, Support, syscall_doc};
 pub use task::creds::{Caps, Creds, cap};

@@ -1,9 +1,11 @@
 //! The kernel's world as a guest: calls and answers translated, nothing kept beside it.
 
-use super::events;
+use super::{accounts, events};
+use crate::auth::Accounts;
 use crate::worlds::{Conn, Guest, Input, Open, Produced, Program, Wants};
 use sha2::Digest;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use turncoat_event::{Bytes, Kind, Sha256, Time, kinds};
 use turncoat_kernel::vfs::ChangeKind;
 use turncoat_kernel::{Fact, Stamped};
@@ -19,6 +21,8 @@ pub struct KernelGuest {
     kept: BTreeSet<Sha256>,
     /// Bytes that may still be kept.
     room: usize,
+    /// Who may log in now.
+    accounts: Arc<Accounts>,
 }
 
 /// Bytes of files that are kept of one world.
@@ -40,12 +44,13 @@ fn own(path: &[u8]) -> bool {
 }
 
 impl KernelGuest {
-    /// Takes a world.
-    pub fn new(world: World) -> KernelGuest {
+    /// Takes a world in which these accounts are.
+    pub fn new(world: World, accounts: Arc<Accounts>) -> KernelGuest {
         KernelGuest {
             world,
             kept: BTreeSet::new(),
             room: KEEP,
+            accounts,
         }
     }
 }
@@ -99,6 +104,28 @@ impl KernelGuest {
             });
         }
         Some(sha256)
+    }
+}
+
+impl KernelGuest {
+    /// Reads the accounts again, and tells what a program did to them.
+    fn accounts_changed(&mut self, conn: Option<Conn>, pid: u32, out: &mut Vec<Produced>) {
+        let now = accounts::read(&mut self.world).after(&self.accounts);
+        for change in now.changes(&self.accounts) {
+            let event = kinds::UserChange {
+                user: Bytes(change.user),
+                change: change.what.into(),
+                detail: change.detail,
+                pid: Some(pid),
+            };
+            out.push(Produced::Event {
+                conn,
+                kind: Box::new(event.into()),
+            });
+        }
+        if now != *self.accounts {
+            self.accounts = Arc::new(now);
+        }
     }
 }
 
@@ -174,6 +201,19 @@ impl Guest for KernelGuest {
 
     fn set_password(&mut self, user: &[u8], hash: &str) {
         self.world.set_password(user, hash.as_bytes());
+        Arc::make_mut(&mut self.accounts).given(user, hash);
+    }
+
+    fn add_key(&mut self, user: &[u8], line: &[u8]) {
+        let Some(a) = self.accounts.get(user) else { return };
+        let dir = [&a.home[..], b"/.ssh"].concat();
+        let owner = (a.uid, a.gid);
+        self.world.add_line(&dir, b"authorized_keys", line, owner);
+        self.accounts = Arc::new(accounts::read(&mut self.world).after(&self.accounts));
+    }
+
+    fn accounts(&self) -> Arc<Accounts> {
+        self.accounts.clone()
     }
 
     fn run(&mut self, budget: u64, now: Time) -> Wants {
@@ -188,6 +228,8 @@ impl Guest for KernelGuest {
 
     fn drain(&mut self, out: &mut Vec<Produced>) {
         let (outputs, facts) = self.world.drain();
+        let changer = facts.iter().rev().find(|f| accounts::touches(&f.fact));
+        let changer = changer.map(|f| (f.conn.map(|c| Conn(c.0)), f.pid));
         for f in facts {
             let conn = f.conn.map(|c| Conn(c.0));
             let kept = self.keep(&f, out);
@@ -200,6 +242,9 @@ impl Guest for KernelGuest {
                     kind: Box::new(kind),
                 });
             }
+        }
+        if let Some((conn, pid)) = changer {
+            self.accounts_changed(conn, pid, out);
         }
         for o in outputs {
             let conn = Conn(o.conn.0);

@@ -2,6 +2,7 @@
 //!
 //! [`Snapshot`] is a booted, idle server without a login. Each world is a clone of it that goes its own way.
 
+mod accounts;
 mod events;
 mod facts;
 mod guest;
@@ -27,6 +28,7 @@ use turncoat_kernel::{Boot, Caps, Creds, Limits, StandInSpec, World};
 /// A booted machine that nobody has logged in to.
 pub struct Snapshot {
     world: World,
+    accounts: Arc<crate::auth::Accounts>,
 }
 
 struct Below<'a>(&'a Image);
@@ -176,7 +178,7 @@ impl Snapshot {
             .map(file)
             .chain(left)
             .collect();
-        let world = World::boot(Boot {
+        let mut world = World::boot(Boot {
             plan,
             files,
             facts: facts::facts(cover),
@@ -190,14 +192,15 @@ impl Snapshot {
             net: Net::new(net::facts(cover, outside)),
             kmsg: kmsg::lines(cover),
         });
-        Ok(Snapshot { world })
+        let accounts = Arc::new(accounts::read(&mut world).as_start());
+        Ok(Snapshot { world, accounts })
     }
 
     /// A world of its own.
     pub fn fresh(&mut self, entropy: &Entropy) -> Box<dyn Guest> {
         let mut seed = [0u8; 32];
         entropy(&mut seed);
-        Box::new(KernelGuest::new(self.world.fork(seed)))
+        Box::new(KernelGuest::new(self.world.fork(seed), self.accounts.clone()))
     }
 
     /// A world of its own, as the kernel has it.

@@ -1,7 +1,9 @@
 //! One connection: the loop that moves bytes between socket, state machine, gate and worlds.
 
 use super::channels::Channel;
+use super::planted::Way;
 use super::{Passed, Ssh};
+use crate::auth::KeyOptions;
 use crate::worlds::{Conn, Handle, Output};
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -75,6 +77,10 @@ pub(super) struct Connection {
     pub world: Option<Handle>,
     /// The password that was accepted, until it is in the world's `/etc/shadow`.
     pub accepted_secret: Option<Vec<u8>>,
+    /// What the key that was used allows.
+    pub key_options: KeyOptions,
+    /// How the login that was accepted last enters.
+    pub way: Way,
     pub outputs: (mpsc::UnboundedSender<Output>, mpsc::UnboundedReceiver<Output>),
     /// An answer that waits for its time.
     pub later: Option<(Instant, AuthReply)>,
@@ -162,8 +168,8 @@ impl Connection {
                 }),
                 Act::Close(kind) => self.closing = Some(kind),
                 Act::Fact(fact) => self.fact(fact),
-                Act::Auth(request) => self.auth(request),
-                Act::LoggedIn(l) => self.logged_in(&l),
+                Act::Auth(request) => self.auth(request).await,
+                Act::LoggedIn(l) => self.logged_in(&l).await,
                 Act::Global(g) => self.global(g),
                 Act::Channel(id, event) => self.channel(id, event).await,
             }
@@ -198,6 +204,8 @@ pub async fn serve(ssh: Arc<Ssh>, stream: TcpStream, peer: Peer, ending: impl Fu
         method: "none",
         world: None,
         accepted_secret: None,
+        way: Way::default(),
+        key_options: KeyOptions::default(),
         outputs: mpsc::unbounded_channel(),
         later: None,
         closing: None,

@@ -6,6 +6,7 @@
 mod channels;
 mod connection;
 mod login;
+mod planted;
 
 pub use connection::{End, Peer, serve};
 

@@ -1,18 +1,22 @@
 //! One world as an actor: an inbox, the guest, and the connections that its output goes to.
 
 use super::{Conn, Guest, Input, Open, Produced, Wants};
+use crate::auth::Accounts;
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 use turncoat_event::record::{Artifact, Frame, Item, Recorder};
-use turncoat_event::{Bytes, Direction, Draft, Kind, Mark, Origin, Time, WorldId, kinds};
+use turncoat_event::{Bytes, Direction, Draft, Kind, Mark, Origin, SessionId, Sha256, Time, WorldId, kinds};
 
 /// Instructions in a slice: about a millisecond.
 const SLICE: u64 = 200_000;
 /// Output that may wait at one connection before its world is not run for it any more, in bytes.
 pub(super) const OUTPUT_LIMIT: usize = 1 << 20;
+
+/// Accounts of one world whose last accepted password is remembered.
+const GIVEN: usize = 256;
 
 /// What a connection gets from a world.
 #[derive(Debug)]
@@ -78,6 +82,19 @@ enum Message {
         user: Vec<u8>,
         hash: String,
     },
+    Key {
+        user: Vec<u8>,
+        line: Vec<u8>,
+    },
+}
+
+/// Who may log in to the world, and whose doing that is.
+struct Who {
+    accounts: Arc<Accounts>,
+    /// The session that changed an account last.
+    by: BTreeMap<Vec<u8>, SessionId>,
+    /// What the policy wrote for an account last (a digest of it).
+    given: BTreeMap<Vec<u8>, Sha256>,
 }
 
 pub(super) struct State {
@@ -96,6 +113,9 @@ pub(super) struct Actor {
     pub ticket: AtomicU64,
     /// Number of the step that began last.
     pub steps: AtomicU64,
+    /// The accounts have changed since the pool looked.
+    pub accounts_changed: AtomicBool,
+    who: Mutex<Who>,
     inbox: Mutex<VecDeque<Message>>,
     pub state: Mutex<State>,
 }
@@ -113,7 +133,14 @@ pub(super) enum Next {
 
 impl Actor {
     pub fn new(id: WorldId, guest: Box<dyn Guest>, mark: Mark, now: Time) -> Actor {
+        let who = Who {
+            accounts: guest.accounts(),
+            by: BTreeMap::new(),
+            given: BTreeMap::new(),
+        };
         Actor {
+            accounts_changed: AtomicBool::new(false),
+            who: Mutex::new(who),
             id,
             queued: AtomicBool::new(false),
             ticket: AtomicU64::new(0),
@@ -127,6 +154,11 @@ impl Actor {
                 produced: Vec::new(),
             }),
         }
+    }
+
+    /// Who may log in, as of the last slice.
+    pub fn accounts(&self) -> Arc<Accounts> {
+        lock(&self.who).accounts.clone()
     }
 
     pub fn alive(&self) -> bool {
@@ -193,6 +225,7 @@ impl Actor {
                         }
                     }
                     Message::Password { user, hash } => guest.set_password(&user, &hash),
+                    Message::Key { user, line } => guest.add_key(&user, &line),
                 }
             }
             for (conn, l) in &mut state.logins {
@@ -209,6 +242,12 @@ impl Actor {
                 guest.run(SLICE, now)
             };
             guest.drain(&mut state.produced);
+            let accounts = guest.accounts();
+            let mut who = lock(&self.who);
+            if !Arc::ptr_eq(&who.accounts, &accounts) {
+                who.accounts = accounts;
+                self.accounts_changed.store(true, Ordering::Release);
+            }
             wants
         }));
         if !state.logins.is_empty() {
@@ -248,6 +287,13 @@ impl Actor {
         for p in &produced {
             let item = match p {
                 Produced::Event { conn, kind } => {
+                    if let Kind::UserChange(c) = &**kind
+                        && let Some(session) = conn
+                            .and_then(|c| state.logins.get(&c))
+                            .and_then(|l| l.origin.session)
+                    {
+                        lock(&self.who).by.insert(c.user.0.clone(), session);
+                    }
                     let origin = match conn.and_then(|c| state.logins.get(&c)) {
                         Some(l) => l.origin.clone(),
                         None => Origin {
@@ -388,11 +434,38 @@ impl Handle {
         self.send(Message::Input { conn, input, mark });
     }
 
-    /// Writes the password that the policy accepted into the machine, before the login that follows.
-    pub fn set_password(&self, user: &[u8], hash: String) {
+    /// Who may log in, as the world's files said after its last slice.
+    pub fn accounts(&self) -> Arc<Accounts> {
+        self.actor.accounts()
+    }
+
+    /// The session that changed this account last.
+    pub fn changed_by(&self, user: &[u8]) -> Option<SessionId> {
+        lock(&self.actor.who).by.get(user).copied()
+    }
+
+    /// True if [`set_password`](Handle::set_password) would write the same password as the last time.
+    pub fn has_password(&self, user: &[u8], digest: Sha256) -> bool {
+        lock(&self.actor.who).given.get(user) == Some(&digest)
+    }
+
+    /// Writes the password that the policy accepted into the machine, before the login that follows. `digest` tells it from others.
+    pub fn set_password(&self, user: &[u8], digest: Sha256, hash: String) {
+        let given = &mut lock(&self.actor.who).given;
+        if given.len() < GIVEN {
+            given.insert(user.to_vec(), digest);
+        }
         self.send(Message::Password {
             user: user.to_vec(),
             hash,
+        });
+    }
+
+    /// Writes a key that let somebody in into the machine, before the login that follows.
+    pub fn add_key(&self, user: &[u8], line: Vec<u8>) {
+        self.send(Message::Key {
+            user: user.to_vec(),
+            line,
         });
     }
 }

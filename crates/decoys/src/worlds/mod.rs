@@ -10,6 +10,8 @@ mod pool;
 pub use actor::{Handle, Output};
 pub use pool::{Bounds, Scope, Worlds};
 
+use crate::auth::Accounts;
+use std::sync::Arc;
 use turncoat_event::{Kind, Sha256, Time};
 
 /// A login or a command on one world, by number.
@@ -163,6 +165,12 @@ pub trait Guest: Send {
 
     /// Sets the password of an account as the machine keeps it, if it has the account.
     fn set_password(&mut self, user: &[u8], hash: &str);
+
+    /// Adds a line to an account's `authorized_keys`, if the machine has the account.
+    fn add_key(&mut self, user: &[u8], line: &[u8]);
+
+    /// Who may log in, as the machine's files say now. The same `Arc` as long as nothing has changed.
+    fn accounts(&self) -> Arc<Accounts>;
 
     /// Runs for at most `budget` instructions at wall-clock time `now`.
     fn run(&mut self, budget: u64, now: Time) -> Wants;

@@ -198,6 +198,7 @@ fn ssh_decoy(
             } else {
                 FailDelay::NONE
             },
+            hashing: tokio::sync::Semaphore::new((threads / 2).max(1)),
             clock,
             entropy: random,
             names,

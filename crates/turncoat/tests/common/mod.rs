@@ -1,6 +1,8 @@
 //! Drives the built binary: starts it on a directory of its own, finds its processes, speaks to its decoys.
 #![allow(dead_code)]
 
+pub mod visit;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
