@@ -113,13 +113,15 @@ pub fn draw(cover: &Cover) -> Vec<Laid> {
         .filter_map(|id| {
             let maker = MAKERS.iter().find(|m| m.0 == id)?.1;
             let (file, kind, credentials) = maker(&hand)?;
+            // Two identities have different baits of the same kind: the id says whose it is.
+            let id = &format!("{id}-{}", hand.stream("id").hex(4));
             let bait = Bait {
                 id: id.clone(),
                 path: file.path.clone(),
                 kind,
                 credentials,
             };
-            let older = if id == "db-dump" { story.keep } else { 1 };
+            let older = if kind == "database dump" { story.keep } else { 1 };
             let mut files = vec![file];
             files.extend(
                 (1..older)

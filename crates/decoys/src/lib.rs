@@ -6,3 +6,4 @@ pub mod machine;
 pub mod worlds;
 pub use machine::Machine;
 pub mod ssh;
+pub mod taken;

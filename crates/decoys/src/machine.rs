@@ -1,6 +1,7 @@
 //! What all decoys of one machine share: the record, the worlds, the policy, the accounts, clock and entropy.
 
 use crate::auth::Judge;
+use crate::taken::Taken;
 use crate::worlds::Worlds;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, RwLock};
@@ -42,6 +43,8 @@ pub struct Machine {
     pub worlds: Worlds,
     /// The policy for passwords.
     pub judge: Mutex<Judge>,
+    /// Which session took which bait.
+    pub taken: Arc<Taken>,
     /// Accounts with a login shell.
     pub accounts: RwLock<BTreeSet<Vec<u8>>>,
     /// How long a refused password takes.

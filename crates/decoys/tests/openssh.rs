@@ -193,6 +193,7 @@ fn start() -> Running {
     .unwrap();
     let db = UserDb::parse(b"root:x:!wrong\nroot:x:right\n").unwrap();
     let machine = Arc::new(Machine {
+        taken: Default::default(),
         recorder: record.clone(),
         worlds,
         judge: Mutex::new(Judge::new(Policy::List(db), [1; 32], Limits::default())),

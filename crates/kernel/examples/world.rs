@@ -79,13 +79,8 @@ fn main() {
     let mut w = if mode == "static" {
         let bytes = std::fs::read(&rest[0]).expect("program");
         let name = rest[0].rsplit('/').next().unwrap_or("program").to_owned();
-        let file = |path: String, perm, bytes: Vec<u8>| CoverFile {
-            path: path.into_bytes(),
-            perm,
-            uid: 0,
-            gid: 0,
-            mtime: Timespec::secs(0),
-            content: Content::Bytes(bytes.into()),
+        let file = |path: String, perm, bytes: Vec<u8>| {
+            CoverFile::new(path, perm, Timespec::secs(0), Content::Bytes(bytes.into()))
         };
         let mut files = vec![
             file(format!("/bin/{name}"), 0o755, bytes),

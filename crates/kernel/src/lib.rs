@@ -4,6 +4,7 @@
 //! system calls. `vfs`, `proc`, `sysfs`, `tty` and `net` know nothing of tasks; `fsglue`, `view` and `login` join them to it.
 
 pub mod abi;
+mod bait;
 pub mod errno;
 mod exec;
 mod fd;

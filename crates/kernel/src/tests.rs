@@ -39,14 +39,7 @@ fn elf(code: &[u8]) -> Vec<u8> {
 }
 
 fn file(path: &str, perm: u32, content: Content) -> CoverFile {
-    CoverFile {
-        path: path.into(),
-        perm,
-        uid: 0,
-        gid: 0,
-        mtime: Timespec::secs(1_600_000_000),
-        content,
-    }
+    CoverFile::new(path, perm, Timespec::secs(1_600_000_000), content)
 }
 
 fn world(code: &[u8]) -> World {

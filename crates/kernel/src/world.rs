@@ -186,6 +186,8 @@ pub enum Fact {
         to: Option<Vec<u8>>,
         size: u64,
     },
+    /// The content of a bait came into a program's hands: it read, mapped or sent the file. Told once for each process and bait.
+    Bait { id: Arc<str>, path: Vec<u8> },
     /// A connection to the outside was tried, or bytes were sent on one that a stand-in took.
     Outside(crate::net::outside::Attempt),
     /// A program listens.

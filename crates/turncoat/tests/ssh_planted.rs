@@ -5,13 +5,13 @@ mod common;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use common::visit::{ONE, directory, finish, run, ssh, start, text};
+use common::ssh::{directory, run, ssh, start, text};
 
 const PORT: u16 = 22925;
 
 /// From this source, with a password.
 fn login(from: &str, user: &str, password: &str, command: &str) -> Output {
-    let inner = ssh(PORT, user, "127.0.0.1", password, false, &[command], "");
+    let inner = ssh(PORT, user, "127.0.0.1", password, false, &[command]);
     let mut c = Command::new(inner.get_program());
     let args: Vec<_> = inner.get_args().collect();
     // timeout 60 sshpass -p password ssh ...
@@ -59,7 +59,6 @@ fn said(o: &Output) -> String {
 
 #[test]
 fn what_an_intruder_leaves_lets_him_in() {
-    let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let dir = directory("planted");
     let key = dir.join("key");
     let made = Command::new("ssh-keygen")
@@ -70,7 +69,7 @@ fn what_an_intruder_leaves_lets_him_in() {
     assert!(made.success());
     let public = std::fs::read_to_string(key.with_extension("pub")).unwrap();
     let public = public.trim();
-    let r = start(&dir, &format!("127.0.0.1:{PORT}"), &[]);
+    let mut r = start(&dir, &format!("127.0.0.1:{PORT}"), &[]);
 
     // The password that was accepted is the machine's: su asks for it, as an ordinary user, and knows it from a wrong one.
     let su = |password: &str| {
@@ -169,5 +168,6 @@ fn what_an_intruder_leaves_lets_him_in() {
     for what in ["\"added\"", "\"password\"", "\"key\""] {
         assert!(changed.contains(what), "{what}: {changed}");
     }
-    finish(r);
+    assert!(r.stop().is_some_and(|code| code == 0));
+    let _ = std::fs::remove_dir_all(&dir);
 }

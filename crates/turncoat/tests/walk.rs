@@ -7,21 +7,22 @@ mod common;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::Instant;
 
-use common::visit::{ONE, directory, eventually, finish, run, ssh, start, text};
+use common::Run;
+use common::ssh::{directory, eventually, run, ssh, start, text};
+
+/// One image build at a time, and one program on a port at a time.
+static ONE: Mutex<()> = Mutex::new(());
 
 #[test]
 fn met_recorded_and_understood() {
     let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let dir = directory("met");
     let r = start(&dir, "127.0.0.1:22922", &[]);
-    let login = |password: &str, command: &str| {
-        run(
-            ssh(22922, "root", "127.0.0.1", password, false, &[command], ""),
-            "",
-        )
-    };
+    let login =
+        |password: &str, command: &str| run(ssh(22922, "root", "127.0.0.1", password, false, &[command]), "");
 
     // The real programs answer.
     assert_eq!(login("wrong", "id").status.code(), Some(255));
@@ -33,7 +34,7 @@ fn met_recorded_and_understood() {
     );
     // The same world is there at the next visit, also for another kind of login.
     let o = run(
-        ssh(22922, "root", "127.0.0.1", "letmein", true, &[], ""),
+        ssh(22922, "root", "127.0.0.1", "letmein", true, &[]),
         "cat /root/note; tty\nexit\n",
     );
     let shown = text(&o.stdout);
@@ -104,13 +105,7 @@ fn a_planted_credential_gives_its_user_away() {
     // The running program is told of it.
     let mut out = String::new();
     eventually("the planted credential works", 10, || {
-        out = text(
-            &run(
-                ssh(22923, &user, "127.0.0.1", &password, false, &["whoami"], ""),
-                "",
-            )
-            .stdout,
-        );
+        out = text(&run(ssh(22923, &user, "127.0.0.1", &password, false, &["whoami"]), "").stdout);
         out.trim() == user
     });
     let used = text(&r.command(&["events", "--kind", "token.used", "--json"]).stdout);
@@ -126,6 +121,14 @@ fn find(dir: &Path, name: &str) -> bool {
     std::fs::read_dir(dir).into_iter().flatten().flatten().any(|e| {
         e.file_name().to_string_lossy().contains(name) || (e.path().is_dir() && find(&e.path(), name))
     })
+}
+
+/// Ends the program in order and removes its directory.
+fn finish(mut r: Run) {
+    let pid = i32::try_from(r.child.id()).unwrap();
+    r.signal(pid, 15);
+    assert!(r.child.wait().unwrap().success());
+    let _ = std::fs::remove_dir_all(&r.dir);
 }
 
 /// Runs in namespaces of its own, started by the test below: intruder, bystander and protected host around a gateway with the decoy.
@@ -155,7 +158,7 @@ fn inside_namespaces() {
         o.status.code() != Some(124)
     };
     let visit = |command: &str| {
-        let inner = ssh(2222, "root", "10.77.1.1", "letmein", false, &[command], "");
+        let inner = ssh(2222, "root", "10.77.1.1", "letmein", false, &[command]);
         let mut c = Command::new("ip");
         c.args(["netns", "exec", "intruder"])
             .arg(inner.get_program())

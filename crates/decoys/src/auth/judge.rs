@@ -26,12 +26,24 @@ impl Default for Limits {
 /// Hashes of other worlds that are computed for one source's passwords.
 const ELSEWHERE: u32 = 64;
 
+/// What a planted credential does beside giving its user away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Opens {
+    /// It lets in.
+    #[default]
+    Door,
+    /// Nothing: the policy decides as if it were any other. So it is with what is stolen from a decoy and opens something else.
+    Nothing,
+    /// It lets in and gives nobody away: the operator's own audit.
+    Audit,
+}
+
 /// A credential that was planted somewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planted {
     /// Id of the token.
     pub id: String,
-    /// User name.
+    /// User name; empty: any.
     pub user: Vec<u8>,
     /// Password, if it is one.
     pub secret: Option<Vec<u8>>,
@@ -43,6 +55,19 @@ pub struct Planted {
     pub kind: String,
     /// It no longer lets anybody in.
     pub revoked: bool,
+    /// What it opens.
+    pub opens: Opens,
+}
+
+impl Planted {
+    fn of(&self, user: &[u8]) -> bool {
+        self.user.is_empty() || self.user == user
+    }
+
+    /// It lets its bearer in.
+    pub fn admits(&self) -> bool {
+        !self.revoked && self.opens != Opens::Nothing
+    }
 }
 
 type Pair = [u8; 32];
@@ -149,19 +174,26 @@ impl Judge {
         entry.elsewhere <= ELSEWHERE
     }
 
-    /// True if this pair is a planted credential, revoked or not.
-    pub fn is_planted(&self, user: &[u8], secret: &[u8]) -> bool {
+    /// The planted credential that this pair is.
+    pub fn planted_pair(&self, user: &[u8], secret: &[u8]) -> Option<&Planted> {
         self.planted
             .iter()
-            .any(|p| p.user == user && p.secret.as_deref() == Some(secret))
+            .find(|p| p.of(user) && p.secret.as_deref() == Some(secret))
     }
 
     /// The planted key of this user with this fingerprint.
     pub fn planted_key(&self, user: &[u8], fingerprint: &str) -> Option<Planted> {
         self.planted
             .iter()
-            .find(|p| p.user == user && p.fingerprint.as_deref() == Some(fingerprint))
+            .find(|p| p.of(user) && p.fingerprint.as_deref() == Some(fingerprint))
             .cloned()
+    }
+
+    /// Every planted thing that gives away the same credential as `one`: a data base's password stands in its dump and in a script.
+    pub fn alike(&self, one: &Planted) -> Vec<Planted> {
+        let same =
+            |p: &&Planted| p.user == one.user && p.secret == one.secret && p.fingerprint == one.fingerprint;
+        self.planted.iter().filter(same).cloned().collect()
     }
 
     /// Decides one attempt.
@@ -171,7 +203,7 @@ impl Judge {
         let token = self
             .planted
             .iter()
-            .find(|p| p.user == a.user && p.secret.as_deref() == Some(a.secret))
+            .find(|p| p.of(a.user) && p.secret.as_deref() == Some(a.secret))
             .cloned();
         let no = |reason| Verdict {
             accepted: false,
@@ -186,7 +218,7 @@ impl Judge {
         if matches!(self.policy, Policy::Never) {
             return no("never");
         }
-        if let Some(t) = &token {
+        if let Some(t) = token.as_ref().filter(|t| t.opens != Opens::Nothing) {
             return if t.revoked {
                 no("token-revoked")
             } else {
@@ -283,6 +315,7 @@ mod tests {
             place: "laptop7".into(),
             kind: "credential".into(),
             revoked: false,
+            opens: Opens::Door,
         }];
         let mut j = Judge::new(
             Policy::List(UserDb::parse(b"root:x:*").unwrap()),
@@ -298,6 +331,30 @@ mod tests {
         j.set_planted(planted);
         let v = j.judge(&attempt("192.0.2.1", "svc", "s3"));
         assert!(!v.accepted && v.token.is_some(), "recorded all the same");
+    }
+
+    #[test]
+    fn what_opens_nothing_is_noted_and_the_policy_decides() {
+        let bait = Planted {
+            id: "dump".into(),
+            user: Vec::new(),
+            secret: Some(b"s3".to_vec()),
+            fingerprint: None,
+            place: "a decoy".into(),
+            kind: "bait".into(),
+            revoked: false,
+            opens: Opens::Nothing,
+        };
+        let mut j = Judge::new(
+            Policy::List(UserDb::parse(b"root:x:right").unwrap()),
+            [0; 32],
+            Limits::default(),
+        );
+        j.set_planted(vec![bait]);
+        let v = j.judge(&attempt("192.0.2.1", "anybody", "s3"));
+        assert!(!v.accepted && v.token.is_some_and(|t| t.id == "dump"));
+        let v = j.judge(&attempt("192.0.2.1", "root", "right"));
+        assert!(v.accepted && v.token.is_none());
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod shadow;
 mod userdb;
 
 pub use accounts::{Account, Accounts, Change, Files, Seen};
-pub use judge::{Judge, Limits, Planted};
+pub use judge::{Judge, Limits, Opens, Planted};
 pub use keys::{KeyLine, KeyOptions, authorized_keys};
 pub use shadow::{shadow_hash, verify};
 pub use userdb::{BadUserDb, UserDb};

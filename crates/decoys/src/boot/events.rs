@@ -77,6 +77,13 @@ pub fn kinds(s: Stamped) -> Vec<Kind> {
             }
             .into(),
         },
+        Fact::Bait { id, path } => kinds::BaitRead {
+            bait: id.to_string(),
+            path: bytes(path),
+            pid,
+            program: program(),
+        }
+        .into(),
         Fact::Outside(a) => {
             let protocol = match a.protocol {
                 6 => "tcp",

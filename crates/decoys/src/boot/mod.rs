@@ -58,6 +58,8 @@ fn file(f: &File) -> CoverFile {
         uid: f.uid,
         gid: f.gid,
         mtime: seconds(f.mtime),
+        atime: seconds(f.atime),
+        bait: f.bait.as_deref().map(Arc::from),
         content: match &f.kind {
             Kind::Directory => Content::Dir,
             Kind::Symlink(target) => Content::Link(target.clone().into_bytes()),

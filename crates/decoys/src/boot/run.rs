@@ -35,21 +35,16 @@ pub fn files(processes: &[Process], booted: i64) -> Vec<CoverFile> {
         let Some(p) = processes.iter().find(|p| p.exe == *program) else {
             continue;
         };
-        out.push(CoverFile {
-            path: path.as_bytes().to_vec(),
-            perm: *perm,
-            uid: 0,
-            gid: 0,
-            mtime: Timespec {
-                sec: booted + p.started as i64,
-                nsec: 0,
-            },
-            content: match holds {
-                Holds::Directory => Content::Dir,
-                Holds::Pid => Content::Bytes(format!("{}\n", p.pid).into_bytes().into()),
-                Holds::Nothing => Content::Bytes([].into()),
-            },
-        });
+        let at = Timespec {
+            sec: booted + p.started as i64,
+            nsec: 0,
+        };
+        let content = match holds {
+            Holds::Directory => Content::Dir,
+            Holds::Pid => Content::Bytes(format!("{}\n", p.pid).into_bytes().into()),
+            Holds::Nothing => Content::Bytes([].into()),
+        };
+        out.push(CoverFile::new(*path, *perm, at, content));
     }
     out
 }

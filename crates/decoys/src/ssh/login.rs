@@ -2,7 +2,7 @@
 
 use super::connection::Connection;
 use super::planted::{Said, Way, line};
-use crate::auth::{Attempt, Policy, shadow_hash};
+use crate::auth::{Attempt, Opens, Planted, Policy, shadow_hash};
 use crate::worlds::Handle;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
@@ -147,13 +147,16 @@ impl Connection {
             judge.planted_key(&r.user, &offer.fingerprint)
         };
         let (mut accepted, mut policy) = match &planted {
-            Some(p) => (!p.revoked && self.exists(&r.user), "token"),
+            Some(p) => (
+                p.admits() && self.exists(&r.user),
+                if p.opens == Opens::Audit { "audit" } else { "token" },
+            ),
             None => (false, "no-such-key"),
         };
         self.way = Way::default();
         if accepted {
             self.way.plant = Some(line(&offer.blob));
-        } else if planted.is_none()
+        } else if planted.as_ref().is_none_or(|p| p.opens == Opens::Nothing)
             && let Said::Yes(why, way) = self.key_by_world(r, offer)
         {
             (accepted, policy, self.way) = (true, why, *way);
@@ -178,37 +181,58 @@ impl Connection {
         }
     }
 
-    fn token(&mut self, p: crate::auth::Planted) {
-        self.event(kinds::TokenUsed {
-            token: p.id,
-            kind: p.kind,
-            planted: Some(p.place),
-            taken_by: None,
+    fn token(&mut self, p: Planted) {
+        if p.opens == Opens::Audit {
+            return;
+        }
+        let machine = &self.ssh.machine;
+        let mut used: Vec<_> = machine
+            .judge
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .alike(&p)
+            .into_iter()
+            .map(|p| (machine.taken.by(&p.id), p))
+            .collect();
+        // Where it stands in several places it was taken from those that were read.
+        if used.iter().any(|(by, _)| by.is_some()) {
+            used.retain(|(by, _)| by.is_some());
+        }
+        used.truncate(if used.iter().any(|(by, _)| by.is_some()) {
+            4
+        } else {
+            1
         });
+        for (taken_by, p) in used {
+            self.event(kinds::TokenUsed {
+                token: p.id,
+                kind: p.kind,
+                planted: Some(p.place),
+                taken_by,
+            });
+        }
     }
 
     async fn password(&mut self, r: &AuthRequest, secret: &[u8], method: &'static str) -> AuthReply {
         self.way = Way::default();
         self.accepted_secret = None;
-        match self.ask_worlds(r, secret).await {
-            Said::Yes(why, way) => {
-                let accepted = !r.forbidden;
-                self.attempt(method, &r.user, Some(secret), None, accepted, why, None);
-                if !accepted {
-                    return AuthReply::Reject;
-                }
-                self.method = method;
-                if way.world.is_none() {
-                    self.accepted_secret = Some(secret.to_vec());
-                }
-                self.way = *way;
-                return AuthReply::Accept;
-            }
-            Said::No(why) => {
-                self.attempt(method, &r.user, Some(secret), None, false, why, None);
+        let said = match self.ask_worlds(r, secret).await {
+            Said::Yes(why, way) => Some((!r.forbidden, why, *way)),
+            Said::No(why) => Some((false, why, Way::default())),
+            Said::Nothing => None,
+        };
+        if let Some((accepted, why, way)) = said {
+            self.stolen(&r.user, secret);
+            self.attempt(method, &r.user, Some(secret), None, accepted, why, None);
+            if !accepted {
                 return AuthReply::Reject;
             }
-            Said::Nothing => {}
+            self.method = method;
+            if way.world.is_none() {
+                self.accepted_secret = Some(secret.to_vec());
+            }
+            self.way = way;
+            return AuthReply::Accept;
         }
         let exists = self.exists(&r.user);
         let verdict = {
@@ -248,6 +272,22 @@ impl Connection {
         }
     }
 
+    /// A planted credential that opens nothing by itself gives its user away also where a world decides.
+    fn stolen(&mut self, user: &[u8], secret: &[u8]) {
+        let planted = {
+            let judge = self
+                .ssh
+                .machine
+                .judge
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            judge.planted_pair(user, secret).cloned()
+        };
+        if let Some(p) = planted {
+            self.token(p);
+        }
+    }
+
     /// What worlds say of a password. A planted credential is the policy's, and so is everything where nobody is let in.
     async fn ask_worlds(&mut self, r: &AuthRequest, secret: &[u8]) -> Said {
         let by_policy = {
@@ -257,7 +297,10 @@ impl Connection {
                 .judge
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
-            judge.is_planted(&r.user, secret) || matches!(judge.policy(), Policy::Never)
+            judge
+                .planted_pair(&r.user, secret)
+                .is_some_and(|p| p.opens != Opens::Nothing)
+                || matches!(judge.policy(), Policy::Never)
         };
         if by_policy {
             return Said::Nothing;

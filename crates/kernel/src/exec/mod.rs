@@ -385,6 +385,7 @@ fn commit(w: &mut World, tid: u32, prog: Program, env: Vec<Vec<u8>>) -> KResult<
     p.dumpable = if prog.setid || prog.secure { 0 } else { 1 };
     p.exit_signal = SIGCHLD;
     p.readline = readline;
+    p.baits = Vec::new();
     if (old.uid, old.euid) != (prog.creds.uid, prog.creds.euid) {
         w.fact(
             tgid,

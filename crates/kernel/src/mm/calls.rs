@@ -95,6 +95,7 @@ pub(crate) fn mmap(w: &mut World, c: &mut Call) -> SysRes {
                     return Err(Errno::EOVERFLOW.into());
                 }
                 let obj = w.object_of(&loc)?;
+                w.bait_taken(c.tid, &loc);
                 w.vfs.hold(loc.ino);
                 Back::Obj {
                     obj,

@@ -38,6 +38,9 @@ impl World {
                 let mut b = vec![0; max];
                 let n = self.fs(c.tid, |v, x| v.read(x, l, at, &mut b))??;
                 b.truncate(n);
+                if n > 0 {
+                    self.bait_taken(c.tid, l);
+                }
                 if pos.is_none() {
                     self.file_mut(id)?.pos = at.saturating_add(n as u64);
                 }

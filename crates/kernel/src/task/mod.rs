@@ -157,6 +157,8 @@ pub(crate) struct Proc {
     pub personality: u64,
     /// exe's `rl_line_buffer` (readline inside the program), relocated.
     pub readline: Option<u64>,
+    /// Baits that this program has read, for the record.
+    pub baits: Vec<Arc<str>>,
     pub io: (u64, u64, u64, u64),
 }
 
@@ -541,6 +543,7 @@ impl Proc {
             conn: None,
             personality: 0,
             readline: None,
+            baits: Vec::new(),
             io: (0, 0, 0, 0),
         }
     }

@@ -47,7 +47,27 @@ pub struct CoverFile {
     pub uid: u32,
     pub gid: u32,
     pub mtime: Timespec,
+    /// When it was last read.
+    pub atime: Timespec,
     pub content: Content,
+    /// Id of the bait that it is: reading it is a fact of its own.
+    pub bait: Option<Arc<str>>,
+}
+
+impl CoverFile {
+    /// A file of root's that is no bait and was last read when it was written.
+    pub fn new(path: impl Into<Vec<u8>>, perm: u32, mtime: Timespec, content: Content) -> CoverFile {
+        CoverFile {
+            path: path.into(),
+            perm,
+            uid: 0,
+            gid: 0,
+            mtime,
+            atime: mtime,
+            content,
+            bait: None,
+        }
+    }
 }
 
 /// What a file system is made from.
@@ -279,6 +299,7 @@ impl Vfs {
             cookie: 0,
             next_anon_dev: 40,
             recording: false,
+            baits: Arc::default(),
             inode_budget: u64::MAX,
         };
         let used: u64 = plan.image.as_ref().map_or(0, |image| {
@@ -395,14 +416,7 @@ impl Vfs {
         if self.walk(ctx, ctx.root, path, 0).is_ok() {
             return;
         }
-        let f = CoverFile {
-            path: path.to_vec(),
-            perm: 0o755,
-            uid: 0,
-            gid: 0,
-            mtime: ctx.now,
-            content: Content::Dir,
-        };
+        let f = CoverFile::new(path, 0o755, ctx.now, Content::Dir);
         // A place inside a fixed tree that is missing is no mount.
         let _ = self.put(ctx, &f);
     }
@@ -557,7 +571,10 @@ impl Vfs {
             i.node = Node::Link(Name::from(t.as_slice()));
         }
         (i.mode, i.uid, i.gid) = (full, f.uid, f.gid);
-        (i.atime, i.mtime, i.ctime, i.btime) = (f.mtime, f.mtime, f.mtime, f.mtime);
+        (i.atime, i.mtime, i.ctime, i.btime) = (f.atime.max(f.mtime), f.mtime, f.mtime, f.mtime);
+        if let Some(id) = &f.bait {
+            Arc::make_mut(&mut self.baits).insert(p.ino, id.clone());
+        }
         Ok(())
     }
 
@@ -613,12 +630,8 @@ impl Vfs {
     fn fill_dev(&mut self, ctx: &Ctx, facts: &Facts) {
         let mut put = |path: String, perm: u32, gid: u32, content: Content| {
             let f = CoverFile {
-                path: path.into_bytes(),
-                perm,
-                uid: 0,
                 gid,
-                mtime: ctx.now,
-                content,
+                ..CoverFile::new(path, perm, ctx.now, content)
             };
             let _ = self.put(ctx, &f);
         };

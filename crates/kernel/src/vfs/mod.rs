@@ -73,6 +73,8 @@ pub struct Vfs {
     next_anon_dev: u32,
     /// Changes are recorded (off while the cover is written).
     recording: bool,
+    /// Files that are baits, by id. A renamed or linked bait stays one.
+    baits: Arc<BTreeMap<Ino, Arc<str>>>,
     /// Inodes that the world may make beyond the snapshot.
     inode_budget: u64,
 }
@@ -127,6 +129,11 @@ impl Vfs {
             _ => fs.dir_place(dir.num())?,
         };
         Some((Ino::new(dir.fs(), num), name))
+    }
+
+    /// Id of the bait that this file is, if it is one.
+    pub fn bait(&self, ino: Ino) -> Option<&Arc<str>> {
+        self.baits.get(&ino)
     }
 
     /// Keeps an inode alive (a descriptor, a mapping, a working directory).
@@ -222,6 +229,9 @@ impl Vfs {
             self.objects.drop_file(o);
         }
         self.locks.forget(ino);
+        if self.baits.contains_key(&ino) {
+            Arc::make_mut(&mut self.baits).remove(&ino);
+        }
         if let Ok(fs) = self.fs_mut(ino) {
             // A name-less inode of the image keeps its entry, so that the image's does not show through.
             if fs.lower(num).is_none() {

@@ -125,25 +125,20 @@ impl World {
     }
 
     pub fn put(&mut self, path: &str, perm: u32, uid: u32, text: &str) {
+        let content = Content::Bytes(Arc::from(text.as_bytes()));
         let f = CoverFile {
-            path: path.as_bytes().to_vec(),
-            perm,
             uid,
             gid: uid,
-            mtime: Timespec::secs(1_690_000_000),
-            content: Content::Bytes(Arc::from(text.as_bytes())),
+            ..CoverFile::new(path, perm, Timespec::secs(1_690_000_000), content)
         };
         self.with(|v, c| v.put(c, &f)).unwrap();
     }
 
     pub fn dir(&mut self, path: &str, perm: u32, uid: u32) {
         let f = CoverFile {
-            path: path.as_bytes().to_vec(),
-            perm,
             uid,
             gid: uid,
-            mtime: Timespec::secs(1_690_000_000),
-            content: Content::Dir,
+            ..CoverFile::new(path, perm, Timespec::secs(1_690_000_000), Content::Dir)
         };
         self.with(|v, c| v.put(c, &f)).unwrap();
     }

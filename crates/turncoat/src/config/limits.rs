@@ -104,6 +104,13 @@ const BOUNDS: &[Bound] = &[
         past: "closed without an answer",
     },
     Bound {
+        what: "events of a session",
+        from: Key("limits", "events_per_second"),
+        scope: "session and second; a world's own, outside of sessions, counted together",
+        worst: "twice as many in one second",
+        past: "the session is not read and its world not run until the rate is kept again; `limit.hit` once, nothing is left out of the record",
+    },
+    Bound {
         what: "bytes of a recording",
         from: Key("limits", "recording"),
         scope: "session",
@@ -236,8 +243,7 @@ pub fn markdown() -> String {
         );
     }
     out.push_str(
-        "\n`limits.events_per_second` is declared and not enforced yet.\n\n\
-         Bytes of removed sessions may lie in free pages of the database until these are used again or given back; run\n\
+        "\nBytes of removed sessions may lie in free pages of the database until these are used again or given back; run\n\
          `sqlite3 record.db VACUUM` while the program is stopped to be rid of them at once.\n",
     );
     out

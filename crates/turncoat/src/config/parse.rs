@@ -242,14 +242,29 @@ fn check(settings: &Settings, file: Option<&Path>, mistakes: &mut Vec<Mistake>) 
         wrong("output.syslog.facility: expected a number from 0 to 23".into());
     }
     let to = &settings.output_syslog.to;
-    let known = ["udp://", "tcp://"]
+    let known = ["udp://", "tcp://", "tls://"]
         .iter()
         .any(|p| to.strip_prefix(p).is_some_and(|rest| rest.contains(':')));
     if !to.is_empty() && !known {
-        wrong("output.syslog.to: expected \"udp://HOST:PORT\" or \"tcp://HOST:PORT\"".into());
+        wrong(
+            "output.syslog.to: expected \"udp://HOST:PORT\", \"tcp://HOST:PORT\" or \"tls://HOST:PORT\""
+                .into(),
+        );
     }
-    if !settings.heartbeat.url.is_empty() && !settings.heartbeat.url.starts_with("http://") {
-        wrong("heartbeat.url: expected an address that begins with http://".into());
+    let url = &settings.heartbeat.url;
+    if !url.is_empty() && !["http://", "https://"].iter().any(|p| url.starts_with(p)) {
+        wrong("heartbeat.url: expected an address that begins with http:// or https://".into());
+    }
+    // What cannot be read now cannot be trusted later.
+    if to.starts_with("tls://")
+        && let Err(why) = crate::output::tls::Trust::read(&settings.output_syslog.ca)
+    {
+        wrong(format!("output.syslog.ca: {why}"));
+    }
+    if url.starts_with("https://")
+        && let Err(why) = crate::output::tls::Trust::read(&settings.heartbeat.ca)
+    {
+        wrong(format!("heartbeat.ca: {why}"));
     }
     for (name, path) in [
         ("output.jsonl.path", &settings.output_jsonl.path),

@@ -10,11 +10,12 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use turncoat_cover::Cover;
-use turncoat_decoys::auth::{Judge, Limits, Planted, Policy, UserDb, source_key};
+use turncoat_cover::{Cover, Secret};
+use turncoat_decoys::auth::{Judge, Limits, Opens, Planted, Policy, UserDb, source_key};
 use turncoat_decoys::boot::{self, Snapshot};
 use turncoat_decoys::machine::{Clock, Entropy, FailDelay};
 use turncoat_decoys::ssh::{Forward, Meter, Passed, Peer, Ssh, serve as serve_ssh};
+use turncoat_decoys::taken::{Noting, Taken};
 use turncoat_decoys::worlds::{Bounds, Scope, Worlds};
 use turncoat_event::Recorder;
 use turncoat_kernel::image::Image;
@@ -79,15 +80,20 @@ pub fn serve(mut io: FrontIo, ready: impl FnOnce()) -> Result<(), String> {
         cover.sshd_options = sshd_options(&settings);
         let image = Image::open(file).map_err(|e| e.to_string())?;
         let door = Arc::new(Door::new(&io));
+        let baits = baits(&cover);
         let ssh = Arc::new(ssh_decoy(&io, &settings, cover, image, door.clone())?);
         let (machine, plants) = (ssh.machine.clone(), io.plants.clone());
+        let set = move |now| {
+            machine
+                .judge
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .set_planted(planted(now, &baits));
+        };
+        set(Vec::new());
         super::thread("plants", move || {
             while let Ok(now) = plants.lock().unwrap_or_else(PoisonError::into_inner).recv() {
-                machine
-                    .judge
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .set_planted(planted(now));
+                set(now);
             }
         });
         for (decoy, listener) in decoys {
@@ -104,8 +110,8 @@ pub fn serve(mut io: FrontIo, ready: impl FnOnce()) -> Result<(), String> {
     Ok(())
 }
 
-/// What decoys know of planted things.
-fn planted(plants: Vec<crate::plant::Plant>) -> Vec<Planted> {
+/// What decoys know of planted things: those that the operator planted, then the credentials in the cover's baits.
+fn planted(plants: Vec<crate::plant::Plant>, baits: &[Planted]) -> Vec<Planted> {
     plants
         .into_iter()
         .map(|p| Planted {
@@ -114,9 +120,41 @@ fn planted(plants: Vec<crate::plant::Plant>) -> Vec<Planted> {
             user: p.user.into_bytes(),
             secret: p.password.map(String::into_bytes),
             fingerprint: p.fingerprint,
-            kind: p.kind,
             revoked: p.revoked,
+            opens: if p.kind == crate::plant::AUDIT {
+                Opens::Audit
+            } else {
+                Opens::Door
+            },
+            kind: p.kind,
         })
+        .chain(baits.iter().cloned())
+        .collect()
+}
+
+/// The credentials that lie in the files of the cover. They seem to open other machines; whoever tries one here has read the file.
+fn baits(cover: &Cover) -> Vec<Planted> {
+    let host = &cover.host.name;
+    let one = |b: &turncoat_cover::Bait, c: &turncoat_cover::Credential| {
+        let (secret, fingerprint) = match &c.secret {
+            Secret::Password(s) | Secret::Token(s) => (Some(s.clone().into_bytes()), None),
+            Secret::Key(print) => (None, Some(print.clone())),
+        };
+        Planted {
+            id: b.id.clone(),
+            // A stolen secret is tried with any name.
+            user: Vec::new(),
+            secret,
+            fingerprint,
+            place: format!("{} on {host} ({})", b.path, b.kind),
+            kind: "bait".into(),
+            revoked: false,
+            opens: Opens::Nothing,
+        }
+    };
+    let all = cover.baits();
+    all.iter()
+        .flat_map(|b| b.credentials.iter().map(move |c| one(b, c)))
         .collect()
 }
 
@@ -127,7 +165,11 @@ fn ssh_decoy(
     image: Arc<Image>,
     door: Arc<Door>,
 ) -> Result<Ssh, String> {
-    let recorder: Arc<dyn Recorder> = io.recorder.clone();
+    let taken = Arc::new(Taken::default());
+    let recorder: Arc<dyn Recorder> = Arc::new(Noting {
+        recorder: io.recorder.clone(),
+        taken: taken.clone(),
+    });
     let clock: Clock = Arc::new(now);
     let random: Entropy = Arc::new(entropy);
     let config = Arc::new(ssh_config(settings, &cover, &image)?);
@@ -189,6 +231,7 @@ fn ssh_decoy(
     Ok(Ssh {
         config,
         machine: Arc::new(turncoat_decoys::Machine {
+            taken,
             recorder,
             worlds,
             judge: Mutex::new(judge),

@@ -9,14 +9,17 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
+use turncoat_event::kinds::LimitHit;
 use turncoat_event::record::{ARTIFACT_MAX, FRAME_MAX};
-use turncoat_event::{Committer, Item, Mark, Recorder, Refused, Watermark};
+use turncoat_event::{Committer, Item, Kind, Mark, Origin, Recorder, Refused, Watermark};
 
 use super::link::{Decoder, Message, VERSION, encode};
+use super::pace::Pace;
 use super::{Order, Passed, Report, Role, confine, control, say, thread};
 use crate::config::Settings;
 
@@ -29,8 +32,24 @@ struct Queue {
     encoded: Vec<u8>,
     uncommitted: VecDeque<(Mark, usize)>,
     backlog: usize,
+    pace: Pace,
     stopped: bool,
 }
+
+impl Queue {
+    /// Puts an item at the end, whatever waits already.
+    fn push(&mut self, item: Item, size: usize) -> Mark {
+        let mark = self.last.next();
+        encode(&Message::Item(mark, item), &mut self.encoded);
+        self.last = mark;
+        self.backlog += size;
+        self.uncommitted.push_back((mark, size));
+        mark
+    }
+}
+
+/// What an event counts for in the backlog. What is not content is bounded by the decoys; 4 KiB covers it.
+const EVENT: usize = 4 << 10;
 
 /// Where the decoys of this process hand over what is to be recorded.
 pub struct LinkRecorder {
@@ -38,6 +57,7 @@ pub struct LinkRecorder {
     filled: Condvar,
     watermark: Watermark,
     accepting: AtomicBool,
+    events_per_second: AtomicU64,
 }
 
 impl LinkRecorder {
@@ -57,6 +77,7 @@ impl LinkRecorder {
             filled: Condvar::new(),
             watermark,
             accepting: AtomicBool::new(true),
+            events_per_second: AtomicU64::new(0),
         });
         let ended = Arc::new(ended);
         let (writing, reading) = (recorder.clone(), recorder.clone());
@@ -136,6 +157,11 @@ impl LinkRecorder {
         }
     }
 
+    /// Bounds the events of one session; 0 takes the bound away.
+    pub fn set_events_per_second(&self, rate: u64) {
+        self.events_per_second.store(rate, Ordering::Relaxed);
+    }
+
     /// Tells the record facts for `status`, as JSON.
     pub fn facts(&self, json: String) {
         let mut queue = self.lock();
@@ -147,8 +173,7 @@ impl LinkRecorder {
 impl Recorder for LinkRecorder {
     fn submit(&self, item: Item) -> Result<Mark, Refused> {
         let size = match &item {
-            // What is not content is bounded by the decoys; 4 KiB covers the envelope.
-            Item::Event(_) => 4 << 10,
+            Item::Event(_) => EVENT,
             Item::Frame(frame) if frame.bytes.len() > FRAME_MAX => return Err(Refused::TooLarge),
             Item::Frame(frame) => frame.bytes.len() + 64,
             Item::Artifact(artifact) if artifact.content.len() > ARTIFACT_MAX => {
@@ -164,11 +189,24 @@ impl Recorder for LinkRecorder {
         if queue.backlog > 0 && queue.backlog + size > BACKLOG {
             return Err(Refused::Full);
         }
-        let mark = queue.last.next();
-        encode(&Message::Item(mark, item), &mut queue.encoded);
-        queue.last = mark;
-        queue.backlog += size;
-        queue.uncommitted.push_back((mark, size));
+        let mut slowed = None;
+        if let Item::Event(draft) = &item {
+            let rate = self.events_per_second.load(Ordering::Relaxed);
+            if matches!(draft.kind, Kind::SessionClose(_) | Kind::WorldEnd(_)) {
+                queue.pace.forget(&draft.origin);
+            } else if queue.pace.count(&draft.origin, rate, Instant::now()) {
+                let hit = LimitHit {
+                    limit: "events_per_second".into(),
+                    value: rate,
+                    scope: "session".into(),
+                };
+                slowed = Some(draft.origin.at(draft.time, hit));
+            }
+        }
+        let mut mark = queue.push(item, size);
+        if let Some(hit) = slowed {
+            mark = queue.push(Item::from(hit), EVENT);
+        }
         self.filled.notify_one();
         Ok(mark)
     }
@@ -179,6 +217,10 @@ impl Recorder for LinkRecorder {
 
     fn accepting(&self) -> bool {
         self.accepting.load(Ordering::Relaxed) && !self.watermark.stopped()
+    }
+
+    fn pace(&self, origin: &Origin) -> Duration {
+        self.lock().pace.wait(origin, Instant::now())
     }
 }
 
@@ -262,10 +304,11 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
         std::process::exit(4);
     })
     .map_err(tell)?;
+    recorder.set_events_per_second(settings.limits.events_per_second);
     let (stopper, stop) = Committer::new();
     let ending = Ending(stop);
     let settings = Arc::new(RwLock::new(Arc::new(*settings)));
-    let live = settings.clone();
+    let (live, paced) = (settings.clone(), recorder.clone());
     let socket = Arc::new(socket);
     let orders = socket.clone();
     let (plants_in, plants) = channel();
@@ -274,6 +317,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
             match control::receive(orders.as_fd()) {
                 Ok(Some((Order::Stop, _))) => stopper.committed(Mark(1)),
                 Ok(Some((Order::Settings(new), _))) => {
+                    paced.set_events_per_second(new.limits.events_per_second);
                     *live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(*new);
                 }
                 Ok(Some((Order::Plants(plants), _))) => drop(plants_in.send(plants)),

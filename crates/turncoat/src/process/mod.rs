@@ -16,6 +16,7 @@ pub mod install;
 pub mod link;
 pub mod listen;
 pub mod out;
+pub mod pace;
 pub mod record;
 pub mod requests;
 pub mod supervise;

@@ -262,12 +262,15 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
         .zip(fds)
         .find_map(|(what, fd)| (what == Passed::Link(Role::Record)).then(|| UnixStream::from(fd)));
     let link = link.ok_or("started without a link to the record")?;
+    let sinks = output::sinks(&settings).inspect_err(|why| {
+        let _ = control::send(socket.as_fd(), &Report::Fatal(why.clone()), &[]);
+    })?;
     let missing = confine::confine(Role::Out, &data, &output_files(&settings));
 
     let to = Arc::new(Mutex::new(link.try_clone().map_err(tell)?));
     tell_record(&to, &Message::Hello(VERSION));
     let mut outputs = Vec::new();
-    for (number, sink) in (0u8..).zip(output::sinks(&settings)) {
+    for (number, sink) in (0u8..).zip(sinks) {
         // As many as the pump lets be on their way: the reader below is never held up by one output.
         let (send, receive) = sync_channel::<(u64, String)>(WINDOW);
         let to = to.clone();

@@ -1,7 +1,7 @@
 //! Drives the built binary: starts it on a directory of its own, finds its processes, speaks to its decoys.
 #![allow(dead_code)]
 
-pub mod visit;
+pub mod ssh;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -20,6 +20,8 @@ pub struct Run {
     pub dir: PathBuf,
     pub child: Child,
     pub echo: String,
+    /// Where the SSH decoy listens.
+    pub ssh: String,
 }
 
 /// A directory of its own, and the program that runs on it.
@@ -49,12 +51,15 @@ pub fn start_on(dir: PathBuf, settings: &[(&str, &str)]) -> Run {
         })
         .spawn()
         .unwrap();
-    let mut echo = String::new();
+    let (mut echo, mut ssh) = (String::new(), String::new());
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     for line in lines.by_ref() {
         let line = line.unwrap();
         if let Some(address) = line.trim().strip_prefix("listens   echo ") {
             echo = address.to_owned();
+        }
+        if let Some(address) = line.trim().strip_prefix("listens   ssh ") {
+            ssh = address.to_owned();
         }
         if line.trim_start().starts_with("look") {
             break;
@@ -62,7 +67,12 @@ pub fn start_on(dir: PathBuf, settings: &[(&str, &str)]) -> Run {
     }
     // Whatever else it says must not fill the pipe.
     std::thread::spawn(move || lines.for_each(drop));
-    Run { dir, child, echo }
+    Run {
+        dir,
+        child,
+        echo,
+        ssh,
+    }
 }
 
 impl Run {
