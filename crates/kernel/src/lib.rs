@@ -20,6 +20,7 @@ pub mod proc;
 mod rng;
 mod signal;
 pub mod slab;
+mod stream;
 mod sys;
 pub mod sysfs;
 pub mod task;

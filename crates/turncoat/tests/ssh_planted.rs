@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use common::ssh::{directory, run, ssh, start, text};
 
-const PORT: u16 = 22925;
+const PORT: u16 = 24025;
 
 /// From this source, with a password.
 fn login(from: &str, user: &str, password: &str, command: &str) -> Output {
@@ -150,6 +150,20 @@ fn what_an_intruder_leaves_lets_him_in() {
     assert!(
         shown.ends_with(&format!("{kind} {blob}\n")) && !shown.starts_with("mark"),
         "{shown}"
+    );
+
+    // A line that forces a command forces it.
+    said(&login(
+        first,
+        "root",
+        "taken",
+        &format!(
+            "echo 'command=\"echo forced $SSH_ORIGINAL_COMMAND\",no-pty {public}' > .ssh/authorized_keys"
+        ),
+    ));
+    assert_eq!(
+        said(&login_with_key(first, "root", &key, "id -u")),
+        "forced id -u\n"
     );
 
     // Each match is a link, to the session that left it; what was done to the accounts is on record.

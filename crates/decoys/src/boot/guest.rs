@@ -1,12 +1,14 @@
 //! The kernel's world as a guest: calls and answers translated, nothing kept beside it.
 
+use super::streams::Streams;
 use super::{accounts, events};
 use crate::auth::Accounts;
-use crate::worlds::{Conn, Guest, Input, Open, Produced, Program, Wants};
+use crate::worlds::{Conn, Door, Guest, Input, NotConnected, Open, Opened, Produced, Program, Target, Wants};
 use sha2::Digest;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use turncoat_event::{Bytes, Kind, Sha256, Time, kinds};
+use turncoat_kernel::net::SockId;
 use turncoat_kernel::vfs::ChangeKind;
 use turncoat_kernel::{Fact, Stamped};
 use turncoat_kernel::{Input as KernelInput, Open as KernelOpen, Out, Slice, Term, World};
@@ -23,6 +25,8 @@ pub struct KernelGuest {
     room: usize,
     /// Who may log in now.
     accounts: Arc<Accounts>,
+    /// Connections into the machine and to its sshd.
+    streams: Streams,
 }
 
 /// Bytes of files that are kept of one world.
@@ -44,13 +48,14 @@ fn own(path: &[u8]) -> bool {
 }
 
 impl KernelGuest {
-    /// Takes a world in which these accounts are.
-    pub fn new(world: World, accounts: Arc<Accounts>) -> KernelGuest {
+    /// Takes a world in which these accounts are, and whose sshd listens at these sockets.
+    pub fn new(world: World, accounts: Arc<Accounts>, sshd: Vec<SockId>) -> KernelGuest {
         KernelGuest {
             world,
             kept: BTreeSet::new(),
             room: KEEP,
             accounts,
+            streams: Streams::new(sshd),
         }
     }
 }
@@ -108,6 +113,11 @@ impl KernelGuest {
 }
 
 impl KernelGuest {
+    /// User and group of an account.
+    fn ids(&self, user: &[u8]) -> Option<(u32, u32)> {
+        self.accounts.get(user).map(|a| (a.uid, a.gid))
+    }
+
     /// Reads the accounts again, and tells what a program did to them.
     fn accounts_changed(&mut self, conn: Option<Conn>, pid: u32, out: &mut Vec<Produced>) {
         let now = accounts::read(&mut self.world).after(&self.accounts);
@@ -179,7 +189,30 @@ impl Guest for KernelGuest {
             .map_err(|e| e.name().to_string())
     }
 
+    fn connect(&mut self, user: &[u8], to: &Target) -> Result<Conn, NotConnected> {
+        let who = self.ids(user).ok_or(NotConnected::Down)?;
+        self.streams.connect(&mut self.world, to, who)
+    }
+
+    fn listen(&mut self, user: &[u8], door: &Door) -> Option<Opened> {
+        let who = self.ids(user)?;
+        self.streams.listen(&mut self.world, door, who)
+    }
+
+    fn unlisten(&mut self, id: u32) {
+        self.streams.unlisten(&mut self.world, id);
+    }
+
     fn input(&mut self, conn: Conn, input: Input) {
+        if Streams::has(conn) {
+            match input {
+                Input::Data(b) => self.streams.data(&mut self.world, conn, &b),
+                Input::Eof => self.streams.eof(&mut self.world, conn),
+                Input::Close => self.streams.close(&mut self.world, conn),
+                Input::Resize(..) | Input::Signal(_) => {}
+            }
+            return;
+        }
         let input = match input {
             Input::Data(b) => KernelInput::Data(b),
             Input::Eof => KernelInput::Eof,
@@ -196,6 +229,9 @@ impl Guest for KernelGuest {
     }
 
     fn room(&self, conn: Conn) -> usize {
+        if Streams::has(conn) {
+            return self.streams.room(conn);
+        }
         self.world.room(turncoat_kernel::Conn(conn.0))
     }
 
@@ -217,8 +253,11 @@ impl Guest for KernelGuest {
     }
 
     fn run(&mut self, budget: u64, now: Time) -> Wants {
-        match self.world.run(budget, now.0.max(0) as u64) {
+        let slice = self.world.run(budget, now.0.max(0) as u64);
+        let moved = self.streams.step(&mut self.world);
+        match slice {
             Slice::Busy => Wants::Run,
+            Slice::Idle { .. } if moved => Wants::Run,
             Slice::Idle { wake_at } => {
                 Wants::Sleep(wake_at.map(|t| Time(i64::try_from(t).unwrap_or(i64::MAX))))
             }
@@ -246,6 +285,7 @@ impl Guest for KernelGuest {
         if let Some((conn, pid)) = changer {
             self.accounts_changed(conn, pid, out);
         }
+        self.streams.drain(out);
         for o in outputs {
             let conn = Conn(o.conn.0);
             out.push(match o.out {

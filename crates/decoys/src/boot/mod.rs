@@ -9,6 +9,7 @@ mod guest;
 mod kmsg;
 mod net;
 mod run;
+mod streams;
 
 pub use guest::KernelGuest;
 pub use turncoat_kernel::net::facts::Outside;
@@ -29,6 +30,7 @@ use turncoat_kernel::{Boot, Caps, Creds, Limits, StandInSpec, World};
 pub struct Snapshot {
     world: World,
     accounts: Arc<crate::auth::Accounts>,
+    sshd: Vec<turncoat_kernel::net::SockId>,
 }
 
 struct Below<'a>(&'a Image);
@@ -195,14 +197,23 @@ impl Snapshot {
             kmsg: kmsg::lines(cover),
         });
         let accounts = Arc::new(accounts::read(&mut world).as_start());
-        Ok(Snapshot { world, accounts })
+        let sshd = streams::serve_ssh(&mut world);
+        Ok(Snapshot {
+            world,
+            accounts,
+            sshd,
+        })
     }
 
     /// A world of its own.
     pub fn fresh(&mut self, entropy: &Entropy) -> Box<dyn Guest> {
         let mut seed = [0u8; 32];
         entropy(&mut seed);
-        Box::new(KernelGuest::new(self.world.fork(seed), self.accounts.clone()))
+        Box::new(KernelGuest::new(
+            self.world.fork(seed),
+            self.accounts.clone(),
+            self.sshd.clone(),
+        ))
     }
 
     /// A world of its own, as the kernel has it.

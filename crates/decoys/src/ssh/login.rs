@@ -137,7 +137,9 @@ impl Connection {
 
     /// A key: planted ones are known, and those that stand in a world's files.
     fn key(&mut self, r: &AuthRequest, offer: &PublicKeyOffer, probe: bool) -> AuthReply {
-        let planted = {
+        let planted = if self.inside.is_some() {
+            None
+        } else {
             let judge = self
                 .ssh
                 .machine
@@ -302,7 +304,7 @@ impl Connection {
                 .is_some_and(|p| p.opens != Opens::Nothing)
                 || matches!(judge.policy(), Policy::Never)
         };
-        if by_policy {
+        if by_policy && self.inside.is_none() {
             return Said::Nothing;
         }
         self.password_by_world(r, secret).await
@@ -322,7 +324,8 @@ impl Connection {
             self.key_options = key.options.clone();
         }
         self.link(&way);
-        let entered = match &way.world {
+        let inside = self.inside.as_ref().map(|i| i.world.clone());
+        let entered = match inside.as_ref().or(way.world.as_ref()) {
             Some(w) => Some((w.clone(), false)),
             None => self.ssh.machine.worlds.enter(self.peer.source.ip(), self.mark),
         };

@@ -44,7 +44,10 @@ impl Connection {
 
     /// The world that this source knows as the machine.
     pub(super) fn own_world(&self) -> Option<Handle> {
-        self.ssh.machine.worlds.of(self.peer.source.ip())
+        match &self.inside {
+            Some(i) => Some(i.world.clone()),
+            None => self.ssh.machine.worlds.of(self.peer.source.ip()),
+        }
     }
 
     /// Asks the worlds about a password.
@@ -58,7 +61,7 @@ impl Connection {
             let accounts = world.accounts();
             match accounts.get(&r.user) {
                 None if worlds.start_accounts().get(&r.user).is_some() => refused = Some("no-such-user"),
-                Some(a) if !a.untouched => {
+                Some(a) if !a.untouched || self.inside.is_some() => {
                     if a.open(now) && is_password(&machine, a, secret).await {
                         return Said::Yes("world", Way::known("credential", world, true));
                     }
@@ -66,6 +69,9 @@ impl Connection {
                 }
                 _ => {}
             }
+        }
+        if self.inside.is_some() {
+            return Said::No(refused.unwrap_or("no-such-user"));
         }
         let mut held: Vec<Handle> = Vec::new();
         let elsewhere = worlds.planted(self.peer.source.ip());
@@ -128,6 +134,9 @@ impl Connection {
             };
             return Said::Yes("authorized-key", Box::new(way));
         }
+        if self.inside.is_some() {
+            return Said::Nothing;
+        }
         let held: Vec<(Handle, (String, KeyLine))> = worlds
             .planted(source)
             .into_iter()
@@ -150,7 +159,9 @@ impl Connection {
 
     /// Records what the login is linked to by the way that it came.
     pub(super) fn link(&mut self, way: &Way) {
-        let Some((reason, world)) = &way.known else { return };
+        let Some((reason, world)) = way.known.as_ref().filter(|_| self.inside.is_none()) else {
+            return;
+        };
         let other = world.changed_by(&self.user).filter(|s| *s != self.session);
         let event = kinds::SessionLink {
             reason: (*reason).into(),

@@ -1,7 +1,7 @@
 //! All worlds, the threads that run them, and the clock that wakes them.
 
 use super::Guest;
-use super::actor::{Actor, Handle, Next, world_event};
+use super::actor::{Actor, Handle, Inside, Next, world_event};
 use crate::auth::{Accounts, source_key};
 use crate::machine::Entropy;
 use std::cmp::Reverse;
@@ -52,6 +52,8 @@ struct Shared {
     /// Worlds in which a program has left a way in.
     planted: Mutex<BTreeMap<WorldId, Weak<Actor>>>,
     start: Arc<Accounts>,
+    /// Who serves connections to the machine's own sshd.
+    inside: Inside,
     changed: Condvar,
     stop: AtomicBool,
     recorder: Arc<dyn Recorder>,
@@ -121,7 +123,7 @@ impl Shared {
         while let Some(actor) = self.next() {
             // Input that comes from here on queues the actor again.
             actor.queued.store(false, Ordering::Release);
-            let (next, number) = actor.step((self.clock)(), &*self.recorder);
+            let (next, number) = actor.step((self.clock)(), &*self.recorder, &self.inside);
             if actor.accounts_changed.swap(false, Ordering::AcqRel) {
                 self.note_planted(&actor);
             }
@@ -185,6 +187,7 @@ impl Worlds {
         let shared = Arc::new(Shared {
             planted: Mutex::default(),
             start,
+            inside: Inside::default(),
             queue: Mutex::new(Queue {
                 ready: VecDeque::new(),
                 sleeping: BinaryHeap::new(),
@@ -257,6 +260,17 @@ impl Worlds {
         // The machine runs from the first moment, not from the first login.
         self.shared.wake(&actor);
         Some((self.handle(actor), true))
+    }
+
+    /// Names who serves connections that programs make to the machine's own sshd. Before that they are closed.
+    pub fn serve_inside(&self, arrivals: tokio::sync::mpsc::UnboundedSender<super::Arrival>) {
+        *lock(&self.shared.inside) = Some(arrivals);
+    }
+
+    /// The world of this id, if it is there.
+    pub fn by_id(&self, id: WorldId) -> Option<Handle> {
+        let found = lock(&self.by_source).values().find(|a| a.id == id).cloned();
+        found.map(|a| self.handle(a))
     }
 
     /// Who may log in to a machine that nobody has met yet.
