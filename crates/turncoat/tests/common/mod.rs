@@ -22,6 +22,8 @@ pub struct Run {
     pub echo: String,
     /// Where the SSH decoy listens.
     pub ssh: String,
+    /// The link that opens the console.
+    pub console: String,
 }
 
 /// A directory of its own, and the program that runs on it.
@@ -38,6 +40,7 @@ pub fn start_on(dir: PathBuf, settings: &[(&str, &str)]) -> Run {
     command
         .env("TURNCOAT_SSH_LISTEN", "")
         .env("TURNCOAT_ECHO_LISTEN", "127.0.0.1:0")
+        .env("TURNCOAT_CONSOLE_LISTEN", "")
         .env("TURNCOAT_SENSOR_RESTARTS", "1000");
     for (key, value) in settings {
         command.env(key, value);
@@ -51,7 +54,7 @@ pub fn start_on(dir: PathBuf, settings: &[(&str, &str)]) -> Run {
         })
         .spawn()
         .unwrap();
-    let (mut echo, mut ssh) = (String::new(), String::new());
+    let (mut echo, mut ssh, mut console) = (String::new(), String::new(), String::new());
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     for line in lines.by_ref() {
         let line = line.unwrap();
@@ -60,6 +63,9 @@ pub fn start_on(dir: PathBuf, settings: &[(&str, &str)]) -> Run {
         }
         if let Some(address) = line.trim().strip_prefix("listens   ssh ") {
             ssh = address.to_owned();
+        }
+        if let Some(link) = line.trim().strip_prefix("console   ") {
+            console = link.split_whitespace().next().unwrap().to_owned();
         }
         if line.trim_start().starts_with("look") {
             break;
@@ -72,6 +78,7 @@ pub fn start_on(dir: PathBuf, settings: &[(&str, &str)]) -> Run {
         child,
         echo,
         ssh,
+        console,
     }
 }
 
