@@ -474,11 +474,14 @@ pub const ROUTES: &[Route] = &[
     open("/favicon.ico", "Our picture", Gives::Asset, assets::serve),
 ];
 
+/// What stands for the parts of a path, by their names.
+pub type Parts = Vec<(&'static str, String)>;
+
 /// The route of a request, and what stands for the parts of its path.
 ///
 /// # Errors
 /// There is none, or not with this method.
-pub fn find(method: &Method, path: &str) -> Result<(&'static Route, Vec<(&'static str, String)>), Refusal> {
+pub fn find(method: &Method, path: &str) -> Result<(&'static Route, Parts), Refusal> {
     let mut other = false;
     for route in ROUTES {
         let Some(parts) = fits(route.path, path) else {
@@ -495,7 +498,7 @@ pub fn find(method: &Method, path: &str) -> Result<(&'static Route, Vec<(&'stati
     Err(Refusal::absent("there is no such page"))
 }
 
-fn fits(pattern: &'static str, path: &str) -> Option<Vec<(&'static str, String)>> {
+fn fits(pattern: &'static str, path: &str) -> Option<Parts> {
     let mut parts = Vec::new();
     let (mut wanted, mut given) = (pattern.split('/'), path.split('/'));
     loop {

@@ -78,13 +78,14 @@ fn an_intruders_text_is_only_text_in_a_real_browser() {
     ]
     .map(String::from)
     .to_vec();
-    for text in &corpus {
+    // What stands in the address comes back on three pages: each text on one of them.
+    for (n, text) in corpus.iter().enumerate() {
         let text = turncoat_console::call::encode(text);
-        pages.push(format!("/search?q={text}&kind={text}&source={text}&decoy={text}"));
-        pages.push(format!(
-            "/sessions?q={text}&source={text}&decoy={text}&since={text}"
-        ));
-        pages.push(format!("/campaigns/C-1?done={text}&wrong={text}"));
+        pages.push(match n % 3 {
+            0 => format!("/search?q={text}&kind={text}&source={text}&decoy={text}"),
+            1 => format!("/sessions?q={text}&source={text}&decoy={text}&since={text}"),
+            _ => format!("/campaigns/C-1?done={text}&wrong={text}"),
+        });
     }
     let mut refused = Vec::new();
     for text in corpus.iter().take(6) {

@@ -92,11 +92,15 @@ fn many(n: u64, one: &str, many: &str) -> String {
     }
 }
 
-/// The head of the page, with what it was made from.
-fn head(
-    console: &Console,
-    reader: &Reader,
-) -> Result<(Head, Vec<SessionRow>, Vec<Event>, Arc<Charts>), Refusal> {
+/// What the page is made from.
+struct Seen {
+    head: Head,
+    inside: Vec<SessionRow>,
+    alerts: Vec<Event>,
+    charts: Arc<Charts>,
+}
+
+fn look(console: &Console, reader: &Reader) -> Result<Seen, Refusal> {
     let filter = Filter {
         newest_first: true,
         ..Filter::default()
@@ -146,12 +150,17 @@ fn head(
         entered: charts.day.iter().map(|s| s.entered).sum(),
         blocked: console.host.blocks()["blocks"].as_array().map_or(0, Vec::len) as u64,
     };
-    Ok((head, inside, alerts, charts))
+    Ok(Seen {
+        head,
+        inside,
+        alerts,
+        charts,
+    })
 }
 
 /// `GET /api/v1/now`.
 pub fn json(console: &Arc<Console>, reader: &Reader, _: &Call) -> Result<Reply, Refusal> {
-    let head = head(console, reader)?.0;
+    let head = look(console, reader)?.head;
     serde_json::to_value(head)
         .map(Reply::Json)
         .map_err(|e| Refusal::new(500, e.to_string()))
@@ -159,7 +168,12 @@ pub fn json(console: &Arc<Console>, reader: &Reader, _: &Call) -> Result<Reply, 
 
 /// `GET /`.
 pub fn page(console: &Arc<Console>, reader: &Reader, call: &Call) -> Result<Reply, Refusal> {
-    let (head, inside, alerts, charts) = head(console, reader)?;
+    let Seen {
+        head,
+        inside,
+        alerts,
+        charts,
+    } = look(console, reader)?;
     let lines = console.shown(newest(reader, NOTABLE, LINES)?);
     let body = html! {
         p.sentence.(head.tone) role="status" data-show="sentence" { (head.sentence) }
