@@ -103,6 +103,11 @@ impl Writer {
         }
         let mut db = Connection::open(layout.database())?;
         private(layout.database());
+        // Before anything is written: a newer program's record is left as it is.
+        let (found, known) = (migrate::found(&db)?, migrate::version());
+        if found > known {
+            return Err(StoreError::Newer { found, known });
+        }
         // Takes effect only on a new file: freed pages can then be given back while running.
         db.pragma_update(None, "auto_vacuum", "incremental")?;
         db.pragma_update(None, "journal_mode", "wal")?;
