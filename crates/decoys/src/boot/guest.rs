@@ -1,6 +1,7 @@
 //! The kernel's world as a guest: calls and answers translated, nothing kept beside it.
 
 use super::events;
+use super::life::Life;
 use crate::worlds::{Conn, Guest, Input, Open, Produced, Program, Wants};
 use sha2::Digest;
 use std::collections::BTreeSet;
@@ -19,6 +20,8 @@ pub struct KernelGuest {
     kept: BTreeSet<Sha256>,
     /// Bytes that may still be kept.
     room: usize,
+    /// What is logged meanwhile.
+    life: Option<Life>,
 }
 
 /// Bytes of files that are kept of one world.
@@ -46,6 +49,15 @@ impl KernelGuest {
             world,
             kept: BTreeSet::new(),
             room: KEEP,
+            life: None,
+        }
+    }
+
+    /// The world goes on living as a machine of this cover.
+    pub fn living(self, life: Life) -> KernelGuest {
+        KernelGuest {
+            life: Some(life),
+            ..self
         }
     }
 }
@@ -145,6 +157,7 @@ impl Guest for KernelGuest {
             peer: o.peer,
             local: o.local,
             greet,
+            method: o.method.to_string(),
         };
         self.world
             .open(open)
@@ -177,6 +190,9 @@ impl Guest for KernelGuest {
     }
 
     fn run(&mut self, budget: u64, now: Time) -> Wants {
+        if let Some(life) = &mut self.life {
+            life.tell(&mut self.world, now);
+        }
         match self.world.run(budget, now.0.max(0) as u64) {
             Slice::Busy => Wants::Run,
             Slice::Idle { wake_at } => {
