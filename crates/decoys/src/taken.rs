@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use turncoat_event::record::{Item, Recorder};
-use turncoat_event::{Kind, Mark, Refused, SessionId, Watermark};
+use turncoat_event::{Kind, Mark, Origin, Refused, SessionId, Watermark};
 
 /// Baits remembered; a cover has about a dozen.
 const MOST: usize = 256;
@@ -55,5 +56,9 @@ impl Recorder for Noting {
 
     fn accepting(&self) -> bool {
         self.recorder.accepting()
+    }
+
+    fn pace(&self, origin: &Origin) -> Duration {
+        self.recorder.pace(origin)
     }
 }

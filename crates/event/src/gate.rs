@@ -12,9 +12,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
 
 /// A place in the stream of things handed to the record. Grows; `Mark::NONE` is before the first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -49,10 +50,28 @@ struct State {
     tickets: u64,
 }
 
+impl State {
+    /// Has `waker` woken when `mark` is committed; the key under which it waits.
+    fn enlist(&mut self, mark: Mark, waker: Waker) -> (Mark, u64) {
+        self.tickets += 1;
+        let key = (mark, self.tickets);
+        self.wakers.insert(key, waker);
+        key
+    }
+}
+
+/// Wakes a thread that waits for its mark, and no other.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
-    changed: Condvar,
 }
 
 impl Shared {
@@ -83,7 +102,6 @@ impl Committer {
             let later = state.wakers.split_off(&(mark.next(), 0));
             std::mem::replace(&mut state.wakers, later)
         };
-        self.0.changed.notify_all();
         due.into_values().for_each(Waker::wake);
     }
 
@@ -94,7 +112,6 @@ impl Committer {
             state.stopped = true;
             std::mem::take(&mut state.wakers)
         };
-        self.0.changed.notify_all();
         all.into_values().for_each(Waker::wake);
     }
 }
@@ -136,9 +153,7 @@ impl Watermark {
             .find(|(_, w)| w.will_wake(cx.waker()))
             .is_some();
         if !known {
-            state.tickets += 1;
-            let ticket = state.tickets;
-            state.wakers.insert((mark, ticket), cx.waker().clone());
+            state.enlist(mark, cx.waker().clone());
         }
         Poll::Pending
     }
@@ -156,19 +171,33 @@ impl Watermark {
     /// # Errors
     /// [`Stopped`] when the record ends before.
     pub fn wait(&self, mark: Mark, timeout: Duration) -> Result<bool, Stopped> {
-        let state = self.0.lock();
-        let waiting = |s: &mut State| s.committed < mark && !s.stopped;
-        let (state, _) = self
-            .0
-            .changed
-            .wait_timeout_while(state, timeout, waiting)
-            .unwrap_or_else(PoisonError::into_inner);
-        if state.committed >= mark {
-            Ok(true)
-        } else if state.stopped {
-            Err(Stopped)
-        } else {
-            Ok(false)
+        let until = Instant::now().checked_add(timeout);
+        let mut key = None;
+        loop {
+            let mut state = self.0.lock();
+            let left = until.map(|u| u.saturating_duration_since(Instant::now()));
+            let done = if state.committed >= mark {
+                Ok(true)
+            } else if state.stopped {
+                Err(Stopped)
+            } else if left.is_some_and(|l| l.is_zero()) {
+                Ok(false)
+            } else {
+                key.get_or_insert_with(|| {
+                    state.enlist(mark, Waker::from(Arc::new(Unpark(std::thread::current()))))
+                });
+                drop(state);
+                // May return for no reason: then it is looked at again.
+                match left {
+                    Some(left) => std::thread::park_timeout(left),
+                    None => std::thread::park(),
+                }
+                continue;
+            };
+            if let Some(key) = key {
+                state.wakers.remove(&key);
+            }
+            return done;
         }
     }
 }
@@ -311,6 +340,29 @@ mod tests {
         assert_eq!(gate.poll_take(&mut cx), Poll::Ready(Err(Stopped)));
         assert_eq!(gate.take(), None);
         assert_eq!(watermark.wait(Mark(1), Duration::ZERO), Err(Stopped));
+    }
+
+    #[test]
+    fn a_thread_waits_for_its_own_mark_and_leaves_nothing_behind() {
+        let (committer, watermark) = Committer::new();
+        assert_eq!(watermark.wait(Mark(1), Duration::from_millis(5)), Ok(false));
+        assert!(watermark.0.lock().wakers.is_empty());
+        let threads: Vec<_> = (1..=20)
+            .map(|n| {
+                let watermark = watermark.clone();
+                std::thread::spawn(move || watermark.wait(Mark(n), Duration::from_secs(60)))
+            })
+            .collect();
+        for n in 1..=20 {
+            committer.committed(Mark(n));
+        }
+        assert!(threads.into_iter().all(|t| t.join().unwrap() == Ok(true)));
+        assert!(watermark.0.lock().wakers.is_empty());
+        let (late, forever) = (watermark.clone(), watermark.clone());
+        let late = std::thread::spawn(move || late.wait(Mark(99), Duration::MAX));
+        drop(committer);
+        assert_eq!(late.join().unwrap(), Err(Stopped));
+        assert_eq!(forever.wait(Mark(20), Duration::ZERO), Ok(true));
     }
 
     #[test]

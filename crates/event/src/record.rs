@@ -4,9 +4,10 @@
 //! handed over gets a [`Mark`]; see [`crate::gate`] for what that is good for.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::gate::Stopped;
-use crate::{Bytes, Draft, Mark, SessionId, Sha256, Time, Watermark};
+use crate::{Bytes, Draft, Mark, Origin, SessionId, Sha256, Time, Watermark};
 
 /// Which way a piece of a recording went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -118,6 +119,12 @@ pub trait Recorder: Send + Sync {
     /// False while the record cannot keep what new sessions would bring (full disk, read-only directory):
     /// accept no new connection then. Sessions that are open may go on waiting.
     fn accepting(&self) -> bool;
+
+    /// How long whoever makes events of this origin waits before the next act, because it has made more than its share. What it
+    /// has made already is recorded all the same: nothing is thinned out, the maker is slowed down.
+    fn pace(&self, _: &Origin) -> Duration {
+        Duration::ZERO
+    }
 }
 
 #[cfg(test)]

@@ -5,125 +5,24 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use common::{PROGRAM, Run, start_on};
+use common::ssh::{directory, eventually, run, ssh, start, text};
+use common::{Run, start_on};
 
 /// One image build at a time, and one program on a port at a time.
 static ONE: Mutex<()> = Mutex::new(());
-
-/// A data directory with the image of a usual small server in it.
-fn directory(name: &str) -> PathBuf {
-    let shared = common::shared();
-    let dir = std::env::temp_dir().join(format!("turncoat-walk-{name}-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&dir);
-    std::fs::create_dir_all(dir.join("images")).unwrap();
-    for entry in std::fs::read_dir(shared.join("images")).unwrap().flatten() {
-        let (from, to) = (entry.path(), dir.join("images").join(entry.file_name()));
-        if let Ok(target) = std::fs::read_link(&from) {
-            std::os::unix::fs::symlink(target, to).unwrap();
-        } else {
-            std::fs::hard_link(&from, &to)
-                .or_else(|_| std::fs::copy(&from, &to).map(drop))
-                .unwrap();
-        }
-    }
-    std::fs::write(dir.join("userdb.txt"), "root:x:!wrong\nroot:x:letmein\n").unwrap();
-    dir
-}
-
-fn start(dir: &Path, listen: &str, more: &[(&str, &str)]) -> Run {
-    let users = dir.join("userdb.txt");
-    let mut settings = vec![
-        ("TURNCOAT_SSH_LISTEN", listen),
-        ("TURNCOAT_SSH_AUTH_POLICY", "list"),
-        ("TURNCOAT_SSH_AUTH_FILE", users.to_str().unwrap()),
-        ("TURNCOAT_SSH_AUTH_FAIL_DELAY", "false"),
-    ];
-    settings.extend_from_slice(more);
-    start_on(dir.to_owned(), &settings)
-}
-
-fn ssh(
-    port: u16,
-    user: &str,
-    host: &str,
-    password: &str,
-    tty: bool,
-    command: &[&str],
-    input: &str,
-) -> Command {
-    let mut c = Command::new("timeout");
-    c.args([
-        "60",
-        "sshpass",
-        "-p",
-        password,
-        "ssh",
-        "-F",
-        "none",
-        "-o",
-        "StrictHostKeyChecking=no",
-    ])
-    .args([
-        "-o",
-        "UserKnownHostsFile=/dev/null",
-        "-o",
-        "LogLevel=ERROR",
-        "-o",
-        "PubkeyAuthentication=no",
-    ])
-    .args([
-        "-o",
-        "NumberOfPasswordPrompts=1",
-        if tty { "-tt" } else { "-T" },
-        "-p",
-        &port.to_string(),
-    ])
-    .arg(format!("{user}@{host}"))
-    .args(command)
-    .stdin(Stdio::piped())
-    .stdout(Stdio::piped())
-    .stderr(Stdio::piped());
-    let _ = input;
-    c
-}
-
-fn run(mut c: Command, input: &str) -> Output {
-    use std::io::Write;
-    let mut child = c
-        .spawn()
-        .expect("sshpass and ssh (packages sshpass, openssh-client) are needed");
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn eventually(what: &str, seconds: u64, mut test: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(seconds);
-    while !test() {
-        assert!(Instant::now() < until, "{what}, within {seconds} s");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
 
 #[test]
 fn met_recorded_and_understood() {
     let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let dir = directory("met");
     let r = start(&dir, "127.0.0.1:22922", &[]);
-    let login = |password: &str, command: &str| {
-        run(
-            ssh(22922, "root", "127.0.0.1", password, false, &[command], ""),
-            "",
-        )
-    };
+    let login =
+        |password: &str, command: &str| run(ssh(22922, "root", "127.0.0.1", password, false, &[command]), "");
 
     // The real programs answer.
     assert_eq!(login("wrong", "id").status.code(), Some(255));
@@ -135,7 +34,7 @@ fn met_recorded_and_understood() {
     );
     // The same world is there at the next visit, also for another kind of login.
     let o = run(
-        ssh(22922, "root", "127.0.0.1", "letmein", true, &[], ""),
+        ssh(22922, "root", "127.0.0.1", "letmein", true, &[]),
         "cat /root/note; tty\nexit\n",
     );
     let shown = text(&o.stdout);
@@ -187,6 +86,47 @@ fn met_recorded_and_understood() {
 }
 
 #[test]
+fn the_start_says_how_to_log_in_and_it_is_true() {
+    let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let dir = directory("greeting");
+    // The default policy: as on the first day.
+    let settings = [
+        ("TURNCOAT_SSH_LISTEN", "127.0.0.1:0"),
+        ("TURNCOAT_SSH_AUTH_FAIL_DELAY", "false"),
+    ];
+    let r = start_on(dir, &settings);
+    assert!(r.greeting.len() <= 10, "{:?}", r.greeting);
+    let line = r.greeting.iter().find(|l| l.contains("  try  ")).unwrap();
+    let port = r.ssh.rsplit_once(':').unwrap().1;
+    assert!(line.contains(&format!("ssh -p {port} root@127.0.0.1")), "{line}");
+    let (_, n) = line.split_once("from here the ").unwrap();
+    let n: u32 = n[..1].parse().unwrap();
+    for round in 1..=n {
+        let o = run(
+            ssh(
+                port.parse().unwrap(),
+                "root",
+                "127.0.0.1",
+                &format!("guess {round}"),
+                false,
+                &["id -un"],
+            ),
+            "",
+        );
+        let expected = if round == n { "root\n" } else { "" };
+        assert_eq!(text(&o.stdout), expected, "try {round} of {n}");
+    }
+    for what in ["record", "look"] {
+        assert!(
+            r.greeting.iter().any(|l| l.contains(&format!("  {what}  "))),
+            "{:?}",
+            r.greeting
+        );
+    }
+    finish(r);
+}
+
+#[test]
 fn a_planted_credential_gives_its_user_away() {
     let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let dir = directory("plant");
@@ -206,13 +146,7 @@ fn a_planted_credential_gives_its_user_away() {
     // The running program is told of it.
     let mut out = String::new();
     eventually("the planted credential works", 10, || {
-        out = text(
-            &run(
-                ssh(22923, &user, "127.0.0.1", &password, false, &["whoami"], ""),
-                "",
-            )
-            .stdout,
-        );
+        out = text(&run(ssh(22923, &user, "127.0.0.1", &password, false, &["whoami"]), "").stdout);
         out.trim() == user
     });
     let used = text(&r.command(&["events", "--kind", "token.used", "--json"]).stdout);
@@ -265,7 +199,7 @@ fn inside_namespaces() {
         o.status.code() != Some(124)
     };
     let visit = |command: &str| {
-        let inner = ssh(2222, "root", "10.77.1.1", "letmein", false, &[command], "");
+        let inner = ssh(2222, "root", "10.77.1.1", "letmein", false, &[command]);
         let mut c = Command::new("ip");
         c.args(["netns", "exec", "intruder"])
             .arg(inner.get_program())
@@ -321,6 +255,53 @@ fn inside_namespaces() {
     assert_eq!(sh("nft list tables"), "", "nothing stays behind");
     assert!(open("intruder"));
     let _ = std::fs::remove_dir_all(&dir);
+}
+
+#[test]
+fn two_installs_share_nothing_of_their_own() {
+    let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    // What two real machines would never have in common, each by the program that tells it.
+    let facts = [
+        ("name", "hostname -f"),
+        ("machine id", "cat /etc/machine-id"),
+        ("boot id", "cat /proc/sys/kernel/random/boot_id"),
+        ("boot time", "uptime -s"),
+        ("hardware address", "cat /sys/class/net/e*/address"),
+        ("address", "hostname -I"),
+        ("file systems", "grep UUID /etc/fstab"),
+        ("people", "ls /home"),
+        ("accounts' ages", "cut -d: -f1,3 /etc/shadow"),
+        ("host keys", "cat /etc/ssh/ssh_host_*.pub"),
+        ("history", "cat /root/.bash_history"),
+        ("logins before", "last -F | head -5"),
+        ("logs", "ls -l --full-time /var/log"),
+        ("kernel's log", "dmesg | grep -i -e 'command line' -e tsc"),
+        ("times of files", "stat -c %y /etc/hostname /root/.bash_history"),
+    ];
+    let visit = |name: &str, listen: &str| {
+        let r = start(&directory(name), listen, &[]);
+        let port = r.ssh.rsplit_once(':').unwrap().1.parse().unwrap();
+        let told: Vec<String> = facts
+            .iter()
+            .map(|(_, command)| {
+                text(&run(ssh(port, "root", "127.0.0.1", "letmein", false, &[command]), "").stdout)
+            })
+            .collect();
+        let mut banner = [0u8; 64];
+        let n = std::io::Read::read(&mut std::net::TcpStream::connect(&r.ssh).unwrap(), &mut banner).unwrap();
+        finish(r);
+        (told, text(&banner[..n]))
+    };
+    let (one, first) = visit("one", "127.0.0.1:0");
+    let (two, second) = visit("two", "127.0.0.1:0");
+    assert_eq!(first, second, "the same package has the same banner");
+    for ((what, _), (a, b)) in facts.iter().zip(one.iter().zip(&two)) {
+        assert!(
+            !a.trim().is_empty() && !b.trim().is_empty(),
+            "{what} is told: {a:?} {b:?}"
+        );
+        assert_ne!(a, b, "{what}");
+    }
 }
 
 #[test]

@@ -259,7 +259,11 @@ impl Connection {
                 return End::Limit;
             }
             let congested = self.gate.waiting_bytes() > WAITING || sending.is_some();
+            // More events than its share: what comes next is not read yet.
+            let pause = self.ssh.machine.recorder.pace(&self.origin);
+            let resume = (!pause.is_zero()).then(|| Instant::now() + pause);
             let reading = !eof
+                && resume.is_none()
                 && self.closing.is_none()
                 && !congested
                 && !self.server.is_waiting()
@@ -323,6 +327,7 @@ impl Connection {
                         self.server.auth_reply(now, reply);
                     }
                 }
+                () = at(resume) => {}
                 () = at(tick) => {
                     let now = self.now();
                     self.server.tick(now);

@@ -203,8 +203,23 @@ impl Actor {
                 .logins
                 .values()
                 .any(|l| l.waiting.load(Ordering::Relaxed) as usize > OUTPUT_LIMIT);
+            // One whose programs make more events than a session may stands still meanwhile, as on a machine that swaps.
+            let own = Origin {
+                world: Some(self.id),
+                ..Origin::default()
+            };
+            let pause = state
+                .logins
+                .values()
+                .map(|l| recorder.pace(&l.origin))
+                .chain([recorder.pace(&own)])
+                .max()
+                .unwrap_or_default();
             let wants = if full {
                 Wants::Sleep(Some(now.plus_nanos(5_000_000)))
+            } else if !pause.is_zero() {
+                let nanos = i64::try_from(pause.as_nanos()).unwrap_or(i64::MAX);
+                Wants::Sleep(Some(now.plus_nanos(nanos)))
             } else {
                 guest.run(SLICE, now)
             };

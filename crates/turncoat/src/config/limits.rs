@@ -104,6 +104,13 @@ const BOUNDS: &[Bound] = &[
         past: "closed without an answer",
     },
     Bound {
+        what: "events of a session",
+        from: Key("limits", "events_per_second"),
+        scope: "session and second; a world's own, outside of sessions, counted together",
+        worst: "twice as many in one second",
+        past: "the session is not read and its world not run until the rate is kept again; `limit.hit` once, nothing is left out of the record",
+    },
+    Bound {
         what: "bytes of a recording",
         from: Key("limits", "recording"),
         scope: "session",
@@ -121,14 +128,14 @@ const BOUNDS: &[Bound] = &[
         what: "bytes out to a source",
         from: Key("limits", "bytes_out_source_day"),
         scope: "source and day (UTC)",
-        worst: "that many bytes, and one write for each open session; counted anew when front starts",
+        worst: "that many bytes, and one write for each open session; of sessions that a crash cut off, what was recorded",
         past: "sessions are closed with `limit.hit`, new ones are not let in",
     },
     Bound {
         what: "bytes out to all",
         from: Key("limits", "bytes_out_day"),
         scope: "day (UTC)",
-        worst: "that many bytes, and one write for each open session; counted anew when front starts",
+        worst: "that many bytes, and one write for each open session; of sessions that a crash cut off, what was recorded",
         past: "sessions are closed with `limit.hit`, new ones are not let in",
     },
     Bound {
@@ -143,7 +150,7 @@ const BOUNDS: &[Bound] = &[
         from: Fixed("65,536"),
         scope: "all",
         worst: "4 MiB of memory in front",
-        past: "the one with the fewest bytes is forgotten; the bound over all stays",
+        past: "the half with the fewest bytes is forgotten; the bound over all stays",
     },
     Bound {
         what: "open files of recordings",
@@ -236,8 +243,7 @@ pub fn markdown() -> String {
         );
     }
     out.push_str(
-        "\n`limits.events_per_second` is declared and not enforced yet.\n\n\
-         Bytes of removed sessions may lie in free pages of the database until these are used again or given back; run\n\
+        "\nBytes of removed sessions may lie in free pages of the database until these are used again or given back; run\n\
          `sqlite3 record.db VACUUM` while the program is stopped to be rid of them at once.\n",
     );
     out

@@ -320,7 +320,7 @@ settings! {
         connections_per_source: u64 = "64", live;
         /// Time from accept until a login is complete.
         login_time: Span = "\"2m\"", live;
-        /// Events in one second from one session; past it, the session waits. Declared, not enforced yet.
+        /// Events in one second from one session, after a burst of as many: past it the session is not read and its world not run until the rate is kept again. 0: no bound.
         events_per_second: u64 = "2000", live;
         /// Bytes of one session's recording; past it the session is closed.
         recording: Size = "\"64MiB\"", live;
@@ -353,8 +353,10 @@ settings! {
     }
     /// Events to a syslog server (RFC 5424).
     ["output.syslog"] output_syslog: OutputSyslog {
-        /// Where to: "udp://HOST:PORT" or "tcp://HOST:PORT". Empty: off.
+        /// Where to: "udp://HOST:PORT", "tcp://HOST:PORT" or "tls://HOST:PORT". Empty: off.
         to: String = "\"\"", restart;
+        /// "tls": a file of certificates (PEM) of the authorities to trust. Empty: the system's.
+        ca: String = "\"\"", restart;
         /// Facility number: 16 is local0.
         facility: u64 = "16", restart;
     }
@@ -362,7 +364,9 @@ settings! {
     ["heartbeat"] heartbeat: Heartbeat {
         /// Time between two heartbeat events.
         every: Span = "\"5m\"", live;
-        /// An http:// address that is fetched with each heartbeat, so that a silent sensor is noticed. Empty: off.
+        /// An http:// or https:// address that is fetched with each heartbeat, so that a silent sensor is noticed. Empty: off.
         url: String = "\"\"", restart;
+        /// "https": a file of certificates (PEM) of the authorities to trust. Empty: the system's.
+        ca: String = "\"\"", restart;
     }
 }

@@ -3,6 +3,7 @@
 pub mod cowrie;
 pub mod file;
 pub mod network;
+pub mod tls;
 
 use turncoat_event::Event;
 
@@ -41,8 +42,11 @@ pub fn configured(settings: &Settings) -> Vec<String> {
     .collect()
 }
 
-/// The same outputs, ready to work.
-pub fn sinks(settings: &Settings) -> Vec<Box<dyn Sink>> {
+/// The same outputs, ready to work. What they need from files is read here, before this process is confined.
+///
+/// # Errors
+/// One line for the operator.
+pub fn sinks(settings: &Settings) -> Result<Vec<Box<dyn Sink>>, String> {
     let s = settings;
     let mut all: Vec<Box<dyn Sink>> = Vec::new();
     for name in configured(settings) {
@@ -68,12 +72,12 @@ pub fn sinks(settings: &Settings) -> Vec<Box<dyn Sink>> {
                     write,
                 )));
             }
-            "syslog" => all.push(Box::new(network::Syslog::new(
-                &s.output_syslog.to,
-                s.output_syslog.facility,
-            ))),
-            _ => all.push(Box::new(network::Beat::new(&s.heartbeat.url))),
+            "syslog" => {
+                let o = &s.output_syslog;
+                all.push(Box::new(network::Syslog::new(&o.to, &o.ca, o.facility)?));
+            }
+            _ => all.push(Box::new(network::Beat::new(&s.heartbeat.url, &s.heartbeat.ca)?)),
         }
     }
-    all
+    Ok(all)
 }

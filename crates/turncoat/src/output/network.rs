@@ -1,54 +1,70 @@
-//! Outputs over the network: syslog (RFC 5424 over UDP, or TCP with octet counting as in RFC 6587), and the heartbeat address.
+//! Outputs over the network: syslog (RFC 5424 over UDP; over TCP and TLS with octet counting as in RFC 6587 and RFC 5425), and the
+//! heartbeat address.
 
 use std::io::{Read, Write};
-use std::net::{TcpStream, ToSocketAddrs, UdpSocket};
+use std::net::{ToSocketAddrs, UdpSocket};
 use std::time::Duration;
 
 use turncoat_event::{Event, Kind};
 
 use super::Sink;
+use super::tls::{Trust, tcp};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Syslog.
 pub struct Syslog {
     to: String,
-    udp: bool,
+    way: Way,
     facility: u64,
     socket: Option<UdpSocket>,
-    stream: Option<TcpStream>,
+    stream: Option<Box<dyn Write + Send>>,
+}
+
+/// How messages travel.
+enum Way {
+    Udp,
+    Tcp,
+    Tls(Trust),
 }
 
 impl Syslog {
-    /// To `udp://HOST:PORT` or `tcp://HOST:PORT`.
-    pub fn new(to: &str, facility: u64) -> Syslog {
+    /// To `udp://HOST:PORT`, `tcp://HOST:PORT` or `tls://HOST:PORT`; `ca` is the file of authorities for the last.
+    ///
+    /// # Errors
+    /// One line for the operator.
+    pub fn new(to: &str, ca: &str, facility: u64) -> Result<Syslog, String> {
         let (scheme, place) = to.split_once("://").unwrap_or(("udp", to));
-        Syslog {
+        Ok(Syslog {
             to: place.to_owned(),
-            udp: scheme == "udp",
+            way: match scheme {
+                "tls" => Way::Tls(Trust::read(ca).map_err(|e| format!("output.syslog.ca: {e}"))?),
+                "tcp" => Way::Tcp,
+                _ => Way::Udp,
+            },
             facility,
             socket: None,
             stream: None,
-        }
+        })
     }
 
     fn connect(&mut self) -> Result<(), String> {
         let tell = |e: std::io::Error| format!("{}: {e}", self.to);
-        let address = self
-            .to
-            .to_socket_addrs()
-            .map_err(tell)?
-            .next()
-            .ok_or_else(|| format!("{}: no address", self.to))?;
-        if self.udp {
-            let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-            let socket = UdpSocket::bind(any).map_err(tell)?;
-            socket.connect(address).map_err(tell)?;
-            self.socket = Some(socket);
-        } else {
-            let stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(tell)?;
-            stream.set_write_timeout(Some(PATIENCE)).map_err(tell)?;
-            self.stream = Some(stream);
+        match &self.way {
+            Way::Udp => {
+                let address = self
+                    .to
+                    .to_socket_addrs()
+                    .map_err(tell)?
+                    .next()
+                    .ok_or_else(|| format!("{}: no address", self.to))?;
+                let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+                let socket = UdpSocket::bind(any).map_err(tell)?;
+                socket.connect(address).map_err(tell)?;
+                self.socket = Some(socket);
+            }
+            Way::Tcp => self.stream = Some(Box::new(tcp(&self.to, PATIENCE)?)),
+            Way::Tls(trust) => self.stream = Some(Box::new(trust.connect(&self.to, PATIENCE)?)),
         }
         Ok(())
     }
@@ -97,52 +113,72 @@ impl Sink for Syslog {
     }
 
     fn flush(&mut self) -> Result<(), String> {
-        Ok(())
+        let Some(stream) = &mut self.stream else {
+            return Ok(());
+        };
+        stream.flush().map_err(|e| {
+            self.stream = None;
+            format!("{}: {e}", self.to)
+        })
     }
 }
 
 /// Fetches an address with each heartbeat, so that somebody notices when it stops.
 pub struct Beat {
     url: String,
+    trust: Option<Trust>,
 }
 
 impl Beat {
-    /// An `http://` address.
-    pub fn new(url: &str) -> Beat {
-        Beat { url: url.to_owned() }
+    /// An `http://` or `https://` address; `ca` is the file of authorities for the latter.
+    ///
+    /// # Errors
+    /// One line for the operator.
+    pub fn new(url: &str, ca: &str) -> Result<Beat, String> {
+        let trust = if url.starts_with("https://") {
+            Some(Trust::read(ca).map_err(|e| format!("heartbeat.ca: {e}"))?)
+        } else {
+            None
+        };
+        Ok(Beat {
+            url: url.to_owned(),
+            trust,
+        })
     }
 
     fn fetch(&self) -> Result<(), String> {
-        let rest = self
+        let (_, rest) = self
             .url
-            .strip_prefix("http://")
-            .ok_or("the address does not begin with http://")?;
+            .split_once("://")
+            .ok_or("the address does not begin with http:// or https://")?;
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let place = if host.contains(':') {
+        let port = if self.trust.is_some() { 443 } else { 80 };
+        let bare = host.rsplit_once(']').map_or(host, |(_, port)| port);
+        let place = if bare.contains(':') {
             host.to_owned()
         } else {
-            format!("{host}:80")
+            format!("{host}:{port}")
         };
-        let tell = |e: std::io::Error| format!("{place}: {e}");
-        let address = place
-            .to_socket_addrs()
-            .map_err(tell)?
-            .next()
-            .ok_or_else(|| format!("{place}: no address"))?;
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(tell)?;
-        stream.set_read_timeout(Some(PATIENCE)).map_err(tell)?;
-        stream.set_write_timeout(Some(PATIENCE)).map_err(tell)?;
-        write!(
-            stream,
-            "GET /{path} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: heartbeat\r\n\r\n"
-        )
-        .map_err(tell)?;
-        let mut head = [0u8; 12];
-        stream.read_exact(&mut head).map_err(tell)?;
-        match head.get(9) {
-            Some(b'2' | b'3') => Ok(()),
-            _ => Err(format!("{place}: {}", String::from_utf8_lossy(&head))),
+        let ask = format!("GET /{path} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: heartbeat\r\n\r\n");
+        match &self.trust {
+            Some(trust) => answered(trust.connect(&place, PATIENCE)?, &ask),
+            None => answered(tcp(&place, PATIENCE)?, &ask),
         }
+        .map_err(|e| format!("{place}: {e}"))
+    }
+}
+
+/// Asks, and is content with any answer of success.
+fn answered(mut stream: impl Read + Write, ask: &str) -> Result<(), String> {
+    let mut head = [0u8; 12];
+    stream
+        .write_all(ask.as_bytes())
+        .and_then(|()| stream.flush())
+        .and_then(|()| stream.read_exact(&mut head))
+        .map_err(|e| e.to_string())?;
+    match head.get(9) {
+        Some(b'2' | b'3') => Ok(()),
+        _ => Err(String::from_utf8_lossy(&head).into_owned()),
     }
 }
 

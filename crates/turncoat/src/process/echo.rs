@@ -156,6 +156,15 @@ fn visit(mut stream: TcpStream, recorder: &LinkRecorder, ending: &Ending) -> Res
                 Err(_) => break "error",
             }
         }
+        // More events than its share: what comes next is not read yet.
+        let began_waiting = std::time::Instant::now();
+        loop {
+            let wait = recorder.pace(&origin);
+            if wait.is_zero() || ending.now() || began_waiting.elapsed() > Duration::from_secs(60) {
+                break;
+            }
+            std::thread::sleep(wait.min(Duration::from_millis(200)));
+        }
     };
     let duration_ms = u64::try_from(now().since(began) / 1_000_000).unwrap_or(0);
     let closed = SessionClose {

@@ -6,17 +6,20 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener};
+use std::net::{IpAddr, Shutdown, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
+use turncoat_event::kinds::LimitHit;
 use turncoat_event::record::{ARTIFACT_MAX, FRAME_MAX};
-use turncoat_event::{Committer, Item, Mark, Recorder, Refused, Watermark};
+use turncoat_event::{Committer, Item, Kind, Mark, Origin, Recorder, Refused, Watermark};
 
 use super::link::{Decoder, Message, VERSION, encode};
+use super::pace::Pace;
 use super::{Order, Passed, Report, Role, confine, control, say, thread};
 use crate::config::Settings;
 
@@ -29,8 +32,24 @@ struct Queue {
     encoded: Vec<u8>,
     uncommitted: VecDeque<(Mark, usize)>,
     backlog: usize,
+    pace: Pace,
     stopped: bool,
 }
+
+impl Queue {
+    /// Puts an item at the end, whatever waits already.
+    fn push(&mut self, item: Item, size: usize) -> Mark {
+        let mark = self.last.next();
+        encode(&Message::Item(mark, item), &mut self.encoded);
+        self.last = mark;
+        self.backlog += size;
+        self.uncommitted.push_back((mark, size));
+        mark
+    }
+}
+
+/// What an event counts for in the backlog. What is not content is bounded by the decoys; 4 KiB covers it.
+const EVENT: usize = 4 << 10;
 
 /// Where the decoys of this process hand over what is to be recorded.
 pub struct LinkRecorder {
@@ -38,6 +57,21 @@ pub struct LinkRecorder {
     filled: Condvar,
     watermark: Watermark,
     accepting: AtomicBool,
+    events_per_second: AtomicU64,
+    /// What was sent before this process began, and when all of it has come.
+    earlier: Mutex<Vec<Earlier>>,
+    begun: Watermark,
+}
+
+/// Bytes that were sent to a source on a day (UTC, counted from 1970), before this process began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Earlier {
+    /// The day.
+    pub day: i64,
+    /// The source.
+    pub source: IpAddr,
+    /// How much.
+    pub bytes: u64,
 }
 
 impl LinkRecorder {
@@ -47,6 +81,7 @@ impl LinkRecorder {
         ended: impl Fn(String) + Send + Sync + 'static,
     ) -> std::io::Result<Arc<LinkRecorder>> {
         let (committer, watermark) = Committer::new();
+        let (begin, begun) = Committer::new();
         let mut encoded = Vec::new();
         encode(&Message::Hello(VERSION), &mut encoded);
         let recorder = Arc::new(LinkRecorder {
@@ -57,6 +92,9 @@ impl LinkRecorder {
             filled: Condvar::new(),
             watermark,
             accepting: AtomicBool::new(true),
+            events_per_second: AtomicU64::new(0),
+            earlier: Mutex::default(),
+            begun,
         });
         let ended = Arc::new(ended);
         let (writing, reading) = (recorder.clone(), recorder.clone());
@@ -68,7 +106,7 @@ impl LinkRecorder {
             told(why);
         });
         thread("link-in", move || {
-            let why = reading.read_all(&mut from, &committer);
+            let why = reading.read_all(&mut from, &committer, &begin);
             committer.stop();
             reading.lock().stopped = true;
             reading.filled.notify_all();
@@ -106,7 +144,7 @@ impl LinkRecorder {
         }
     }
 
-    fn read_all(&self, from: &mut UnixStream, committer: &Committer) -> String {
+    fn read_all(&self, from: &mut UnixStream, committer: &Committer, begin: &Committer) -> String {
         let mut decoder = Decoder::default();
         let mut buffer = vec![0; 16 << 10];
         loop {
@@ -127,13 +165,32 @@ impl LinkRecorder {
                         }
                         committer.committed(mark);
                     }
-                    Ok(Some(Message::Accepting(yes))) => self.accepting.store(yes, Ordering::Relaxed),
+                    Ok(Some(Message::Accepting(yes))) => {
+                        self.accepting.store(yes, Ordering::Relaxed);
+                        begin.committed(Mark(1));
+                    }
+                    Ok(Some(Message::Sent { day, source, bytes })) => self
+                        .earlier
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(Earlier { day, source, bytes }),
                     Ok(Some(_)) => {}
                     Ok(None) => break,
                     Err(malformed) => return malformed.to_string(),
                 }
             }
         }
+    }
+
+    /// What was sent before this process began. Waits until the record has said all of it; it does so first.
+    pub fn earlier(&self) -> Vec<Earlier> {
+        let _ = self.begun.wait(Mark(1), Duration::from_secs(60));
+        std::mem::take(&mut *self.earlier.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Bounds the events of one session; 0 takes the bound away.
+    pub fn set_events_per_second(&self, rate: u64) {
+        self.events_per_second.store(rate, Ordering::Relaxed);
     }
 
     /// Tells the record facts for `status`, as JSON.
@@ -147,8 +204,7 @@ impl LinkRecorder {
 impl Recorder for LinkRecorder {
     fn submit(&self, item: Item) -> Result<Mark, Refused> {
         let size = match &item {
-            // What is not content is bounded by the decoys; 4 KiB covers the envelope.
-            Item::Event(_) => 4 << 10,
+            Item::Event(_) => EVENT,
             Item::Frame(frame) if frame.bytes.len() > FRAME_MAX => return Err(Refused::TooLarge),
             Item::Frame(frame) => frame.bytes.len() + 64,
             Item::Artifact(artifact) if artifact.content.len() > ARTIFACT_MAX => {
@@ -164,11 +220,24 @@ impl Recorder for LinkRecorder {
         if queue.backlog > 0 && queue.backlog + size > BACKLOG {
             return Err(Refused::Full);
         }
-        let mark = queue.last.next();
-        encode(&Message::Item(mark, item), &mut queue.encoded);
-        queue.last = mark;
-        queue.backlog += size;
-        queue.uncommitted.push_back((mark, size));
+        let mut slowed = None;
+        if let Item::Event(draft) = &item {
+            let rate = self.events_per_second.load(Ordering::Relaxed);
+            if matches!(draft.kind, Kind::SessionClose(_) | Kind::WorldEnd(_)) {
+                queue.pace.forget(&draft.origin);
+            } else if queue.pace.count(&draft.origin, rate, Instant::now()) {
+                let hit = LimitHit {
+                    limit: "events_per_second".into(),
+                    value: rate,
+                    scope: "session".into(),
+                };
+                slowed = Some(draft.origin.at(draft.time, hit));
+            }
+        }
+        let mut mark = queue.push(item, size);
+        if let Some(hit) = slowed {
+            mark = queue.push(Item::from(hit), EVENT);
+        }
         self.filled.notify_one();
         Ok(mark)
     }
@@ -179,6 +248,10 @@ impl Recorder for LinkRecorder {
 
     fn accepting(&self) -> bool {
         self.accepting.load(Ordering::Relaxed) && !self.watermark.stopped()
+    }
+
+    fn pace(&self, origin: &Origin) -> Duration {
+        self.lock().pace.wait(origin, Instant::now())
     }
 }
 
@@ -262,10 +335,11 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
         std::process::exit(4);
     })
     .map_err(tell)?;
+    recorder.set_events_per_second(settings.limits.events_per_second);
     let (stopper, stop) = Committer::new();
     let ending = Ending(stop);
     let settings = Arc::new(RwLock::new(Arc::new(*settings)));
-    let live = settings.clone();
+    let (live, paced) = (settings.clone(), recorder.clone());
     let socket = Arc::new(socket);
     let orders = socket.clone();
     let (plants_in, plants) = channel();
@@ -274,6 +348,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
             match control::receive(orders.as_fd()) {
                 Ok(Some((Order::Stop, _))) => stopper.committed(Mark(1)),
                 Ok(Some((Order::Settings(new), _))) => {
+                    paced.set_events_per_second(new.limits.events_per_second);
                     *live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(*new);
                 }
                 Ok(Some((Order::Plants(plants), _))) => drop(plants_in.send(plants)),
@@ -297,7 +372,5 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
     let tell_ready = || {
         let _ = control::send(socket.as_fd(), &Report::Ready { missing }, &[]);
     };
-    super::decoys::serve(io, tell_ready).inspect_err(|why| {
-        let _ = control::send(socket.as_fd(), &Report::Fatal(why.clone()), &[]);
-    })
+    super::decoys::serve(io, tell_ready).map_err(|why| super::fatal(socket.as_fd(), why))
 }

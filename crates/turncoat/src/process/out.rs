@@ -262,12 +262,13 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
         .zip(fds)
         .find_map(|(what, fd)| (what == Passed::Link(Role::Record)).then(|| UnixStream::from(fd)));
     let link = link.ok_or("started without a link to the record")?;
+    let sinks = output::sinks(&settings).map_err(|why| super::fatal(socket.as_fd(), why))?;
     let missing = confine::confine(Role::Out, &data, &output_files(&settings));
 
     let to = Arc::new(Mutex::new(link.try_clone().map_err(tell)?));
     tell_record(&to, &Message::Hello(VERSION));
     let mut outputs = Vec::new();
-    for (number, sink) in (0u8..).zip(output::sinks(&settings)) {
+    for (number, sink) in (0u8..).zip(sinks) {
         // As many as the pump lets be on their way: the reader below is never held up by one output.
         let (send, receive) = sync_channel::<(u64, String)>(WINDOW);
         let to = to.clone();

@@ -1,6 +1,8 @@
 //! Drives the built binary: starts it on a directory of its own, finds its processes, speaks to its decoys.
 #![allow(dead_code)]
 
+pub mod ssh;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -18,6 +20,10 @@ pub struct Run {
     pub dir: PathBuf,
     pub child: Child,
     pub echo: String,
+    /// Where the SSH decoy listens.
+    pub ssh: String,
+    /// What it said when it started, by line.
+    pub greeting: Vec<String>,
 }
 
 /// A data directory with the image of a usual small server in it, shared by every test (`target/tmp/turncoat-shared`): the program's
@@ -53,9 +59,15 @@ pub fn start(name: &str, settings: &[(&str, &str)]) -> Run {
 }
 
 pub fn start_on(dir: PathBuf, settings: &[(&str, &str)]) -> Run {
-    let mut command = Command::new(PROGRAM);
-    command.env_clear().env("TURNCOAT_DATA", &dir);
+    start_by(Command::new(PROGRAM), dir, settings)
+}
+
+/// The program by a command that ends in it.
+pub fn start_by(mut command: Command, dir: PathBuf, settings: &[(&str, &str)]) -> Run {
     command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("TURNCOAT_DATA", &dir)
         .env("TURNCOAT_SSH_LISTEN", "")
         .env("TURNCOAT_ECHO_LISTEN", "127.0.0.1:0")
         .env("TURNCOAT_SENSOR_RESTARTS", "1000");
@@ -71,20 +83,31 @@ pub fn start_on(dir: PathBuf, settings: &[(&str, &str)]) -> Run {
         })
         .spawn()
         .unwrap();
-    let mut echo = String::new();
+    let (mut echo, mut ssh, mut greeting) = (String::new(), String::new(), Vec::new());
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     for line in lines.by_ref() {
         let line = line.unwrap();
         if let Some(address) = line.trim().strip_prefix("listens   echo ") {
             echo = address.to_owned();
         }
-        if line.trim_start().starts_with("look") {
+        if let Some(address) = line.trim().strip_prefix("listens   ssh ") {
+            ssh = address.to_owned();
+        }
+        let last = line.trim_start().starts_with("look");
+        greeting.push(line);
+        if last {
             break;
         }
     }
     // Whatever else it says must not fill the pipe.
     std::thread::spawn(move || lines.for_each(drop));
-    Run { dir, child, echo }
+    Run {
+        dir,
+        child,
+        echo,
+        ssh,
+        greeting,
+    }
 }
 
 impl Run {
