@@ -302,6 +302,7 @@ impl KernelView for World {
             voluntary: t.nvcsw,
             involuntary: t.nivcsw,
             oom_score_adj: p.oom_score_adj,
+            tracer: if p.traced { p.ppid } else { 0 },
             dumpable: p.dumpable != 0,
             kthread,
             wchan: "0",
@@ -373,6 +374,20 @@ impl KernelView for World {
         let Some(m) = self.t(tid).ok().and_then(|t| t.mm).and_then(|m| self.mms.get(&m)) else {
             return Vec::new();
         };
+        // The last page of the address space, kept for programs of old; it can be called and not read.
+        let vsyscall = MapView {
+            start: 0xffff_ffff_ff60_0000,
+            end: 0xffff_ffff_ff60_1000,
+            read: false,
+            write: false,
+            exec: true,
+            shared: false,
+            offset: 0,
+            file: None,
+            label: "[vsyscall]".to_owned(),
+            resident: 0,
+            dirty: 0,
+        };
         m.vmas
             .values()
             .map(|v| {
@@ -398,6 +413,7 @@ impl KernelView for World {
                     dirty: if v.prot & 2 != 0 { resident } else { 0 },
                 }
             })
+            .chain([vsyscall])
             .collect()
     }
 

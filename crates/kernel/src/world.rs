@@ -363,6 +363,8 @@ pub struct World {
     pub(crate) runq: VecDeque<u32>,
     pub(crate) conns: BTreeMap<Conn, ConnState>,
     pub(crate) zero: PageRef,
+    /// The code page that every program gets (`[vdso]`).
+    pub(crate) vdso: PageRef,
     pub(crate) last_pid: u32,
     pub(crate) next_id: u32,
     pub(crate) next_conn: u32,
@@ -395,6 +397,7 @@ const FACTS_MAX: usize = 65_536;
 impl World {
     /// A machine that has booted: file system, clock, processes that appear to run. Nobody is logged in.
     pub fn boot(b: Boot) -> World {
+        let vdso = crate::vdso::page(&b.facts.release);
         let mut w = World {
             clock: Clock::new(b.boot_time, b.now),
             rng: Rng::new(b.entropy),
@@ -422,6 +425,7 @@ impl World {
             runq: VecDeque::new(),
             conns: BTreeMap::new(),
             zero: PageRef::zeroed(),
+            vdso,
             last_pid: 0,
             next_id: 0,
             next_conn: b.sessions,
@@ -460,6 +464,9 @@ impl World {
                 w.daemon_listens(pid, &ports);
             }
         }
+        // Timers, cron and log rotation started and ended programs ever since: one in 40 to 90 seconds, as the machine has it.
+        let pace = 40 + b.boot_time / crate::time::SEC % 50;
+        w.last_pid += (b.now.saturating_sub(b.boot_time) / crate::time::SEC / pace).min(2_000_000) as u32;
         w.forks = w.last_pid as u64;
         let _ = w.fs(0, |v, c| {
             let booted = crate::vfs::Timespec {

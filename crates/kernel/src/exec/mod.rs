@@ -238,7 +238,7 @@ fn commit(w: &mut World, tid: u32, prog: Program, env: Vec<Vec<u8>>) -> KResult<
         },
         &mut w.vfs,
     );
-    crate::vdso::map(w, &mut mm);
+    crate::vdso::map(w, &mut mm, stack_top, aslr);
     let vdso = mm.vdso;
 
     // Swap memories.
