@@ -11,6 +11,7 @@ mod init;
 mod keep;
 mod plant;
 mod replay;
+mod rerun;
 mod run;
 mod sessions;
 mod status;
