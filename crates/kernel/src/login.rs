@@ -188,6 +188,7 @@ impl World {
 
     /// Logs somebody in, or runs one command for him.
     pub fn open(&mut self, o: Open) -> KResult<Conn> {
+        self.rise();
         let a = match o.account.clone() {
             Some(a) => a,
             None => self.account(&o.user).ok_or(Errno::ENOENT)?,
@@ -727,6 +728,7 @@ impl World {
 
     /// Stops or resumes taking output of a connection whose network side is slow.
     pub fn pause(&mut self, conn: Conn, on: bool) {
+        self.rise();
         if let Some(c) = self.conns.get_mut(&conn) {
             c.paused = on;
         }
@@ -735,6 +737,7 @@ impl World {
 
     /// Something came in from the network side.
     pub fn input(&mut self, conn: Conn, input: Input) {
+        self.rise();
         self.seq += 1;
         let Some(c) = self.conns.get_mut(&conn) else {
             return;

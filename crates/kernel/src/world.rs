@@ -349,7 +349,9 @@ pub struct World {
     pub(crate) net: crate::net::Net,
     pub(crate) tasks: BTreeMap<u32, Arc<Task>>,
     pub(crate) procs: BTreeMap<u32, Arc<Proc>>,
-    pub(crate) mms: BTreeMap<u32, Mm>,
+    pub(crate) mms: BTreeMap<u32, Box<Mm>>,
+    /// Memory that is compressed while the world rests.
+    pub(crate) asleep: Vec<crate::rest::Asleep>,
     pub(crate) fdtables: BTreeMap<u32, FdTable>,
     pub(crate) fss: BTreeMap<u32, FsInfo>,
     pub(crate) sighands: BTreeMap<u32, SigHand>,
@@ -412,6 +414,7 @@ impl World {
             tasks: BTreeMap::new(),
             procs: BTreeMap::new(),
             mms: BTreeMap::new(),
+            asleep: Vec::new(),
             fdtables: BTreeMap::new(),
             fss: BTreeMap::new(),
             sighands: BTreeMap::new(),
@@ -497,6 +500,7 @@ impl World {
 
     /// A clone of this world that goes its own way: fresh entropy, and pages that neither changes under the other.
     pub fn fork(&mut self, entropy: [u8; 32]) -> World {
+        self.rise();
         self.vfs.objects.seal();
         for m in self.mms.values_mut() {
             // Marks every private page as shared between the two.
@@ -513,6 +517,7 @@ impl World {
         if self.halted {
             return Slice::Dead;
         }
+        self.rise();
         self.clock.stamp(now);
         self.update_load();
         if let Some(l) = self.pulse() {
@@ -816,6 +821,11 @@ impl World {
             g.insert(format!("instruction {k}"), *v);
         }
         g
+    }
+
+    /// Chooses how instructions are carried out; a run is the same by either way.
+    pub fn set_dispatcher(&mut self, dispatcher: turncoat_cpu::Dispatcher) {
+        self.machine.dispatcher = dispatcher;
     }
 
     /// Starts or stops collecting system calls in strace's manner.

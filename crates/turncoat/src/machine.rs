@@ -4,7 +4,7 @@
 //! keys (an RSA key takes a while to find). The same file and secret give the same machine for ever.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use turncoat_cover::keys::{HostKeys, host_keys};
@@ -69,6 +69,34 @@ pub fn wishes(settings: &Settings, listed: &[String]) -> Wishes {
     }
 }
 
+/// Reads the machine that is kept.
+///
+/// # Errors
+/// One line for the operator, also when there is none.
+pub fn load(layout: &Layout) -> Result<Machine, String> {
+    let path = path(layout);
+    let bytes = fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    read(&path, &bytes)
+}
+
+fn read(path: &Path, bytes: &[u8]) -> Result<Machine, String> {
+    let machine: Machine = serde_json::from_slice(bytes).map_err(|e| {
+        format!(
+            "{}: {e}; restore it from a backup, or remove it to become a new machine",
+            path.display()
+        )
+    })?;
+    if machine.format != turncoat_cover::FORMAT {
+        return Err(format!(
+            "{}: made by cover format {}, this program has {}; keep the older program, or remove the file to become a new machine",
+            path.display(),
+            machine.format,
+            turncoat_cover::FORMAT
+        ));
+    }
+    Ok(machine)
+}
+
 /// Reads the machine, or makes it. Wishes that changed since take effect; its age and keys stay.
 ///
 /// # Errors
@@ -84,20 +112,7 @@ pub fn load_or_make(
     let tell = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     match fs::read(&path) {
         Ok(bytes) => {
-            let mut machine: Machine = serde_json::from_slice(&bytes).map_err(|e| {
-                format!(
-                    "{}: {e}; restore it from a backup, or remove it to become a new machine",
-                    path.display()
-                )
-            })?;
-            if machine.format != turncoat_cover::FORMAT {
-                return Err(format!(
-                    "{}: made by cover format {}, this program has {}; keep the older program, or remove the file to become a new machine",
-                    path.display(),
-                    machine.format,
-                    turncoat_cover::FORMAT
-                ));
-            }
+            let mut machine = read(&path, &bytes)?;
             if machine.given.wishes != wishes(settings, listed) {
                 machine.given.wishes = wishes(settings, listed);
                 machine.cover(secret)?;

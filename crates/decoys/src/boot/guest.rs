@@ -70,6 +70,11 @@ impl KernelGuest {
             ..self
         }
     }
+
+    /// The world, for whoever looks into it: a rerun that traces it.
+    pub fn world(&mut self) -> &mut World {
+        &mut self.world
+    }
 }
 
 /// Terminal modes as sent (RFC 4254 section 8): opcodes 1 to 159 with a 32-bit argument, ended by 0.
@@ -279,6 +284,14 @@ impl Guest for KernelGuest {
             }
             Slice::Dead => Wants::Dead,
         }
+    }
+
+    fn retired(&self) -> u64 {
+        self.world.retired()
+    }
+
+    fn rest(&mut self) {
+        self.world.rest();
     }
 
     fn drain(&mut self, out: &mut Vec<Produced>) {

@@ -13,6 +13,7 @@ mod init;
 mod keep;
 mod plant;
 mod replay;
+mod rerun;
 mod run;
 mod sessions;
 mod status;

@@ -343,6 +343,8 @@ settings! {
         events_per_second: u64 = "2000", live;
         /// Bytes of one session's recording; past it the session is closed.
         recording: Size = "\"64MiB\"", live;
+        /// Bytes of one world's journal (what came into it, for `world rerun`); past it the world runs on and the rest cannot be run again. 0: no journal.
+        journal: Size = "\"32MiB\"", restart;
         /// Bytes of one artifact that are kept.
         artifact: Size = "\"32MiB\"", live;
         /// Bytes that one session is sent.

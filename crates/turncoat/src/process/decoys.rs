@@ -200,6 +200,7 @@ fn ssh_decoy(
     };
     let bounds = Bounds {
         worlds: usize::try_from(settings.world.most).unwrap_or(usize::MAX),
+        journal: settings.limits.journal.0,
         ..Bounds::default()
     };
     let make_random = random.clone();
