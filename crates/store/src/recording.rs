@@ -73,9 +73,11 @@ pub fn open(layout: &Layout, session: SessionId) -> Result<Option<Frames>> {
 impl Frames {
     /// Reads frames from anything that begins like a recording.
     pub fn new(session: SessionId, mut from: Box<dyn Read + Send>) -> Result<Frames> {
-        let mut magic = [0; MAGIC.len()];
-        match from.read_exact(&mut magic) {
-            Ok(()) if magic == MAGIC => Ok(Frames { session, from }),
+        let mut magic = Vec::new();
+        let read = from.by_ref().take(MAGIC.len() as u64).read_to_end(&mut magic);
+        match read {
+            // One that was begun and cut off before its first frame holds nothing.
+            Ok(_) if MAGIC.starts_with(&magic) => Ok(Frames { session, from }),
             _ => Err(StoreError::Damaged(format!(
                 "the recording of {session} does not begin like one"
             ))),
@@ -387,6 +389,16 @@ mod tests {
             assert_eq!(read, frames[..read.len()]);
             assert_eq!(read.len() == 3, cut == bytes.len());
         }
+    }
+
+    #[test]
+    fn a_recording_that_was_cut_off_at_its_birth_is_empty() {
+        for length in 0..=MAGIC.len() {
+            let cut = std::io::Cursor::new(MAGIC[..length].to_vec());
+            assert_eq!(Frames::new(SessionId([1; 16]), Box::new(cut)).unwrap().count(), 0);
+        }
+        let other = std::io::Cursor::new(b"something".to_vec());
+        assert!(Frames::new(SessionId([1; 16]), Box::new(other)).is_err());
     }
 
     #[test]

@@ -679,7 +679,9 @@ fn tape<'a>(
                 .map_err(StoreError::io(&path))?;
             private(path.clone());
             let mut length = file.metadata().map_err(StoreError::io(&path))?.len();
-            if length == 0 {
+            if length < recording::MAGIC.len() as u64 {
+                // New, or cut off at its birth (a kill, a full disk).
+                file.set_len(0).map_err(StoreError::io(&path))?;
                 file.write_all(recording::MAGIC).map_err(StoreError::io(&path))?;
                 length = recording::MAGIC.len() as u64;
             }
