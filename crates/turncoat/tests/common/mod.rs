@@ -24,6 +24,8 @@ pub struct Run {
     pub ssh: String,
     /// The link that opens the console.
     pub console: String,
+    /// What it said when it started, by line.
+    pub greeting: Vec<String>,
 }
 
 /// A directory of its own, and the program that runs on it.
@@ -35,9 +37,15 @@ pub fn start(name: &str, settings: &[(&str, &str)]) -> Run {
 }
 
 pub fn start_on(dir: PathBuf, settings: &[(&str, &str)]) -> Run {
-    let mut command = Command::new(PROGRAM);
-    command.env_clear().env("TURNCOAT_DATA", &dir);
+    start_by(Command::new(PROGRAM), dir, settings)
+}
+
+/// The program by a command that ends in it.
+pub fn start_by(mut command: Command, dir: PathBuf, settings: &[(&str, &str)]) -> Run {
     command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("TURNCOAT_DATA", &dir)
         .env("TURNCOAT_SSH_LISTEN", "")
         .env("TURNCOAT_ECHO_LISTEN", "127.0.0.1:0")
         .env("TURNCOAT_CONSOLE_LISTEN", "")
@@ -55,6 +63,7 @@ pub fn start_on(dir: PathBuf, settings: &[(&str, &str)]) -> Run {
         .spawn()
         .unwrap();
     let (mut echo, mut ssh, mut console) = (String::new(), String::new(), String::new());
+    let mut greeting = Vec::new();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     for line in lines.by_ref() {
         let line = line.unwrap();
@@ -67,7 +76,9 @@ pub fn start_on(dir: PathBuf, settings: &[(&str, &str)]) -> Run {
         if let Some(link) = line.trim().strip_prefix("console   ") {
             console = link.split_whitespace().next().unwrap().to_owned();
         }
-        if line.trim_start().starts_with("look") {
+        let last = line.trim_start().starts_with("look");
+        greeting.push(line);
+        if last {
             break;
         }
     }
@@ -79,6 +90,7 @@ pub fn start_on(dir: PathBuf, settings: &[(&str, &str)]) -> Run {
         echo,
         ssh,
         console,
+        greeting,
     }
 }
 
