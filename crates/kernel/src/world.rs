@@ -813,6 +813,11 @@ impl World {
         (std::mem::take(&mut self.outputs), std::mem::take(&mut self.facts))
     }
 
+    /// The process id that was given last.
+    pub fn last_pid(&self) -> u32 {
+        self.last_pid
+    }
+
     /// Instructions retired so far.
     pub fn retired(&self) -> u64 {
         self.clock.total

@@ -2,12 +2,14 @@
 //!
 //! [`Snapshot`] is a booted, idle server without a login. Each world is a clone of it that goes its own way.
 
+mod accounts;
 mod events;
 mod facts;
 mod guest;
 mod kmsg;
 mod net;
 mod run;
+mod streams;
 
 pub use guest::KernelGuest;
 pub use turncoat_kernel::net::facts::Outside;
@@ -27,6 +29,8 @@ use turncoat_kernel::{Boot, Caps, Creds, Limits, StandInSpec, World};
 /// A booted machine that nobody has logged in to.
 pub struct Snapshot {
     world: World,
+    accounts: Arc<crate::auth::Accounts>,
+    sshd: Vec<turncoat_kernel::net::SockId>,
 }
 
 struct Below<'a>(&'a Image);
@@ -178,7 +182,7 @@ impl Snapshot {
             .map(file)
             .chain(left)
             .collect();
-        let world = World::boot(Boot {
+        let mut world = World::boot(Boot {
             plan,
             files,
             facts: facts::facts(cover),
@@ -192,14 +196,24 @@ impl Snapshot {
             net: Net::new(net::facts(cover, outside)),
             kmsg: kmsg::lines(cover),
         });
-        Ok(Snapshot { world })
+        let accounts = Arc::new(accounts::read(&mut world).as_start());
+        let sshd = streams::serve_ssh(&mut world);
+        Ok(Snapshot {
+            world,
+            accounts,
+            sshd,
+        })
     }
 
     /// A world of its own.
     pub fn fresh(&mut self, entropy: &Entropy) -> Box<dyn Guest> {
         let mut seed = [0u8; 32];
         entropy(&mut seed);
-        Box::new(KernelGuest::new(self.world.fork(seed)))
+        Box::new(KernelGuest::new(
+            self.world.fork(seed),
+            self.accounts.clone(),
+            self.sshd.clone(),
+        ))
     }
 
     /// A world of its own, as the kernel has it.

@@ -21,7 +21,7 @@ const MSG_CMSG_CLOEXEC: u32 = 0x4000_0000;
 const MSG_MAX: usize = 16 << 20;
 
 impl World {
-    fn net_clock(&mut self) {
+    pub(crate) fn net_clock(&mut self) {
         self.net.now = self.clock.mono();
         self.net.real = self.clock.real();
     }

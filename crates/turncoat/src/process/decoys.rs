@@ -82,6 +82,9 @@ pub fn serve(mut io: FrontIo, ready: impl FnOnce()) -> Result<(), String> {
         let door = Arc::new(Door::new(&io));
         let baits = baits(&cover);
         let ssh = Arc::new(ssh_decoy(&io, &settings, cover, image, door.clone())?);
+        let (arrivals, inside) = tokio::sync::mpsc::unbounded_channel();
+        ssh.machine.worlds.serve_inside(arrivals);
+        runtime.spawn(turncoat_decoys::ssh::serve_arrivals(ssh.clone(), inside));
         let (machine, plants) = (ssh.machine.clone(), io.plants.clone());
         let set = move |now| {
             machine
@@ -230,6 +233,7 @@ fn ssh_decoy(
             } else {
                 FailDelay::NONE
             },
+            hashing: tokio::sync::Semaphore::new((threads / 2).max(1)),
             clock,
             entropy: random,
             names,
@@ -240,7 +244,8 @@ fn ssh_decoy(
         forward: match settings.world.outside {
             Outside::Unreachable => Forward::Unreachable,
             Outside::Refused => Forward::Refused,
-            Outside::Timeout | Outside::Sink => Forward::Timeout,
+            Outside::Timeout => Forward::Timeout,
+            Outside::Sink => Forward::Sink,
         },
     })
 }

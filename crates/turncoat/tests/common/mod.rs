@@ -22,10 +22,10 @@ pub struct Run {
     pub echo: String,
     /// Where the SSH decoy listens.
     pub ssh: String,
-    /// The link that opens the console.
-    pub console: String,
     /// What it said when it started, by line.
     pub greeting: Vec<String>,
+    /// The link that opens the console.
+    pub console: String,
 }
 
 /// A directory of its own, and the program that runs on it.
@@ -62,8 +62,8 @@ pub fn start_by(mut command: Command, dir: PathBuf, settings: &[(&str, &str)]) -
         })
         .spawn()
         .unwrap();
-    let (mut echo, mut ssh, mut console) = (String::new(), String::new(), String::new());
-    let mut greeting = Vec::new();
+    let (mut echo, mut ssh, mut console, mut greeting) =
+        (String::new(), String::new(), String::new(), Vec::new());
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     for line in lines.by_ref() {
         let line = line.unwrap();
@@ -89,8 +89,8 @@ pub fn start_by(mut command: Command, dir: PathBuf, settings: &[(&str, &str)]) -
         child,
         echo,
         ssh,
-        console,
         greeting,
+        console,
     }
 }
 
