@@ -89,12 +89,17 @@ impl World {
     /// the one of its own interface.
     pub(crate) fn own_address(&self, reached: SocketAddr) -> SocketAddr {
         let ip = reached.ip().to_canonical();
+        let ports = &self.facts_of.ssh_ports;
+        let port = match ports.first() {
+            Some(first) if !ports.contains(&reached.port()) => *first,
+            _ => reached.port(),
+        };
         let all = || self.net.facts().interfaces.iter().flat_map(|i| &i.addresses);
         if all().any(|a| a.ip == ip) && !ip.is_loopback() {
-            return SocketAddr::new(ip, reached.port());
+            return SocketAddr::new(ip, port);
         }
         let own = all().find(|a| a.ip.is_ipv4() == ip.is_ipv4() && a.scope == 0);
-        own.map_or(reached, |a| SocketAddr::new(a.ip, reached.port()))
+        own.map_or(SocketAddr::new(ip, port), |a| SocketAddr::new(a.ip, port))
     }
 }
 

@@ -182,14 +182,8 @@ impl Snapshot {
         machine.tsc_num = u32::try_from(hw.processor.khz / 1000).unwrap_or(2_000);
         machine.tsc_den = 1_000;
         let kmsg = kmsg::lines(cover);
-        let journal = turncoat_cover::past::journal::files(cover, &below, &kmsg, now.seconds());
-        let files: Vec<CoverFile> = cover
-            .files_at(&below, now.seconds())
-            .iter()
-            .chain(&journal)
-            .map(file)
-            .chain(left)
-            .collect();
+        let (files, sessions) = cover.booted_at(&below, Some(&kmsg), now.seconds());
+        let files: Vec<CoverFile> = files.iter().map(file).chain(left).collect();
         let mut world = World::boot(Boot {
             plan,
             files,
@@ -202,7 +196,7 @@ impl Snapshot {
             limits,
             standins,
             net: Net::new(net::facts(cover, outside)),
-            sessions: turncoat_cover::past::sessions(cover, &below, now.seconds()),
+            sessions,
             kmsg,
         });
         let path = turncoat_cover::past::journal::Machine::of(cover).path();

@@ -263,6 +263,8 @@ settings! {
         timezone: String = "\"\"", restart;
         /// Accounts that must exist.
         users: Vec<String> = "[]", restart;
+        /// The port by which outsiders reach SSH, where something redirects it. 0: the one that the decoy listens on.
+        ssh_port: u64 = "0", restart;
     }
     /// What lies behind a login.
     ["world"] world: World {

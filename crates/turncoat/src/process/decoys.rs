@@ -43,10 +43,23 @@ pub fn sshd_options(settings: &Settings) -> Vec<(String, String)> {
         PolicySetting::AfterTries | PolicySetting::List => "yes",
         _ => "prohibit-password",
     };
-    vec![
+    [
         ("PermitRootLogin".into(), root.into()),
         ("PasswordAuthentication".into(), "yes".into()),
     ]
+    .into_iter()
+    .chain(port(settings))
+    .collect()
+}
+
+/// The port that outsiders reach, where it is not 22.
+fn port(settings: &Settings) -> Option<(String, String)> {
+    let reached = match settings.cover.ssh_port {
+        0 => u64::from(settings.ssh.listen.first()?.port()),
+        set => set,
+    };
+    // A port that the system chooses is not known yet.
+    (reached != 22 && reached != 0).then(|| ("Port".into(), reached.to_string()))
 }
 
 fn entropy(buffer: &mut [u8]) {
