@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use turncoat_decoys::Machine;
-use turncoat_decoys::auth::{Judge, Limits, Policy, UserDb};
+use turncoat_decoys::auth::{Accounts, Judge, Limits, Policy, UserDb};
 use turncoat_decoys::machine::FailDelay;
 use turncoat_decoys::ssh::{Forward, Peer, Ssh, serve};
 use turncoat_decoys::worlds::{Bounds, Conn, Guest, Input, Open, Produced, Program, Scope, Wants, Worlds};
@@ -54,6 +54,7 @@ struct Echo {
     out: Vec<Produced>,
     next: u32,
     passwords: Arc<Mutex<Vec<String>>>,
+    accounts: Arc<Accounts>,
 }
 
 impl Guest for Echo {
@@ -104,6 +105,10 @@ impl Guest for Echo {
     }
     fn room(&self, _: Conn) -> usize {
         4096
+    }
+    fn add_key(&mut self, _: &[u8], _: &[u8]) {}
+    fn accounts(&self) -> Arc<Accounts> {
+        self.accounts.clone()
     }
     fn set_password(&mut self, user: &[u8], hash: &str) {
         self.passwords
@@ -194,6 +199,7 @@ fn start() -> Running {
         judge: Mutex::new(Judge::new(Policy::List(db), [1; 32], Limits::default())),
         accounts: RwLock::new(BTreeSet::from([b"root".to_vec()])),
         fail_delay: FailDelay::NONE,
+        hashing: tokio::sync::Semaphore::new(1),
         clock,
         entropy: Arc::new(entropy),
         names: ("image".into(), "cover".into()),

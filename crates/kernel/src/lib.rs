@@ -22,6 +22,7 @@ pub mod proc;
 mod rng;
 mod signal;
 pub mod slab;
+mod stream;
 mod sys;
 pub mod sysfs;
 pub mod task;
@@ -37,6 +38,7 @@ mod world;
 mod tests;
 
 pub use errno::{Errno, KResult};
+pub use host::Look;
 pub use login::{Account, Open, Term};
 pub use sys::{SYSCALLS, Support, syscall_doc};
 pub use task::creds::{Caps, Creds, cap};

@@ -124,8 +124,6 @@ pub struct StandInSpec {
     pub ignores: Vec<u8>,
     /// Whose connection it serves.
     pub conn: Option<Conn>,
-    /// TCP ports on which it listens, on all addresses of both families.
-    pub listens: Vec<u16>,
 }
 
 impl StandInSpec {
@@ -151,7 +149,6 @@ impl StandInSpec {
             ctty: None,
             ignores: Vec::new(),
             conn: None,
-            listens: Vec::new(),
         }
     }
 
@@ -455,10 +452,7 @@ impl World {
             let _ = w.spawn_standin(init);
         }
         for s in b.standins {
-            let ports = s.listens.clone();
-            if let Ok(pid) = w.spawn_standin(s) {
-                w.daemon_listens(pid, &ports);
-            }
+            let _ = w.spawn_standin(s);
         }
         w.forks = w.last_pid as u64;
         let _ = w.fs(0, |v, c| {
@@ -827,6 +821,11 @@ impl World {
             c.unread = 0;
         }
         (std::mem::take(&mut self.outputs), std::mem::take(&mut self.facts))
+    }
+
+    /// The process id that was given last.
+    pub fn last_pid(&self) -> u32 {
+        self.last_pid
     }
 
     /// Instructions retired so far.

@@ -10,7 +10,8 @@ pub mod plant;
 pub mod process;
 pub mod receiving;
 pub mod respond;
-pub mod show;
+
+pub use turncoat_event::show;
 
 /// The variables of the environment that are text; others cannot name a key.
 pub fn environment() -> impl Iterator<Item = (String, String)> {

@@ -267,7 +267,7 @@ pub fn idle(cover: &Cover, from: i64, to: i64) -> Vec<Line> {
     let story = Story::draw(cover);
     let zone = &cover.host.zone;
     let cron = Says::Program(CRON);
-    let mut job = |tell: &mut Teller<'_>, at: i64, pid: u32, command: &str| {
+    let job = |tell: &mut Teller<'_>, at: i64, pid: u32, command: &str| {
         tell.put(
             at,
             cron,

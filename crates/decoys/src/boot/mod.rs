@@ -2,6 +2,7 @@
 //!
 //! [`Snapshot`] is a booted, idle server without a login. Each world is a clone of it that goes its own way.
 
+mod accounts;
 mod events;
 mod facts;
 mod guest;
@@ -9,6 +10,7 @@ mod kmsg;
 mod life;
 mod net;
 mod run;
+mod streams;
 
 pub use guest::KernelGuest;
 pub use life::Life;
@@ -29,6 +31,8 @@ use turncoat_kernel::{Boot, Caps, Creds, Limits, StandInSpec, World};
 /// A booted machine that nobody has logged in to.
 pub struct Snapshot {
     world: World,
+    accounts: Arc<crate::auth::Accounts>,
+    sshd: Vec<turncoat_kernel::net::SockId>,
     life: Life,
 }
 
@@ -143,7 +147,6 @@ impl Snapshot {
         let passwd = turncoat_cover::Image::read(&below, "/etc/passwd").unwrap_or_default();
         let passwd = String::from_utf8_lossy(&passwd);
         let uptime_hours = ((now.seconds() - cover.host.booted).max(0) as u64) / 3600;
-        let ports = cover.ssh_ports();
         let exists = |path: &str| matches!(image.resolve(path.as_bytes()), Ok(Some(_)));
         let processes = cover.processes(&exists);
         let left = run::files(&processes, cover.host.booted);
@@ -166,11 +169,6 @@ impl Snapshot {
                     start_ns: p.started * 1_000_000_000 + u64::from(p.pid) * 3_000_000,
                     utime_ns: cpu / 2,
                     stime_ns: cpu - cpu / 2,
-                    listens: if p.exe == "/usr/sbin/sshd" {
-                        ports.clone()
-                    } else {
-                        Vec::new()
-                    },
                     ..StandInSpec::daemon(&p.comm, "")
                 }
             })
@@ -206,14 +204,24 @@ impl Snapshot {
             used.next_multiple_of(turncoat_cover::journal::STEP),
         );
         let life = Life::new(cover, now.seconds());
-        Ok(Snapshot { world, life })
+        let accounts = Arc::new(accounts::read(&mut world).as_start());
+        let sshd = streams::serve_ssh(&mut world, &cover.ssh_ports());
+        // What the host did in the world is nobody's deed.
+        world.drain();
+        Ok(Snapshot {
+            world,
+            accounts,
+            sshd,
+            life,
+        })
     }
 
     /// A world of its own.
     pub fn fresh(&mut self, entropy: &Entropy) -> Box<dyn Guest> {
         let mut seed = [0u8; 32];
         entropy(&mut seed);
-        Box::new(KernelGuest::new(self.world.fork(seed)).living(self.life.clone()))
+        let guest = KernelGuest::new(self.world.fork(seed), self.accounts.clone(), self.sshd.clone());
+        Box::new(guest.living(self.life.clone()))
     }
 
     /// A world of its own, as the kernel has it.

@@ -1,14 +1,14 @@
 //! All worlds, the threads that run them, and the clock that wakes them.
 
 use super::Guest;
-use super::actor::{Actor, Handle, Next, world_event};
-use crate::auth::source_key;
+use super::actor::{Actor, Handle, Inside, Next, world_event};
+use crate::auth::{Accounts, source_key};
 use crate::machine::Entropy;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use turncoat_event::record::Recorder;
 use turncoat_event::{Mark, Time, WorldId, kinds};
@@ -49,6 +49,11 @@ struct Queue {
 
 struct Shared {
     queue: Mutex<Queue>,
+    /// Worlds in which a program has left a way in.
+    planted: Mutex<BTreeMap<WorldId, Weak<Actor>>>,
+    start: Arc<Accounts>,
+    /// Who serves connections to the machine's own sshd.
+    inside: Inside,
     changed: Condvar,
     stop: AtomicBool,
     recorder: Arc<dyn Recorder>,
@@ -103,11 +108,25 @@ impl Shared {
         }
     }
 
+    /// Keeps the list of worlds that hold planted ways in.
+    fn note_planted(&self, actor: &Arc<Actor>) {
+        let mut planted = lock(&self.planted);
+        if actor.accounts().planted(&self.start) {
+            planted.retain(|_, a| a.strong_count() > 0);
+            planted.insert(actor.id, Arc::downgrade(actor));
+        } else {
+            planted.remove(&actor.id);
+        }
+    }
+
     fn work(&self) {
         while let Some(actor) = self.next() {
             // Input that comes from here on queues the actor again.
             actor.queued.store(false, Ordering::Release);
-            let (next, number) = actor.step((self.clock)(), &*self.recorder);
+            let (next, number) = actor.step((self.clock)(), &*self.recorder, &self.inside);
+            if actor.accounts_changed.swap(false, Ordering::AcqRel) {
+                self.note_planted(&actor);
+            }
             match next {
                 Next::Again => self.wake(&actor),
                 Next::Sleep(Some(at)) => {
@@ -164,7 +183,11 @@ impl Worlds {
         clock: Arc<dyn Fn() -> Time + Send + Sync>,
         entropy: Entropy,
     ) -> std::io::Result<Worlds> {
+        let start = make().accounts();
         let shared = Arc::new(Shared {
+            planted: Mutex::default(),
+            start,
+            inside: Inside::default(),
             queue: Mutex::new(Queue {
                 ready: VecDeque::new(),
                 sleeping: BinaryHeap::new(),
@@ -207,10 +230,7 @@ impl Worlds {
 
     /// The world that `source` meets, and whether it is new; None if it has as many logins as it may. `mark` covers what led here.
     pub fn enter(&self, source: IpAddr, mark: Mark) -> Option<(Handle, bool)> {
-        let key = match self.scope {
-            Scope::Source => Some(source_key(source)),
-            Scope::Machine => None,
-        };
+        let key = self.key(source);
         let now = (self.shared.clock)();
         let mut map = lock(&self.by_source);
         if let Some(a) = map.get(&key).filter(|a| a.alive()) {
@@ -240,6 +260,55 @@ impl Worlds {
         // The machine runs from the first moment, not from the first login.
         self.shared.wake(&actor);
         Some((self.handle(actor), true))
+    }
+
+    /// Names who serves connections that programs make to the machine's own sshd. Before that they are closed.
+    pub fn serve_inside(&self, arrivals: tokio::sync::mpsc::UnboundedSender<super::Arrival>) {
+        *lock(&self.shared.inside) = Some(arrivals);
+    }
+
+    /// The world of this id, if it is there.
+    pub fn by_id(&self, id: WorldId) -> Option<Handle> {
+        let found = lock(&self.by_source).values().find(|a| a.id == id).cloned();
+        found.map(|a| self.handle(a))
+    }
+
+    /// Who may log in to a machine that nobody has met yet.
+    pub fn start_accounts(&self) -> Arc<Accounts> {
+        self.shared.start.clone()
+    }
+
+    /// The world that `source` has, if it has one.
+    pub fn of(&self, source: IpAddr) -> Option<Handle> {
+        let key = self.key(source);
+        let found = lock(&self.by_source).get(&key).filter(|a| a.alive()).cloned();
+        found.map(|a| self.handle(a))
+    }
+
+    /// Worlds in which a program has left a way in, but for `source`'s own.
+    pub fn planted(&self, source: IpAddr) -> Vec<Handle> {
+        let own = self.of(source).map(|h| h.id());
+        let found: Vec<Arc<Actor>> = lock(&self.shared.planted)
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect();
+        found
+            .into_iter()
+            .filter(|a| Some(a.id) != own && a.alive())
+            .map(|a| self.handle(a))
+            .collect()
+    }
+
+    /// Lets somebody else into this world; false if it has as many logins as it may, or is gone.
+    pub fn admits(&self, world: &Handle) -> bool {
+        world.actor.alive() && world.actor.logins() < self.bounds.logins
+    }
+
+    fn key(&self, source: IpAddr) -> Option<IpAddr> {
+        match self.scope {
+            Scope::Source => Some(source_key(source)),
+            Scope::Machine => None,
+        }
     }
 
     /// Number of worlds.
@@ -316,6 +385,10 @@ mod tests {
             4096
         }
         fn set_password(&mut self, _: &[u8], _: &str) {}
+        fn add_key(&mut self, _: &[u8], _: &[u8]) {}
+        fn accounts(&self) -> Arc<Accounts> {
+            Arc::default()
+        }
         fn run(&mut self, _: u64, _: Time) -> Wants {
             Wants::Sleep(None)
         }

@@ -52,14 +52,10 @@ pub fn sshd_options(settings: &Settings) -> Vec<(String, String)> {
     .collect()
 }
 
-/// The port that outsiders reach, where it is not 22.
+/// The machine's own port, where it is not 22.
 fn port(settings: &Settings) -> Option<(String, String)> {
-    let reached = match settings.cover.ssh_port {
-        0 => u64::from(settings.ssh.listen.first()?.port()),
-        set => set,
-    };
-    // A port that the system chooses is not known yet.
-    (reached != 22 && reached != 0).then(|| ("Port".into(), reached.to_string()))
+    let own = settings.cover.ssh_port;
+    (own != 22).then(|| ("Port".into(), own.to_string()))
 }
 
 fn entropy(buffer: &mut [u8]) {
@@ -95,6 +91,9 @@ pub fn serve(mut io: FrontIo, ready: impl FnOnce()) -> Result<(), String> {
         let door = Arc::new(Door::new(&io));
         let baits = baits(&cover);
         let ssh = Arc::new(ssh_decoy(&io, &settings, cover, image, door.clone())?);
+        let (arrivals, inside) = tokio::sync::mpsc::unbounded_channel();
+        ssh.machine.worlds.serve_inside(arrivals);
+        runtime.spawn(turncoat_decoys::ssh::serve_arrivals(ssh.clone(), inside));
         let (machine, plants) = (ssh.machine.clone(), io.plants.clone());
         let set = move |now| {
             machine
@@ -243,6 +242,7 @@ fn ssh_decoy(
             } else {
                 FailDelay::NONE
             },
+            hashing: tokio::sync::Semaphore::new((threads / 2).max(1)),
             clock,
             entropy: random,
             names,
@@ -253,7 +253,8 @@ fn ssh_decoy(
         forward: match settings.world.outside {
             Outside::Unreachable => Forward::Unreachable,
             Outside::Refused => Forward::Refused,
-            Outside::Timeout | Outside::Sink => Forward::Timeout,
+            Outside::Timeout => Forward::Timeout,
+            Outside::Sink => Forward::Sink,
         },
     })
 }

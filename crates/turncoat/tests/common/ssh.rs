@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use super::{PROGRAM, Run, start_on};
+use super::{Run, start_on};
 
 /// A data directory with the image of a usual small server in it.
 pub fn directory(name: &str) -> PathBuf {
