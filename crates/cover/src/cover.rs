@@ -231,18 +231,34 @@ impl Cover {
 
     /// The files above the image at `now`: logs have been rotated since the cover was made.
     pub fn files_at(&self, image: &dyn Image, now: i64) -> Vec<File> {
+        self.booted_at(image, None, now).0
+    }
+
+    /// The same with the journal, if `kernel` is given: the kernel's log since boot (priority, microseconds since boot, text).
+    /// And how many sessions logind has counted since.
+    pub fn booted_at(
+        &self,
+        image: &dyn Image,
+        kernel: Option<&[(u8, u64, String)]>,
+        now: i64,
+    ) -> (Vec<File>, u32) {
+        let past = past::Past::draw(self, image, now.max(self.made));
         let mut out = files::etc::files(self, image);
         let story = crate::story::Story::draw(self);
         out.extend(files::system::files(self, image, &story, now.max(self.made)));
         out.extend(files::homes::files(self, image, &story));
         out.extend(bait::draw(self).into_iter().flat_map(|l| l.files));
-        out.extend(past::files(self, image, now.max(self.made)));
+        out.extend(past::files(self, image, &past, now.max(self.made)));
+        if let Some(kernel) = kernel {
+            let journal = past::journal::files(self, image, &past, kernel, now.max(self.made));
+            out.extend(journal);
+        }
         // A path is listed once: a bait takes the place of the plain file of the same name.
         let mut seen = std::collections::HashSet::new();
         out.reverse();
         out.retain(|f| seen.insert(f.path.clone()));
         out.reverse();
-        out
+        (out, past::lines::sessions(&past.line))
     }
 
     /// The files of interest, with what they give away.

@@ -4,27 +4,22 @@
 
 use crate::abi::O_RDWR;
 use crate::fd::{Char, FdTable, Slot, What};
-use crate::net::Caller;
+use crate::net::{Caller, SockId};
 use crate::world::World;
 use crate::{Errno, KResult};
 use std::net::{IpAddr, SocketAddr};
 
-/// `backlog` of sshd's listen(2).
-const BACKLOG: u32 = 128;
-
 impl World {
-    /// A stand-in listens on these ports, on all IPv4 and all IPv6 addresses.
-    pub(crate) fn daemon_listens(&mut self, pid: u32, ports: &[u16]) {
-        self.net_clock();
-        for port in ports {
-            for v6 in [false, true] {
-                let made = self.net.host_listen(&Caller::root(pid), v6, None, *port, BACKLOG);
-                if let Ok(file) = made.and_then(|s| self.new_file(What::Socket(s.0), O_RDWR, None)) {
-                    self.daemon_keeps(pid, file);
-                }
-            }
-        }
-        self.net.take_effects();
+    /// The machine's sshd listens at this address, with a descriptor of its own: it shows to `ss -p`, and closes when sshd is killed.
+    ///
+    /// # Errors
+    /// As `bind(2)` and `listen(2)`.
+    pub fn daemon_listen(&mut self, at: SocketAddr) -> KResult<SockId> {
+        let (sock, _) = self.stream_listen(at)?;
+        let pid = self.daemon_pid(b"sshd");
+        let file = self.new_file(What::Socket(sock.0), O_RDWR, None)?;
+        self.daemon_keeps(pid, file);
+        Ok(sock)
     }
 
     /// The socket of a connection from outside, as the file of the process that serves it. `local` is an address of the machine.
@@ -89,12 +84,17 @@ impl World {
     /// the one of its own interface.
     pub(crate) fn own_address(&self, reached: SocketAddr) -> SocketAddr {
         let ip = reached.ip().to_canonical();
+        let ports = &self.facts_of.ssh_ports;
+        let port = match ports.first() {
+            Some(first) if !ports.contains(&reached.port()) => *first,
+            _ => reached.port(),
+        };
         let all = || self.net.facts().interfaces.iter().flat_map(|i| &i.addresses);
         if all().any(|a| a.ip == ip) && !ip.is_loopback() {
-            return SocketAddr::new(ip, reached.port());
+            return SocketAddr::new(ip, port);
         }
         let own = all().find(|a| a.ip.is_ipv4() == ip.is_ipv4() && a.scope == 0);
-        own.map_or(reached, |a| SocketAddr::new(a.ip, reached.port()))
+        own.map_or(SocketAddr::new(ip, port), |a| SocketAddr::new(a.ip, port))
     }
 }
 

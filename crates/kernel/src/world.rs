@@ -124,8 +124,6 @@ pub struct StandInSpec {
     pub ignores: Vec<u8>,
     /// Whose connection it serves.
     pub conn: Option<Conn>,
-    /// TCP ports on which it listens, on all addresses of both families.
-    pub listens: Vec<u16>,
 }
 
 impl StandInSpec {
@@ -151,7 +149,6 @@ impl StandInSpec {
             ctty: None,
             ignores: Vec::new(),
             conn: None,
-            listens: Vec::new(),
         }
     }
 
@@ -462,10 +459,7 @@ impl World {
             let _ = w.spawn_standin(init);
         }
         for s in b.standins {
-            let ports = s.listens.clone();
-            if let Ok(pid) = w.spawn_standin(s) {
-                w.daemon_listens(pid, &ports);
-            }
+            let _ = w.spawn_standin(s);
         }
         // Timers, cron and log rotation started and ended programs ever since: one in 40 to 90 seconds, as the machine has it.
         let pace = 40 + b.boot_time / crate::time::SEC % 50;

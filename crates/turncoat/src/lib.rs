@@ -8,6 +8,7 @@ pub mod machine;
 pub mod output;
 pub mod plant;
 pub mod process;
+pub mod receiving;
 pub mod respond;
 
 pub use turncoat_event::show;

@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use turncoat_cover::keys::{HostKeys, host_keys};
+use turncoat_cover::network::Receiving;
 use turncoat_cover::{Cover, Given, Seed, UserWish, Wishes};
 use turncoat_store::Layout;
 use turncoat_store::privacy::hmac_sha256;
 
 use crate::config::Settings;
+use crate::config::table::Watch;
 
 /// What is kept of a machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -97,6 +99,15 @@ fn read(path: &Path, bytes: &[u8]) -> Result<Machine, String> {
     Ok(machine)
 }
 
+/// On an internal network the machine has the address of the interface on which it is met; towards the internet it stands behind a
+/// translation of addresses, with a private one.
+fn receiving(settings: &Settings) -> Receiving {
+    match settings.watch.kind {
+        Watch::Internal => crate::receiving::interface(&settings.ssh.listen),
+        Watch::Internet => Receiving::default(),
+    }
+}
+
 /// Reads the machine, or makes it. Wishes that changed since take effect; its age and keys stay.
 ///
 /// # Errors
@@ -113,8 +124,12 @@ pub fn load_or_make(
     match fs::read(&path) {
         Ok(bytes) => {
             let mut machine = read(&path, &bytes)?;
-            if machine.given.wishes != wishes(settings, listed) {
+            let here = receiving(settings);
+            if machine.given.wishes != wishes(settings, listed)
+                || here != Default::default() && here != machine.given.receiving
+            {
                 machine.given.wishes = wishes(settings, listed);
+                machine.given.receiving = here;
                 machine.cover(secret)?;
                 write(layout, &machine)?;
             }
@@ -142,7 +157,7 @@ pub fn make(
 ) -> Result<Machine, String> {
     let given = Given {
         made: now,
-        receiving: Default::default(),
+        receiving: receiving(settings),
         wishes: wishes(settings, listed),
     };
     let seed = seed_of(secret, turn);

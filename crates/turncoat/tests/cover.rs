@@ -74,7 +74,7 @@ fn look(cover: &Cover) -> Seen {
     let entropy: turncoat_decoys::machine::Entropy = Arc::new(|b: &mut [u8]| b.fill(7));
     let mut snapshot = Snapshot::boot(cover, image.clone(), Outside::Timeout, Time(now()), &entropy).unwrap();
     let mut world = snapshot.world([3; 32]);
-    let local = std::net::SocketAddr::from((cover.network.ipv4, 22));
+    let local = std::net::SocketAddr::from((cover.network.ipv4, cover.ssh_ports()[0]));
     let mut seen = audit::in_world(&mut world, "198.51.100.7:40123".parse().unwrap(), local, || {
         now() as u64
     })
@@ -82,6 +82,17 @@ fn look(cover: &Cover) -> Seen {
     let config = turncoat::process::decoys::ssh_config(&settings(), cover, &image).unwrap();
     audit::outside(&mut seen, &config);
     seen
+}
+
+/// Checks that hold once the image brings a kernel package: today's has none (docs/differences.md).
+const KERNEL_PACKAGE: &[&str] = &["kernel-boot", "kernel-modules", "kernel-package"];
+
+/// The audit's findings, without those that an image without a kernel package must have.
+fn found(seen: &Seen) -> Vec<Finding> {
+    let kernel = !seen.get("boot").unwrap_or("").trim().is_empty();
+    let mut all = run(seen);
+    all.retain(|f| kernel || !KERNEL_PACKAGE.contains(&f.id));
+    all
 }
 
 fn tell(findings: &[Finding]) -> String {
@@ -108,7 +119,7 @@ fn installs_of_every_role_contradict_themselves_nowhere() {
                 )
                 .unwrap();
             }
-            let found = run(&seen);
+            let found = found(&seen);
             if !found.is_empty() {
                 odd += &format!("-- {role} {n}\n{}", tell(&found));
             }
@@ -434,4 +445,85 @@ fn the_audit_names_each_fault() {
     assert!(missed.is_empty(), "not named: {missed:?}");
     let all: std::collections::BTreeSet<&str> = FAULTS.iter().map(|f| f.0).collect();
     assert!(all.len() >= 60 && turncoat_cover::audit::count() >= 60);
+}
+
+/// Runs one command as root and gives the facts of it.
+fn facts(world: &mut turncoat_kernel::World, command: &str) -> Vec<turncoat_kernel::Stamped> {
+    let conn = world
+        .open(turncoat_kernel::Open {
+            user: b"root".to_vec(),
+            account: None,
+            env: Vec::new(),
+            term: None,
+            command: Some(command.into()),
+            peer: "198.51.100.7:40124".parse().unwrap(),
+            local: "192.0.2.1:22".parse().unwrap(),
+            greet: false,
+            method: "password".into(),
+        })
+        .unwrap();
+    let mut all = Vec::new();
+    for _ in 0..5_000 {
+        world.run(1_000_000, now() as u64);
+        let (out, facts) = world.drain();
+        all.extend(facts);
+        if out
+            .iter()
+            .any(|o| o.conn == conn && o.out == turncoat_kernel::Out::Close)
+        {
+            break;
+        }
+    }
+    all
+}
+
+#[test]
+fn whoever_gets_a_bait_into_his_hands_is_told_of() {
+    let cover = cover("backup", 1);
+    let entropy: turncoat_decoys::machine::Entropy = Arc::new(|b: &mut [u8]| b.fill(7));
+    let mut snapshot = Snapshot::boot(&cover, image(), Outside::Timeout, Time(now()), &entropy).unwrap();
+    let bait = cover
+        .baits()
+        .into_iter()
+        .find(|b| b.kind == "settings of the nightly job")
+        .unwrap();
+    let read = |world: &mut turncoat_kernel::World, command: &str| -> Vec<(String, String, String)> {
+        facts(world, command)
+            .into_iter()
+            .filter_map(|f| match f.fact {
+                turncoat_kernel::Fact::Bait { id, path } => Some((
+                    String::from_utf8_lossy(&f.comm).into_owned(),
+                    id.to_string(),
+                    String::from_utf8_lossy(&path).into_owned(),
+                )),
+                _ => None,
+            })
+            .collect()
+    };
+    let mut world = snapshot.world([4; 32]);
+    let (id, path) = (bait.id.clone(), bait.path.clone());
+    let told = |comm: &str, path: &str| vec![(comm.to_string(), id.clone(), path.to_string())];
+    assert!(read(&mut world, &format!("ls -l {path}; stat {path}")).is_empty());
+    assert_eq!(
+        read(&mut world, &format!("cat {path} {path} >/dev/null")),
+        told("cat", &path)
+    );
+    assert_eq!(
+        read(&mut world, &format!("cp {path} /tmp/copy")),
+        told("cp", &path)
+    );
+    assert_eq!(
+        read(
+            &mut world,
+            &format!(
+                "python3 -c 'import mmap; f = open(\"{path}\", \"rb\"); mmap.mmap(f.fileno(), 0, access=1)[0]'"
+            )
+        ),
+        told("python3", &path)
+    );
+    assert_eq!(
+        read(&mut world, &format!("mv {path} /root/mine; base64 /root/mine")),
+        told("base64", "/root/mine")
+    );
+    assert!(read(&mut world, "cat /etc/hostname").is_empty());
 }

@@ -1,7 +1,7 @@
 //! The journal that journald kept: its file at a moment, and how a line becomes an entry.
 
+use super::Past;
 use super::lines::{self, Line, Says};
-use super::{Timeline, upgrades};
 use crate::cover::{Cover, Image};
 use crate::files::{Content, File, Kind};
 use crate::journal::{self, Entry, Ids};
@@ -124,12 +124,16 @@ fn days(cover: &Cover) -> i64 {
 
 /// journald's directory, its file at `now` and the setting that bounds it. `kernel` is the kernel's log of the boot that runs:
 /// priority, microseconds since boot, text. The file is cut where its entries end: see [`journal::STEP`] for its size.
-pub fn files(cover: &Cover, image: &dyn Image, kernel: &[(u8, u64, String)], now: i64) -> Vec<File> {
+pub fn files(
+    cover: &Cover,
+    image: &dyn Image,
+    past: &Past,
+    kernel: &[(u8, u64, String)],
+    now: i64,
+) -> Vec<File> {
     let machine = Machine::of(cover);
     let from = (now - days(cover) * 86_400).max(cover.host.installed + 60);
-    let runs = upgrades::draw(cover, image, now);
-    let line = Timeline::draw(cover, &runs, now);
-    let mut all = lines::draw(cover, &line, &runs, from, now);
+    let mut all = lines::draw(cover, past, from, now);
     if cover.host.booted > from {
         let booted = cover.host.booted as u64 * 1_000_000;
         all.extend(kernel.iter().map(|(priority, after, text)| Line {
@@ -144,7 +148,8 @@ pub fn files(cover: &Cover, image: &dyn Image, kernel: &[(u8, u64, String)], now
     }
     all.sort_by_key(|l| l.at);
     // Each boot before has an id that nobody else knows.
-    let boots: Vec<Boot> = line
+    let boots: Vec<Boot> = past
+        .line
         .boots
         .iter()
         .map(|b| Boot {

@@ -2,8 +2,8 @@
 //!
 //! The messages are those of OpenSSH 9.2, Linux-PAM 1.5, systemd 252, cron 3.0 and sudo 1.9.
 
+use super::Past;
 use super::timeline::Timeline;
-use super::upgrades::Run;
 use crate::cover::Cover;
 use crate::story::Story;
 
@@ -118,7 +118,8 @@ pub fn sessions(t: &Timeline) -> u32 {
 }
 
 /// All lines between two moments, in order.
-pub fn draw(cover: &Cover, t: &Timeline, runs: &[Run], from: i64, now: i64) -> Vec<Line> {
+pub fn draw(cover: &Cover, past: &Past, from: i64, now: i64) -> Vec<Line> {
+    let (t, runs) = (&past.line, &past.runs);
     let mut tell = Teller {
         cover,
         out: Vec::new(),

@@ -187,6 +187,7 @@ pub fn facts(cover: &Cover) -> Facts {
             .collect(),
         interrupts: hardware::interrupts(hw, &mut cover.stream("interrupts")),
         pulse: Some(Pulse::of(cover)),
+        ssh_ports: cover.ssh_ports(),
         zone: Some(cover.host.zone),
         journal: Some(Machine::of(cover)),
         ..Facts::default()

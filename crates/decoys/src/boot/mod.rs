@@ -184,7 +184,6 @@ impl Snapshot {
         let passwd = turncoat_cover::Image::read(&below, "/etc/passwd").unwrap_or_default();
         let passwd = String::from_utf8_lossy(&passwd);
         let uptime_hours = ((now.seconds() - cover.host.booted).max(0) as u64) / 3600;
-        let ports = cover.ssh_ports();
         let exists = |path: &str| matches!(image.resolve(path.as_bytes()), Ok(Some(_)));
         let processes = cover.processes(&exists);
         let left = run::files(&processes, cover.host.booted);
@@ -207,11 +206,6 @@ impl Snapshot {
                     start_ns: p.started * 1_000_000_000 + u64::from(p.pid) * 3_000_000,
                     utime_ns: cpu / 2,
                     stime_ns: cpu - cpu / 2,
-                    listens: if p.exe == "/usr/sbin/sshd" {
-                        ports.clone()
-                    } else {
-                        Vec::new()
-                    },
                     ..StandInSpec::daemon(&p.comm, "")
                 }
             })
@@ -221,14 +215,8 @@ impl Snapshot {
         machine.tsc_num = u32::try_from(hw.processor.khz / 1000).unwrap_or(2_000);
         machine.tsc_den = 1_000;
         let kmsg = kmsg::lines(cover);
-        let journal = turncoat_cover::past::journal::files(cover, &below, &kmsg, now.seconds());
-        let files: Vec<CoverFile> = cover
-            .files_at(&below, now.seconds())
-            .iter()
-            .chain(&journal)
-            .map(file)
-            .chain(left)
-            .collect();
+        let (files, sessions) = cover.booted_at(&below, Some(&kmsg), now.seconds());
+        let files: Vec<CoverFile> = files.iter().map(file).chain(left).collect();
         let mut world = World::boot(Boot {
             plan,
             files,
@@ -241,7 +229,7 @@ impl Snapshot {
             limits,
             standins,
             net: Net::new(net::facts(cover, outside)),
-            sessions: turncoat_cover::past::sessions(cover, &below, now.seconds()),
+            sessions,
             kmsg,
         });
         let path = turncoat_cover::past::journal::Machine::of(cover).path();
@@ -252,7 +240,9 @@ impl Snapshot {
         );
         let life = Life::new(cover, now.seconds());
         let accounts = Arc::new(accounts::read(&mut world).as_start());
-        let sshd = streams::serve_ssh(&mut world);
+        let sshd = streams::serve_ssh(&mut world, &cover.ssh_ports());
+        // What the host did in the world is nobody's deed.
+        world.drain();
         Ok(Snapshot {
             world,
             accounts,

@@ -168,6 +168,8 @@ pub struct Facts {
     pub modules: Vec<ModuleFacts>,
     /// Lines of /proc/interrupts.
     pub interrupts: Vec<Interrupt>,
+    /// Ports on which outsiders reach sshd; empty: those that they reached.
+    pub ssh_ports: Vec<u16>,
     /// Time zone of the machine, for what the host's stand-ins print.
     pub zone: Option<turncoat_cover::clock::Zone>,
     /// Whose journal it is; `None`: nothing is logged.
@@ -292,6 +294,7 @@ impl Default for Facts {
             pci: Vec::new(),
             modules: Vec::new(),
             interrupts: Vec::new(),
+            ssh_ports: Vec::new(),
             zone: None,
             journal: None,
             pulse: None,

@@ -263,6 +263,8 @@ settings! {
         timezone: String = "\"\"", restart;
         /// Accounts that must exist.
         users: Vec<String> = "[]", restart;
+        /// The port that the machine says its sshd listens on. Where outsiders reach another one, it looks as if that were redirected.
+        ssh_port: u64 = "22", restart;
     }
     /// What lies behind a login.
     ["world"] world: World {

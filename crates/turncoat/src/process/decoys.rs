@@ -43,10 +43,19 @@ pub fn sshd_options(settings: &Settings) -> Vec<(String, String)> {
         PolicySetting::AfterTries | PolicySetting::List => "yes",
         _ => "prohibit-password",
     };
-    vec![
+    [
         ("PermitRootLogin".into(), root.into()),
         ("PasswordAuthentication".into(), "yes".into()),
     ]
+    .into_iter()
+    .chain(port(settings))
+    .collect()
+}
+
+/// The machine's own port, where it is not 22.
+fn port(settings: &Settings) -> Option<(String, String)> {
+    let own = settings.cover.ssh_port;
+    (own != 22).then(|| ("Port".into(), own.to_string()))
 }
 
 fn entropy(buffer: &mut [u8]) {
