@@ -78,6 +78,7 @@ fn boot(image: std::sync::Arc<Image>) -> World {
         standins: Vec::new(),
         net: net::Net::new(net::facts::Facts::default()),
         kmsg: Vec::new(),
+        sessions: 0,
     })
 }
 
@@ -93,6 +94,7 @@ fn run(w: &mut World, command: &str) -> Duration {
         peer: "203.0.113.9:50022".parse().expect("address"),
         local: "192.0.2.10:22".parse().expect("address"),
         greet: false,
+        method: String::new(),
     })
     .expect("open");
     loop {
