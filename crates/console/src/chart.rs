@@ -57,7 +57,7 @@ pub fn timeline(spans: &[Span], marks: &[Mark], by_day: bool) -> Markup {
     let entered: u64 = spans.iter().map(|s| s.entered).sum();
     let title = format!("{total} contacts, {entered} got in");
     html! {
-        svg.timeline viewBox=(format!("0 0 {WIDTH} {}", TOP + HEIGHT + 22)) role="img" aria-label=(title) preserveAspectRatio="none" {
+        svg.timeline viewBox=(format!("0 0 {WIDTH} {}", TOP + HEIGHT + 1)) role="img" aria-label=(title) preserveAspectRatio="none" {
             line.axis x1="0" x2=(WIDTH) y1=(TOP + HEIGHT) y2=(TOP + HEIGHT) {}
             @for (n, span) in spans.iter().enumerate() {
                 @let x = n as f64 * step;
@@ -69,9 +69,6 @@ pub fn timeline(spans: &[Span], marks: &[Mark], by_day: bool) -> Markup {
                         width=(format!("{:.1}", step - 2.0)) height=(format!("{all:.1}")) {}
                     rect.bar.inside x=(format!("{:.1}", x + 1.0)) y=(format!("{:.1}", (TOP + HEIGHT) as f64 - inside))
                         width=(format!("{:.1}", step - 2.0)) height=(format!("{inside:.1}")) {}
-                }
-                @if n % every == 0 {
-                    text.label x=(format!("{x:.1}")) y=(TOP + HEIGHT + 16) { (label(span)) }
                 }
             }
             @for mark in marks {
@@ -85,6 +82,7 @@ pub fn timeline(spans: &[Span], marks: &[Mark], by_day: bool) -> Markup {
                 }
             }
         }
+        div.ticks aria-hidden="true" { @for span in spans.iter().step_by(every) { span { (label(span)) } } }
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use turncoat_decoys::Machine;
 use turncoat_decoys::auth::{Accounts, Judge, Limits, Policy, UserDb};
+use turncoat_decoys::journal::Birth;
 use turncoat_decoys::machine::FailDelay;
 use turncoat_decoys::ssh::{Forward, Peer, Ssh, serve};
 use turncoat_decoys::worlds::{Bounds, Conn, Guest, Input, Open, Produced, Program, Scope, Wants, Worlds};
@@ -110,6 +111,9 @@ impl Guest for Echo {
     fn accounts(&self) -> Arc<Accounts> {
         self.accounts.clone()
     }
+    fn retired(&self) -> u64 {
+        0
+    }
     fn set_password(&mut self, user: &[u8], hash: &str) {
         self.passwords
             .lock()
@@ -178,10 +182,20 @@ fn start() -> Running {
     let made = passwords.clone();
     let worlds = Worlds::start(
         Arc::new(move || {
-            Box::new(Echo {
+            let guest = Box::new(Echo {
                 passwords: made.clone(),
                 ..Echo::default()
-            })
+            });
+            let birth = Birth {
+                build: String::new(),
+                image: String::new(),
+                cover: String::new(),
+                outside: String::new(),
+                booted: Time(0),
+                snapshot: [0; 32],
+                seed: [0; 32],
+            };
+            (guest, birth)
         }),
         Scope::Source,
         Bounds::default(),

@@ -19,6 +19,7 @@ pub struct Look {
 impl World {
     /// Replaces the password field of an account in the world's `/etc/shadow`, if it has the account.
     pub fn set_password(&mut self, user: &[u8], hash: &[u8]) {
+        self.rise();
         let Ok(text) = self.slurp(b"/etc/shadow") else {
             return;
         };
@@ -44,13 +45,22 @@ impl World {
         }
     }
 
+    /// Bytes of a file of the world.
+    pub fn read_size(&mut self, path: &[u8]) -> Option<u64> {
+        let root = self.vfs.root_path();
+        let at = self.fs(0, |v, c| v.walk(c, &root, path, 0)).ok()?.ok()?;
+        self.vfs.file_len(at.ino).ok()
+    }
+
     /// Content of a file of the world, up to 1 MiB.
     pub fn read_file(&mut self, path: &[u8]) -> Option<Vec<u8>> {
+        self.rise();
         self.slurp(path).ok()
     }
 
     /// What stands at a path, links followed.
     pub fn look(&mut self, path: &[u8]) -> Option<Look> {
+        self.rise();
         let root = self.vfs.root_path();
         let found = self.fs(0, |v, c| {
             let at = v.walk(c, &root, path, 0)?;
@@ -68,6 +78,7 @@ impl World {
 
     /// Adds a line to a file of the world that belongs to this user, making it and its directory as `ssh-copy-id` does.
     pub fn add_line(&mut self, dir: &[u8], name: &[u8], line: &[u8], owner: (u32, u32)) {
+        self.rise();
         let path = [dir, b"/", name].concat();
         let root = self.vfs.root_path();
         let (uid, gid) = owner;

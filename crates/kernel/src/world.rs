@@ -77,6 +77,8 @@ pub struct Boot {
     pub standins: Vec<StandInSpec>,
     /// Interfaces, routes and what the world outside looks like.
     pub net: crate::net::Net,
+    /// Sessions that were counted since boot.
+    pub sessions: u32,
     /// The kernel log: priority (0-7, plus 8 times the facility), microseconds after boot, text.
     pub kmsg: Vec<(u8, u64, String)>,
 }
@@ -305,6 +307,11 @@ pub enum Slice {
 #[derive(Clone)]
 pub(crate) struct ConnState {
     pub leader: u32,
+    /// Who came from where: logins of one connection have one peer.
+    pub user: Vec<u8>,
+    pub peer: std::net::SocketAddr,
+    /// The connection's socket, an open file.
+    pub sock: Option<u32>,
     pub helpers: Vec<u32>,
     pub master: Option<crate::tty::TtyFile>,
     pub stdin: Option<u32>,
@@ -339,7 +346,9 @@ pub struct World {
     pub(crate) net: crate::net::Net,
     pub(crate) tasks: BTreeMap<u32, Arc<Task>>,
     pub(crate) procs: BTreeMap<u32, Arc<Proc>>,
-    pub(crate) mms: BTreeMap<u32, Mm>,
+    pub(crate) mms: BTreeMap<u32, Box<Mm>>,
+    /// Memory that is compressed while the world rests.
+    pub(crate) asleep: Vec<crate::rest::Asleep>,
     pub(crate) fdtables: BTreeMap<u32, FdTable>,
     pub(crate) fss: BTreeMap<u32, FsInfo>,
     pub(crate) sighands: BTreeMap<u32, SigHand>,
@@ -353,6 +362,8 @@ pub struct World {
     pub(crate) runq: VecDeque<u32>,
     pub(crate) conns: BTreeMap<Conn, ConnState>,
     pub(crate) zero: PageRef,
+    /// The code page that every program gets (`[vdso]`).
+    pub(crate) vdso: PageRef,
     pub(crate) last_pid: u32,
     pub(crate) next_id: u32,
     pub(crate) next_conn: u32,
@@ -385,6 +396,7 @@ const FACTS_MAX: usize = 65_536;
 impl World {
     /// A machine that has booted: file system, clock, processes that appear to run. Nobody is logged in.
     pub fn boot(b: Boot) -> World {
+        let vdso = crate::vdso::page(&b.facts.release);
         let mut w = World {
             clock: Clock::new(b.boot_time, b.now),
             rng: Rng::new(b.entropy),
@@ -399,6 +411,7 @@ impl World {
             tasks: BTreeMap::new(),
             procs: BTreeMap::new(),
             mms: BTreeMap::new(),
+            asleep: Vec::new(),
             fdtables: BTreeMap::new(),
             fss: BTreeMap::new(),
             sighands: BTreeMap::new(),
@@ -412,9 +425,10 @@ impl World {
             runq: VecDeque::new(),
             conns: BTreeMap::new(),
             zero: PageRef::zeroed(),
+            vdso,
             last_pid: 0,
             next_id: 0,
-            next_conn: 0,
+            next_conn: b.sessions,
             anon_ino: 20_000,
             forks: 0,
             switches: 0,
@@ -447,6 +461,9 @@ impl World {
         for s in b.standins {
             let _ = w.spawn_standin(s);
         }
+        // Timers, cron and log rotation started and ended programs ever since: one in 40 to 90 seconds, as the machine has it.
+        let pace = 40 + b.boot_time / crate::time::SEC % 50;
+        w.last_pid += (b.now.saturating_sub(b.boot_time) / crate::time::SEC / pace).min(2_000_000) as u32;
         w.forks = w.last_pid as u64;
         let _ = w.fs(0, |v, c| {
             let booted = crate::vfs::Timespec {
@@ -477,6 +494,7 @@ impl World {
 
     /// A clone of this world that goes its own way: fresh entropy, and pages that neither changes under the other.
     pub fn fork(&mut self, entropy: [u8; 32]) -> World {
+        self.rise();
         self.vfs.objects.seal();
         for m in self.mms.values_mut() {
             // Marks every private page as shared between the two.
@@ -493,8 +511,12 @@ impl World {
         if self.halted {
             return Slice::Dead;
         }
+        self.rise();
         self.clock.stamp(now);
         self.update_load();
+        if let Some(l) = self.pulse() {
+            self.net.stats.idle = l.network;
+        }
         let mut left = budget;
         loop {
             self.fire_timers();
@@ -793,6 +815,11 @@ impl World {
             g.insert(format!("instruction {k}"), *v);
         }
         g
+    }
+
+    /// Chooses how instructions are carried out; a run is the same by either way.
+    pub fn set_dispatcher(&mut self, dispatcher: turncoat_cpu::Dispatcher) {
+        self.machine.dispatcher = dispatcher;
     }
 
     /// Starts or stops collecting system calls in strace's manner.

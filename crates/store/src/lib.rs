@@ -11,6 +11,7 @@
 pub mod artifact;
 pub mod error;
 pub mod filter;
+pub mod journal;
 pub mod keep;
 pub mod layout;
 pub mod migrate;

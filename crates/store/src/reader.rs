@@ -399,8 +399,10 @@ impl Reader {
             ));
         }
         let order = if filter.newest_first { "DESC" } else { "ASC" };
+        // Open sessions are few and have an index of their own; without the sign all sessions would be looked through by time.
+        let by = if open_only { "+opened" } else { "opened" };
         let sql = format!(
-            "SELECT * FROM (SELECT {SESSION_COLUMNS} FROM session WHERE {} ORDER BY opened DESC LIMIT {limit}) ORDER BY opened {order}",
+            "SELECT * FROM (SELECT {SESSION_COLUMNS} FROM session WHERE {} ORDER BY {by} DESC LIMIT {limit}) ORDER BY opened {order}",
             conditions.join(" AND ")
         );
         let mut query = self.db.prepare(&sql)?;

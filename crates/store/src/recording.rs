@@ -220,13 +220,21 @@ fn whole(session: SessionId, bytes: &[u8]) -> Option<Option<(Frame, usize)>> {
 /// Compresses a closed session's recording; the raw file is removed only when the compressed one is whole.
 /// Does nothing when there is no raw file. Run again after an interruption it gives the same.
 pub fn compress(layout: &Layout, session: SessionId) -> Result<()> {
-    let raw = layout.recording(session);
-    let packed = layout.recording_closed(session);
+    pack(&layout.recording(session), &layout.recording_closed(session))
+}
+
+/// Compresses `raw` to `packed` as [`compress`] says.
+pub(crate) fn pack(raw: &Path, packed: &Path) -> Result<()> {
     let temporary = raw.with_extension("raw.part");
-    let mut from = match File::open(&raw) {
+    let mut from = match File::open(raw) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(StoreError::Io { path: raw, source }),
+        Err(source) => {
+            return Err(StoreError::Io {
+                path: raw.to_owned(),
+                source,
+            });
+        }
     };
     let mut pack = || -> std::io::Result<()> {
         let to = OpenOptions::new()
@@ -237,13 +245,13 @@ pub fn compress(layout: &Layout, session: SessionId) -> Result<()> {
         let mut to = GzEncoder::new(to, flate2::Compression::default());
         std::io::copy(&mut from, &mut to)?;
         to.finish()?.sync_all()?;
-        fs::rename(&temporary, &packed)?;
-        fs::remove_file(&raw)
+        fs::rename(&temporary, packed)?;
+        fs::remove_file(raw)
     };
     pack().map_err(|source| {
         let _ = fs::remove_file(&temporary);
         StoreError::Io {
-            path: raw.clone(),
+            path: raw.to_owned(),
             source,
         }
     })

@@ -12,9 +12,10 @@ use std::path::PathBuf;
 use rusqlite::{Connection, Transaction, params};
 use turncoat_event::kinds::SessionClose;
 use turncoat_event::{
-    Artifact, Bytes, Direction, Draft, Frame, Item, Kind, SensorId, SessionId, Sha256, Time,
+    Artifact, Bytes, Direction, Draft, Frame, Item, Kind, SensorId, SessionId, Sha256, Time, WorldId,
 };
 
+use crate::journal::Journals;
 use crate::privacy::InstallKey;
 use crate::{Layout, Result, StoreError, artifact, migrate, recording};
 
@@ -73,6 +74,8 @@ pub struct Writer {
     next_seq: u64,
     sessions: HashMap<SessionId, Open>,
     tapes: HashMap<SessionId, Tape>,
+    journals: Journals,
+    ended: Vec<WorldId>,
     batches: u64,
     _lock: File,
 }
@@ -152,6 +155,8 @@ impl Writer {
             next_seq: u64::try_from(last).unwrap_or(0) + 1,
             sessions: HashMap::new(),
             tapes: HashMap::new(),
+            journals: Journals::default(),
+            ended: Vec::new(),
             batches: 0,
             _lock: lock,
         })
@@ -185,8 +190,9 @@ impl Writer {
     pub fn append(&mut self, items: &[Item]) -> Result<(Committed, Vec<SessionId>)> {
         self.batches += 1;
         let mut lengths = HashMap::new();
+        let mut journals = Vec::new();
         let kept = self.sessions.clone_touched(items);
-        match self.try_append(items, &mut lengths) {
+        match self.try_append(items, &mut lengths, &mut journals) {
             Ok(done) => Ok(done),
             Err(error) => {
                 // Back to before: cut the recordings, forget what the rows had become.
@@ -198,6 +204,9 @@ impl Writer {
                     } else {
                         self.tapes.remove(&session);
                     }
+                }
+                for (world, length) in journals.into_iter().rev() {
+                    self.journals.cut(world, length);
                 }
                 for (session, before) in kept {
                     match before {
@@ -214,6 +223,7 @@ impl Writer {
         &mut self,
         items: &[Item],
         lengths: &mut HashMap<SessionId, u64>,
+        journals: &mut Vec<(WorldId, u64)>,
     ) -> Result<(Committed, Vec<SessionId>)> {
         let sync = self.durability == Durability::Power;
         let mut new_artifacts = Vec::new();
@@ -232,6 +242,10 @@ impl Writer {
                 }
                 Item::Frame(frame) => {
                     recording::encode_frame(frame, pieces.entry(frame.session).or_default())
+                }
+                Item::Journal(piece) => {
+                    let before = self.journals.append(&self.layout, piece, sync, self.batches)?;
+                    journals.push((piece.world, before));
                 }
                 Item::Event(_) => {}
             }
@@ -269,7 +283,7 @@ impl Writer {
                     next_seq += 1;
                 }
                 Item::Frame(frame) => writing.frame(frame),
-                Item::Artifact(_) => {}
+                Item::Artifact(_) | Item::Journal(_) => {}
             }
         }
         for (sha, size) in new_artifacts {
@@ -294,12 +308,32 @@ impl Writer {
             self.sessions.remove(session);
             self.tapes.remove(session);
         }
+        for item in items {
+            if let Item::Journal(piece) = item
+                && piece.last
+            {
+                self.journals.end(piece.world);
+                self.ended.push(piece.world);
+            }
+        }
         Ok((
             Committed {
                 last_seq: next_seq - 1,
             },
             closed,
         ))
+    }
+
+    /// Worlds that ended since the last call: their journals may now be compressed ([`crate::journal::compress`]).
+    pub fn ended_worlds(&mut self) -> Vec<WorldId> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// Every world is over: the front that held them is gone. Gives those whose journals lie raw.
+    pub fn end_worlds(&mut self) -> Vec<WorldId> {
+        self.journals.end_all();
+        self.ended.clear();
+        crate::journal::raw(&self.layout)
     }
 
     /// Closes in the record what an earlier run (or a front that died) left open: each session gets its `session.close` with the
@@ -683,7 +717,7 @@ impl CloneTouched for HashMap<SessionId, Open> {
             .filter_map(|item| match item {
                 Item::Event(draft) => draft.origin.session,
                 Item::Frame(frame) => Some(frame.session),
-                Item::Artifact(_) => None,
+                Item::Artifact(_) | Item::Journal(_) => None,
             })
             .collect();
         ids.sort_unstable();

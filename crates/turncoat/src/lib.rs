@@ -1,5 +1,6 @@
 //! The program: command line, configuration, processes and their confinement, outputs.
 
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod image;
@@ -7,6 +8,7 @@ pub mod machine;
 pub mod output;
 pub mod plant;
 pub mod process;
+pub mod receiving;
 pub mod respond;
 
 pub use turncoat_event::show;

@@ -16,8 +16,6 @@ const MOST_DOORS: usize = 64;
 const PENDING: usize = 64 << 10;
 /// Bytes taken of one stream after one slice.
 const AT_ONCE: usize = 64 << 10;
-/// The port of sshd.
-const SSH: u16 = 22;
 
 struct Stream {
     sock: SockId,
@@ -46,15 +44,16 @@ pub(super) struct Streams {
 }
 
 /// The machine's sshd listens, at all addresses of both families.
-pub(super) fn serve_ssh(world: &mut World) -> Vec<SockId> {
-    [
+pub(super) fn serve_ssh(world: &mut World, ports: &[u16]) -> Vec<SockId> {
+    let all = [
         IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    ]
-    .into_iter()
-    .filter_map(|ip| world.stream_listen((ip, SSH).into()).ok())
-    .map(|(s, _)| s)
-    .collect()
+    ];
+    ports
+        .iter()
+        .flat_map(|port| all.map(|ip| SocketAddr::new(ip, *port)))
+        .filter_map(|at| world.daemon_listen(at).ok())
+        .collect()
 }
 
 fn words(e: Errno) -> NotConnected {

@@ -1,24 +1,25 @@
 //! One world as an actor: an inbox, the guest, and the connections that its output goes to.
 
 use super::{
-    Arrival, Conn, Door, Guest, Input, NotConnected, Open, Opened, Produced, Target, Wants, inbound_channel,
+    Arrival, Conn, Door, Input, NotConnected, Open, Opened, Produced, Target, Wants, inbound_channel,
 };
 use crate::auth::Accounts;
+use crate::journal::Journaled;
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
-use turncoat_event::record::{Artifact, Frame, Item, Recorder};
+use turncoat_event::record::{Artifact, FRAME_MAX, Frame, Item, Journal, Recorder};
 use turncoat_event::{Bytes, Direction, Draft, Kind, Mark, Origin, SessionId, Sha256, Time, WorldId, kinds};
 
-/// Instructions in a slice: about a millisecond.
-const SLICE: u64 = 200_000;
 /// Output that may wait at one connection before its world is not run for it any more, in bytes.
 pub(super) const OUTPUT_LIMIT: usize = 1 << 20;
 
 /// Accounts of one world whose last accepted password is remembered.
 const GIVEN: usize = 256;
+/// A world in which nothing has happened for so long is laid to rest, in nanoseconds.
+const REST: i64 = 10_000_000_000;
 
 /// What a connection gets from a world.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ pub(super) struct Login {
 
 impl Login {
     /// Hands held input to the guest as far as it has room; notes what was taken.
-    fn feed(&mut self, conn: Conn, guest: &mut dyn Guest, produced: &mut Vec<Produced>) {
+    fn feed(&mut self, conn: Conn, guest: &mut Journaled, produced: &mut Vec<Produced>) {
         while let Some(next) = self.held.front_mut() {
             if let Input::Data(bytes) = next {
                 let n = guest.room(conn).min(bytes.len());
@@ -126,13 +127,29 @@ struct Who {
 }
 
 pub(super) struct State {
-    guest: Option<Box<dyn Guest>>,
+    guest: Option<Journaled>,
     logins: BTreeMap<Conn, Login>,
     doors: BTreeMap<u32, Outlet>,
     mark: Mark,
     /// When the world last had a login.
     pub last_used: Time,
     produced: Vec<Produced>,
+    /// Since when nothing happens, and when something will by itself.
+    quiet: Option<Quiet>,
+}
+
+#[derive(Clone, Copy)]
+struct Quiet {
+    since: Time,
+    due: Option<Time>,
+}
+
+impl Quiet {
+    /// When to look again: at the deadline, or when it is time to rest.
+    fn until(self) -> Time {
+        let rest = self.since.plus_nanos(REST);
+        self.due.map_or(rest, |d| d.min(rest))
+    }
 }
 
 pub(super) struct Actor {
@@ -145,6 +162,8 @@ pub(super) struct Actor {
     /// The accounts have changed since the pool looked.
     pub accounts_changed: AtomicBool,
     who: Mutex<Who>,
+    /// Slices that it has run since it last slept.
+    pub spent: AtomicU32,
     inbox: Mutex<VecDeque<Message>>,
     pub state: Mutex<State>,
 }
@@ -161,7 +180,7 @@ pub(super) enum Next {
 }
 
 impl Actor {
-    pub fn new(id: WorldId, guest: Box<dyn Guest>, mark: Mark, now: Time) -> Actor {
+    pub fn new(id: WorldId, guest: Journaled, mark: Mark, now: Time) -> Actor {
         let who = Who {
             accounts: guest.accounts(),
             by: BTreeMap::new(),
@@ -174,6 +193,7 @@ impl Actor {
             queued: AtomicBool::new(false),
             ticket: AtomicU64::new(0),
             steps: AtomicU64::new(0),
+            spent: AtomicU32::new(0),
             inbox: Mutex::default(),
             state: Mutex::new(State {
                 guest: Some(guest),
@@ -182,6 +202,7 @@ impl Actor {
                 mark,
                 last_used: now,
                 produced: Vec::new(),
+                quiet: None,
             }),
         }
     }
@@ -212,6 +233,20 @@ impl Actor {
         let Some(guest) = state.guest.as_mut() else {
             return Next::Gone;
         };
+        if let Some(quiet) = state.quiet
+            && messages.is_empty()
+            && quiet.due.is_none_or(|d| d > now)
+            && state.logins.values().all(|l| l.held.is_empty())
+        {
+            // Woken by the time alone, and nothing is due in the world.
+            if now.since(quiet.since) < REST {
+                return Next::Sleep(Some(quiet.until()));
+            }
+            guest.rest();
+            state.produced = Vec::new();
+            return Next::Sleep(quiet.due);
+        }
+        state.quiet = None;
         // A panic in a world kills that world alone.
         let ran = catch_unwind(AssertUnwindSafe(|| {
             for m in messages.drain(..) {
@@ -226,7 +261,7 @@ impl Actor {
                         waiting,
                     } => {
                         state.mark = state.mark.max(mark);
-                        let result = guest.open(&open);
+                        let result = guest.open(&open, origin.session, channel);
                         if let Ok(conn) = &result {
                             state.logins.insert(
                                 *conn,
@@ -291,7 +326,7 @@ impl Actor {
                 }
             }
             for (conn, l) in &mut state.logins {
-                l.feed(*conn, &mut **guest, &mut state.produced);
+                l.feed(*conn, guest, &mut state.produced);
             }
             // A connection that does not read holds its world up: its programs block as on a full pipe.
             let full = state
@@ -316,7 +351,11 @@ impl Actor {
                 let nanos = i64::try_from(pause.as_nanos()).unwrap_or(i64::MAX);
                 Wants::Sleep(Some(now.plus_nanos(nanos)))
             } else {
-                guest.run(SLICE, now)
+                let wants = guest.run(now);
+                if let Wants::Sleep(due) = wants {
+                    state.quiet = Some(Quiet { since: now, due });
+                }
+                wants
             };
             guest.drain(&mut state.produced);
             let accounts = guest.accounts();
@@ -343,18 +382,56 @@ impl Actor {
             state.produced.push(Produced::Down);
             Wants::Dead
         });
-        if wants == Wants::Dead {
-            state.guest = None;
+        let over = wants == Wants::Dead;
+        if over {
             state.produced.push(Produced::Down);
         }
-        if !self.hand_out(state, now, recorder, inside) {
+        let journal = state
+            .guest
+            .as_mut()
+            .map_or(Vec::new(), |g| if over { g.seal() } else { g.take() });
+        if over {
+            state.guest = None;
+        }
+        if !self.keep_journal(state, journal, over, recorder) || !self.hand_out(state, now, recorder, inside)
+        {
             state.guest = None;
             return Next::Gone;
         }
         match wants {
             Wants::Run => Next::Again,
-            Wants::Sleep(until) => Next::Sleep(until),
+            Wants::Sleep(until) => Next::Sleep(state.quiet.map_or(until, |q| Some(q.until()))),
             Wants::Dead => Next::Gone,
+        }
+    }
+
+    /// Records what came in, before what was made of it. False if the record has stopped.
+    fn keep_journal(&self, state: &mut State, bytes: Vec<u8>, over: bool, recorder: &dyn Recorder) -> bool {
+        if bytes.is_empty() && !over {
+            return true;
+        }
+        let pieces = bytes.len().div_ceil(FRAME_MAX).max(1);
+        for n in 0..pieces {
+            let piece = bytes.chunks(FRAME_MAX).nth(n).unwrap_or_default();
+            let item = Item::Journal(Journal {
+                world: self.id,
+                bytes: piece.to_vec(),
+                last: over && n + 1 == pieces,
+            });
+            match submit(recorder, item) {
+                Some(mark) => state.mark = state.mark.max(mark),
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// Ends the journal of a world that goes while nobody is in it.
+    pub fn end(&self, recorder: &dyn Recorder) {
+        let mut state = lock(&self.state);
+        if let Some(mut guest) = state.guest.take() {
+            let bytes = guest.seal();
+            self.keep_journal(&mut state, bytes, true, recorder);
         }
     }
 

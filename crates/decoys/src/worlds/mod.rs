@@ -13,6 +13,7 @@ pub use pool::{Bounds, Scope, Worlds};
 pub use stream::{Arrival, Door, NotConnected, Opened, Target};
 
 use crate::auth::Accounts;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::sync::Arc;
 use turncoat_event::{Kind, Sha256, Time};
 
@@ -21,7 +22,7 @@ use turncoat_event::{Kind, Sha256, Time};
 pub struct Conn(pub u32);
 
 /// A terminal for a login.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Terminal {
     /// `TERM`.
     pub term: Vec<u8>,
@@ -36,7 +37,7 @@ pub struct Terminal {
 }
 
 /// What to run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Program {
     /// The login shell.
     Shell,
@@ -52,7 +53,7 @@ pub fn inbound_channel(conn: Conn) -> u16 {
 }
 
 /// Opens a login.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Open {
     /// The connection it belongs to: logins of one connection share their sshd processes.
     pub link: u64,
@@ -69,7 +70,27 @@ pub struct Open {
     /// The address it reached.
     pub local: std::net::SocketAddr,
     /// How it logged in (`password`, `publickey`), for the log.
-    pub method: &'static str,
+    #[serde(deserialize_with = "method")]
+    pub method: Method,
+}
+
+/// The name of a method of authentication. (An alias, so that reading an [`Open`] borrows nothing from where it is read.)
+pub type Method = &'static str;
+
+/// A method by its name, as a journal has it.
+fn method<'de, D: Deserializer<'de>>(from: D) -> Result<&'static str, D::Error> {
+    const METHODS: [&str; 5] = [
+        "password",
+        "publickey",
+        "keyboard-interactive",
+        "none",
+        "hostbased",
+    ];
+    let name = String::deserialize(from)?;
+    METHODS
+        .into_iter()
+        .find(|m| *m == name)
+        .ok_or_else(|| serde::de::Error::custom("no method of authentication"))
 }
 
 /// Input for a login.
@@ -217,4 +238,10 @@ pub trait Guest: Send {
 
     /// Hands out what was made since the last call, in order.
     fn drain(&mut self, out: &mut Vec<Produced>);
+
+    /// Instructions retired so far: the position of an input in the run.
+    fn retired(&self) -> u64;
+
+    /// Nothing has happened for a while: memory may be given back until something does. Changes nothing that can be seen.
+    fn rest(&mut self) {}
 }

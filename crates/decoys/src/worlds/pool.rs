@@ -3,6 +3,7 @@
 use super::Guest;
 use super::actor::{Actor, Handle, Inside, Next, world_event};
 use crate::auth::{Accounts, source_key};
+use crate::journal::{Birth, Journaled};
 use crate::machine::Entropy;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -29,6 +30,8 @@ pub struct Bounds {
     pub worlds: usize,
     /// Logins at once in one world.
     pub logins: usize,
+    /// Bytes of one world's journal; beyond it the world runs on unwritten.
+    pub journal: u64,
 }
 
 impl Default for Bounds {
@@ -36,15 +39,43 @@ impl Default for Bounds {
         Bounds {
             worlds: 2048,
             logins: 64,
+            journal: 32 << 20,
         }
     }
 }
 
+/// Slices (of about a millisecond) for which a world that was idle goes before those that compute without end.
+const PATIENCE: u32 = 40;
+
 struct Queue {
     ready: VecDeque<Arc<Actor>>,
+    /// Worlds that have computed for longer than [`PATIENCE`] without a pause.
+    busy: VecDeque<Arc<Actor>>,
+    /// Slices given out; each fourth goes to a busy world, so that none waits for ever.
+    turn: u32,
     sleeping: BinaryHeap<Reverse<(Time, u64)>>,
     sleepers: BTreeMap<u64, Arc<Actor>>,
     ticket: u64,
+}
+
+impl Queue {
+    fn put(&mut self, actor: Arc<Actor>) {
+        if actor.spent.load(Ordering::Relaxed) < PATIENCE {
+            self.ready.push_back(actor);
+        } else {
+            self.busy.push_back(actor);
+        }
+    }
+
+    fn take(&mut self) -> Option<Arc<Actor>> {
+        self.turn = self.turn.wrapping_add(1);
+        let (first, second) = if self.turn.is_multiple_of(4) {
+            (&mut self.busy, &mut self.ready)
+        } else {
+            (&mut self.ready, &mut self.busy)
+        };
+        first.pop_front().or_else(|| second.pop_front())
+    }
 }
 
 struct Shared {
@@ -67,7 +98,7 @@ fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     fn wake(&self, actor: &Arc<Actor>) {
         if !actor.queued.swap(true, Ordering::AcqRel) {
-            lock(&self.queue).ready.push_back(actor.clone());
+            lock(&self.queue).put(actor.clone());
             self.changed.notify_one();
         }
     }
@@ -88,10 +119,10 @@ impl Shared {
                 if let Some(a) = q.sleepers.remove(&ticket)
                     && !a.queued.swap(true, Ordering::AcqRel)
                 {
-                    q.ready.push_back(a);
+                    q.put(a);
                 }
             }
-            if let Some(a) = q.ready.pop_front() {
+            if let Some(a) = q.take() {
                 return Some(a);
             }
             let wait = q
@@ -128,8 +159,12 @@ impl Shared {
                 self.note_planted(&actor);
             }
             match next {
-                Next::Again => self.wake(&actor),
+                Next::Again => {
+                    actor.spent.fetch_add(1, Ordering::Relaxed);
+                    self.wake(&actor);
+                }
                 Next::Sleep(Some(at)) => {
+                    actor.spent.store(0, Ordering::Relaxed);
                     let mut q = lock(&self.queue);
                     // A later step on another thread has its own deadline, or will have: this one's is stale.
                     if actor.steps.load(Ordering::Acquire) != number {
@@ -152,14 +187,14 @@ impl Shared {
                     drop(q);
                     self.changed.notify_one();
                 }
-                Next::Sleep(None) | Next::Gone => {}
+                Next::Sleep(None) | Next::Gone => actor.spent.store(0, Ordering::Relaxed),
             }
         }
     }
 }
 
-/// Makes a fresh machine: a clone of the booted snapshot.
-pub type Make = Arc<dyn Fn() -> Box<dyn Guest> + Send + Sync>;
+/// Makes a fresh machine, a clone of the booted snapshot, and says what it was made from.
+pub type Make = Arc<dyn Fn() -> (Box<dyn Guest>, Birth) + Send + Sync>;
 
 /// All worlds of one machine.
 pub struct Worlds {
@@ -183,13 +218,15 @@ impl Worlds {
         clock: Arc<dyn Fn() -> Time + Send + Sync>,
         entropy: Entropy,
     ) -> std::io::Result<Worlds> {
-        let start = make().accounts();
+        let start = make().0.accounts();
         let shared = Arc::new(Shared {
             planted: Mutex::default(),
             start,
             inside: Inside::default(),
             queue: Mutex::new(Queue {
                 ready: VecDeque::new(),
+                busy: VecDeque::new(),
+                turn: 0,
                 sleeping: BinaryHeap::new(),
                 sleepers: BTreeMap::new(),
                 ticket: 0,
@@ -243,7 +280,9 @@ impl Worlds {
                 .min_by_key(|(_, a)| lock(&a.state).last_used)
                 .map(|(k, a)| (*k, a.id));
             let (k, id) = oldest?;
-            map.remove(&k);
+            if let Some(old) = map.remove(&k) {
+                old.end(&*self.shared.recorder);
+            }
             let _ = self.shared.recorder.submit(world_event(
                 id,
                 now,
@@ -255,7 +294,9 @@ impl Worlds {
         }
         let mut e = [0; 10];
         (self.entropy)(&mut e);
-        let actor = Arc::new(Actor::new(WorldId::new(now, e), (self.make)(), mark, now));
+        let (guest, birth) = (self.make)();
+        let guest = Journaled::new(guest, &birth, self.bounds.journal);
+        let actor = Arc::new(Actor::new(WorldId::new(now, e), guest, mark, now));
         map.insert(key, actor.clone());
         // The machine runs from the first moment, not from the first login.
         self.shared.wake(&actor);
@@ -395,6 +436,9 @@ mod tests {
         fn drain(&mut self, out: &mut Vec<Produced>) {
             out.append(&mut self.out);
         }
+        fn retired(&self) -> u64 {
+            0
+        }
     }
 
     fn worlds(scope: Scope, bounds: Bounds) -> (Worlds, Arc<Fake>, Committer) {
@@ -405,7 +449,12 @@ mod tests {
             watermark,
         });
         let clock = Arc::new(|| Time::from_system(std::time::SystemTime::now()));
-        let make: Make = Arc::new(|| Box::new(Echo { out: vec![], next: 0 }));
+        let make: Make = Arc::new(|| {
+            (
+                Box::new(Echo { out: vec![], next: 0 }),
+                crate::journal::birth_for_tests(),
+            )
+        });
         let w = Worlds::start(
             make,
             scope,
@@ -447,7 +496,14 @@ mod tests {
 
     #[tokio::test]
     async fn one_world_a_source_and_output_carries_the_highest_mark() {
-        let (w, fake, _c) = worlds(Scope::Source, Bounds { worlds: 2, logins: 2 });
+        let (w, fake, _c) = worlds(
+            Scope::Source,
+            Bounds {
+                worlds: 2,
+                logins: 2,
+                ..Bounds::default()
+            },
+        );
         let a: IpAddr = "192.0.2.1".parse().unwrap();
         let (h, fresh) = w.enter(a, Mark(0)).unwrap();
         assert!(fresh && !w.enter(a, Mark(0)).unwrap().1);
@@ -516,9 +572,44 @@ mod tests {
         assert!(matches!(next(&mut rx).await.what, Produced::Data { .. }));
     }
 
+    #[test]
+    fn a_world_that_was_idle_goes_before_busy_ones_and_none_waits_for_ever() {
+        let actor = |n: u8, spent: u32| {
+            let guest = Box::new(Echo { out: vec![], next: 0 });
+            let guest = Journaled::new(guest, &crate::journal::birth_for_tests(), 0);
+            let a = Actor::new(WorldId::new(Time(0), [n; 10]), guest, Mark(0), Time(0));
+            a.spent.store(spent, Ordering::Relaxed);
+            Arc::new(a)
+        };
+        let mut q = Queue {
+            ready: VecDeque::new(),
+            busy: VecDeque::new(),
+            turn: 0,
+            sleeping: BinaryHeap::new(),
+            sleepers: BTreeMap::new(),
+            ticket: 0,
+        };
+        let (busy, idle) = (actor(1, PATIENCE), actor(2, 0));
+        for _ in 0..8 {
+            q.put(busy.clone());
+            q.put(idle.clone());
+        }
+        let order: Vec<bool> = std::iter::from_fn(|| q.take()).map(|a| a.id == idle.id).collect();
+        assert_eq!(order.len(), 16);
+        assert_eq!(order[..8], [true, true, true, false, true, true, true, false]);
+        assert!(!order[15], "what is left is the busy one's");
+    }
+
     #[tokio::test]
     async fn the_number_of_worlds_is_bounded() {
-        let (w, _f, _c) = worlds(Scope::Source, Bounds { worlds: 3, logins: 2 });
+        let (w, _f, _c) = worlds(
+            Scope::Source,
+            Bounds {
+                worlds: 3,
+                logins: 2,
+                ..Bounds::default()
+            },
+        );
         for i in 0..20 {
             assert!(w.enter(IpAddr::from([192, 0, 2, i]), Mark(0)).is_some());
             assert!(w.len() <= 3);

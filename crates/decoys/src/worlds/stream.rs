@@ -1,6 +1,7 @@
 //! Streams between a world and whoever serves a decoy: connections into the machine, and connections that its programs make.
 
 use super::{Conn, Output};
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -8,7 +9,7 @@ use tokio::sync::mpsc;
 use turncoat_event::{Origin, WorldId};
 
 /// Where to connect or listen, inside.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {
     /// A host as it was named, and a port.
     Tcp(Vec<u8>, u16),
@@ -28,7 +29,7 @@ pub enum NotConnected {
 }
 
 /// What a connection has the machine listen at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Door {
     /// A port of the loopback addresses (`GatewayPorts no`); 0: any.
     Port(u16),

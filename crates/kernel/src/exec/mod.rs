@@ -238,12 +238,12 @@ fn commit(w: &mut World, tid: u32, prog: Program, env: Vec<Vec<u8>>) -> KResult<
         },
         &mut w.vfs,
     );
-    crate::vdso::map(w, &mut mm);
+    crate::vdso::map(w, &mut mm, stack_top, aslr);
     let vdso = mm.vdso;
 
     // Swap memories.
     let mid = w.fresh_id();
-    w.mms.insert(mid, mm);
+    w.mms.insert(mid, Box::new(mm));
     let rss = w.rss_of(tgid);
     w.drop_mm(tid);
     w.vfork_done(tid)?;

@@ -623,10 +623,10 @@ pub(crate) fn write(vfs: &mut Vfs, ctx: &Ctx, num: u64, data: &[u8]) -> KResult<
                     if ctx.view.current().0 != t.tgid {
                         return Err(Errno::EINVAL);
                     }
-                    let line = data.strip_suffix(b"\n").unwrap_or(data);
+                    // A line end that is written is part of the name.
                     one(Effect::Comm {
                         tid: p,
-                        comm: line.iter().copied().take(15).collect(),
+                        comm: data.iter().copied().take_while(|b| *b != 0).take(15).collect(),
                     })
                 }
                 "oom_score_adj" | "oom_adj" => {

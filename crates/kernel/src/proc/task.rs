@@ -414,11 +414,12 @@ fn status(view: &dyn KernelView, t: &TaskView) -> Vec<u8> {
         s += &format!("Umask:\t{:04o}\n", t.umask);
     }
     s += &format!(
-        "State:\t{state}\nTgid:\t{}\nNgid:\t0\nPid:\t{}\nPPid:\t{}\nTracerPid:\t0\nUid:\t{}\nGid:\t{}\nFDSize:\t{}\nGroups:\t{groups}\n\
+        "State:\t{state}\nTgid:\t{}\nNgid:\t0\nPid:\t{}\nPPid:\t{}\nTracerPid:\t{}\nUid:\t{}\nGid:\t{}\nFDSize:\t{}\nGroups:\t{groups}\n\
          NStgid:\t{}\nNSpid:\t{}\nNSpgid:\t{}\nNSsid:\t{}\n",
         t.tgid,
         t.tid,
         t.ppid,
+        t.tracer,
         ids(t.uids),
         ids(t.gids),
         t.fd_size,

@@ -68,6 +68,8 @@ pub struct TaskView {
     pub voluntary: u64,
     pub involuntary: u64,
     pub oom_score_adj: i32,
+    /// Who traces it; 0: nobody.
+    pub tracer: u32,
     /// False if only root may look into it (setuid, PR_SET_DUMPABLE 0).
     pub dumpable: bool,
     /// A kernel thread: no memory, no exe.

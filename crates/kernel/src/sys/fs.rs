@@ -627,6 +627,8 @@ pub(crate) fn memfd_create(w: &mut World, c: &mut Call) -> SysRes {
         v.open(x, &root, b"/dev/shm", O_TMPFILE | O_RDWR, 0o777, 0)
     })??;
     o.path.name = [b"memfd:", &name[..]].concat().into();
+    // On a mount of its own that nobody sees: nothing is above it.
+    o.path.parent = o.path.ino;
     let id = w.new_file(What::File(o.path.clone(), Kind::Regular), O_RDWR, Some(o.path))?;
     Ok(w.install(c.tid, id, flags & 1 != 0)?)
 }

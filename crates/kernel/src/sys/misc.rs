@@ -11,7 +11,13 @@ pub(crate) fn uname(w: &mut World, c: &mut Call) -> SysRes {
     e.field(b"Linux", 65).field(&w.hostname, 65);
     e.field(w.facts_of.release.as_bytes(), 65)
         .field(w.facts_of.version.as_bytes(), 65);
-    e.field(b"x86_64", 65).field(&w.domain, 65);
+    // PER_LINUX32, as `linux32` sets it.
+    let machine: &[u8] = if w.p(w.tgid(c.tid))?.personality & 0xff == 8 {
+        b"i686"
+    } else {
+        b"x86_64"
+    };
+    e.field(machine, 65).field(&w.domain, 65);
     w.copy_out(c.tid, c.a[0], &e.0)?;
     Ok(0)
 }
@@ -37,8 +43,9 @@ pub(crate) fn sysinfo(w: &mut World, c: &mut Call) -> SysRes {
     let m = w.machine_mem();
     let mut e = Enc::new();
     e.u64(w.clock.mono() / crate::time::SEC);
-    for l in w.load {
-        e.u64(l);
+    let idle = w.pulse().map_or([0.0; 3], |l| l.load);
+    for (own, idle) in w.load.iter().zip(idle) {
+        e.u64(own + (idle * 65_536.0) as u64);
     }
     e.u64(m.total)
         .u64(m.free)
@@ -200,6 +207,10 @@ pub(crate) fn prctl(w: &mut World, c: &mut Call) -> SysRes {
         }
         39 => return Ok(i64::from(w.creds(c.tid)?.no_new_privs)),
         47 => {
+            let rest = c.a[3] | c.a[4] | if a == 4 { b } else { 0 };
+            if rest != 0 || (a != 4 && b > 40) {
+                return Err(Errno::EINVAL.into());
+            }
             let k = w.creds(c.tid)?;
             let bit = 1u64.checked_shl(b as u32).unwrap_or(0);
             match a {
@@ -310,10 +321,16 @@ pub(crate) fn ptrace(w: &mut World, c: &mut Call) -> SysRes {
             target: c.a[1] as u32,
         },
     );
-    w.unserved(c.tid, "ptrace");
     if c.a[0] == 0 {
-        return Err(Errno::EPERM.into());
+        // PTRACE_TRACEME: once. Programs ask it to see whether somebody looks at them.
+        let p = w.pm(tgid)?;
+        return if std::mem::replace(&mut p.traced, true) {
+            Err(Errno::EPERM.into())
+        } else {
+            Ok(0)
+        };
     }
+    w.unserved(c.tid, "ptrace");
     w.t(c.a[1] as u32)?;
     Err(Errno::EPERM.into())
 }
@@ -386,16 +403,14 @@ pub(crate) fn seccomp(w: &mut World, c: &mut Call) -> SysRes {
 pub(crate) fn keyctl(w: &mut World, c: &mut Call) -> SysRes {
     match c.nr {
         250 if c.a[0] == 0 || c.a[0] == 1 => Ok(0x2b3c_4d5e),
+        // Revoke, chown, setperm, link and unlink of a keyring, as pam_keyinit(8) does at each su and sudo: there is nothing in it.
+        250 if matches!(c.a[0], 3 | 4 | 5 | 8 | 9) => Ok(0),
         250 => {
             w.unserved(c.tid, "keyctl");
             Err(Errno::EOPNOTSUPP.into())
         }
         _ => Err(Errno::EDQUOT.into()),
     }
-}
-
-pub(crate) fn ioprio(_: &mut World, c: &mut Call) -> SysRes {
-    Ok(if c.nr == 252 { 0x4004 } else { 0 })
 }
 
 pub(crate) fn kcmp(w: &mut World, c: &mut Call) -> SysRes {

@@ -871,7 +871,11 @@ fn tty_ioctl(w: &mut World, c: &mut Call, t: crate::tty::TtyFile, f: &File) -> S
         }
         Answer::Open(file, flags) => {
             w.tty_effects();
-            let id = w.new_file(What::Tty(file), flags & !O_CLOEXEC, None)?;
+            // ttyname(3) compares it with the node of that name.
+            let root = w.vfs.root_path();
+            let name = format!("/dev/pts/{}", file.tty.0);
+            let loc = w.fs(0, |v, x| v.walk(x, &root, name.as_bytes(), 0))?.ok();
+            let id = w.new_file(What::Tty(file), flags & !O_CLOEXEC, loc)?;
             Ok(w.install(c.tid, id, flags & O_CLOEXEC != 0)?)
         }
     }

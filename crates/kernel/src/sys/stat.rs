@@ -68,9 +68,20 @@ fn at(w: &mut World, c: &Call, dirfd: i32, va: u64, flags: u32) -> KResult<Stat>
         return w.stat_fd(c.tid, dirfd);
     }
     let base = w.base(c.tid, dirfd, &p)?;
-    w.fs(c.tid, |v, x| {
-        v.stat(x, &base, &p, flags & (AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
-    })?
+    let found = w.fs(c.tid, |v, x| {
+        let at = v.walk(x, &base, &p, flags & (AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))?;
+        // `/dev/fd/N` of a pipe or socket is what lies behind it, not the link.
+        if flags & AT_SYMLINK_NOFOLLOW == 0
+            && let Some(behind) = v.descriptor_behind(x, &at)
+        {
+            return KResult::Ok(Err(behind));
+        }
+        v.fstat(x, &at).map(Ok)
+    })??;
+    match found {
+        Ok(s) => Ok(s),
+        Err((tid, fd)) => w.stat_fd(tid, fd as i32),
+    }
 }
 
 pub(crate) fn stat(w: &mut World, c: &mut Call) -> SysRes {

@@ -28,6 +28,84 @@ fn quote(b: &[u8], more: bool) -> String {
     s
 }
 
+/// Bits by the letter that the table of calls gives an argument, with their names.
+const FLAGS: &[(u8, &[(u64, &str)])] = &[
+    (
+        b'O',
+        &[
+            (0o1, "O_WRONLY"),
+            (0o2, "O_RDWR"),
+            (0o100, "O_CREAT"),
+            (0o200, "O_EXCL"),
+            (0o400, "O_NOCTTY"),
+            (0o1000, "O_TRUNC"),
+            (0o2000, "O_APPEND"),
+            (0o4000, "O_NONBLOCK"),
+            (0o20_200_000, "O_TMPFILE"),
+            (0o200_000, "O_DIRECTORY"),
+            (0o400_000, "O_NOFOLLOW"),
+            (0o1_000_000, "O_NOATIME"),
+            (0o2_000_000, "O_CLOEXEC"),
+            (0o10_000_000, "O_PATH"),
+        ],
+    ),
+    (b'P', &[(1, "PROT_READ"), (2, "PROT_WRITE"), (4, "PROT_EXEC")]),
+    (
+        b'M',
+        &[
+            (3, "MAP_SHARED_VALIDATE"),
+            (1, "MAP_SHARED"),
+            (2, "MAP_PRIVATE"),
+            (0x10, "MAP_FIXED"),
+            (0x20, "MAP_ANONYMOUS"),
+            (0x100, "MAP_GROWSDOWN"),
+            (0x800, "MAP_DENYWRITE"),
+            (0x4000, "MAP_NORESERVE"),
+            (0x8000, "MAP_POPULATE"),
+            (0x2_0000, "MAP_STACK"),
+        ],
+    ),
+    (
+        b'A',
+        &[
+            (0x100, "AT_SYMLINK_NOFOLLOW"),
+            (0x200, "AT_REMOVEDIR"),
+            (0x400, "AT_SYMLINK_FOLLOW"),
+            (0x800, "AT_NO_AUTOMOUNT"),
+            (0x1000, "AT_EMPTY_PATH"),
+        ],
+    ),
+];
+
+/// The names of the bits of `v` for this letter, and what no name has as a number.
+fn flags(kind: u8, v: u64) -> Option<String> {
+    let (_, names) = FLAGS.iter().find(|f| f.0 == kind)?;
+    let mut left = v;
+    let mut out = Vec::new();
+    for (bits, name) in *names {
+        if left & bits == *bits {
+            out.push((*name).to_owned());
+            left &= !bits;
+        }
+    }
+    let empty = match kind {
+        b'O' if v & 3 == 0 => {
+            out.insert(0, "O_RDONLY".to_owned());
+            ""
+        }
+        b'P' => "PROT_NONE",
+        _ => "0",
+    };
+    if left != 0 {
+        out.push(format!("{left:#x}"));
+    }
+    Some(if out.is_empty() {
+        empty.to_owned()
+    } else {
+        out.join("|")
+    })
+}
+
 impl World {
     fn trace_arg(&mut self, c: &Call, kind: u8, i: usize, value: i64) -> String {
         let v = c.a.get(i).copied().unwrap_or(0);
@@ -57,6 +135,7 @@ impl World {
             b'a' => format!("{}", v as i32),
             b'o' => format!("{v:#o}"),
             b'u' => format!("{v}"),
+            b'O' | b'P' | b'M' | b'A' => flags(kind, v & 0xffff_ffff).unwrap_or_default(),
             b'g' => crate::abi::sig::name(v as u8),
             b'v' => {
                 let mut out = Vec::new();
@@ -142,5 +221,22 @@ impl World {
                 info.code
             ));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::flags;
+
+    #[test]
+    fn bits_have_names() {
+        let name = |kind, v| flags(kind, v).unwrap();
+        assert_eq!(name(b'O', 0o2_000_000), "O_RDONLY|O_CLOEXEC");
+        assert_eq!(name(b'O', 0o1101), "O_WRONLY|O_CREAT|O_TRUNC");
+        assert_eq!(name(b'P', 0), "PROT_NONE");
+        assert_eq!(name(b'P', 5), "PROT_READ|PROT_EXEC");
+        assert_eq!(name(b'M', 0x22), "MAP_PRIVATE|MAP_ANONYMOUS");
+        assert_eq!(name(b'A', 0x4100), "AT_SYMLINK_NOFOLLOW|0x4000");
+        assert_eq!(name(b'A', 0), "0");
     }
 }

@@ -269,12 +269,12 @@ pub(crate) fn capset(w: &mut World, c: &mut Call) -> SysRes {
     })
 }
 
-fn prio_targets(w: &World, c: &Call) -> Result<Vec<u32>, Errno> {
-    let me = w.tgid(c.tid);
-    let who = c.a[1] as u32;
-    let v: Vec<u32> = match c.a[0] {
+/// The threads that PRIO_PROCESS, PRIO_PGRP or PRIO_USER (0, 1, 2) and a number mean.
+fn prio_targets(w: &World, tid: u32, which: u64, who: u32) -> Result<Vec<u32>, Errno> {
+    let me = w.tgid(tid);
+    let v: Vec<u32> = match which {
         0 => {
-            let t = if who == 0 { c.tid } else { who };
+            let t = if who == 0 { tid } else { who };
             w.t(t)?;
             vec![t]
         }
@@ -283,7 +283,7 @@ fn prio_targets(w: &World, c: &Call) -> Result<Vec<u32>, Errno> {
             w.procs.values().filter(|p| p.pgid == g).map(|p| p.tgid).collect()
         }
         2 => {
-            let u = if who == 0 { w.creds(c.tid)?.uid } else { who };
+            let u = if who == 0 { w.creds(tid)?.uid } else { who };
             w.tasks
                 .values()
                 .filter(|t| t.creds.uid == u)
@@ -296,7 +296,7 @@ fn prio_targets(w: &World, c: &Call) -> Result<Vec<u32>, Errno> {
 }
 
 pub(crate) fn getpriority(w: &mut World, c: &mut Call) -> SysRes {
-    let best = prio_targets(w, c)?
+    let best = prio_targets(w, c.tid, c.a[0], c.a[1] as u32)?
         .into_iter()
         .filter_map(|t| w.t(t).ok().map(|t| t.nice))
         .min()
@@ -307,7 +307,7 @@ pub(crate) fn getpriority(w: &mut World, c: &mut Call) -> SysRes {
 pub(crate) fn setpriority(w: &mut World, c: &mut Call) -> SysRes {
     let nice = (c.a[2] as i32).clamp(-20, 19);
     let k = w.creds(c.tid)?;
-    for t in prio_targets(w, c)? {
+    for t in prio_targets(w, c.tid, c.a[0], c.a[1] as u32)? {
         let x = w.t(t)?;
         if k.euid != x.creds.euid && k.euid != x.creds.uid && !k.capable(cap::SYS_NICE) {
             return Err(Errno::EPERM.into());
@@ -316,6 +316,31 @@ pub(crate) fn setpriority(w: &mut World, c: &mut Call) -> SysRes {
             return Err(Errno::EACCES.into());
         }
         w.tm(t)?.nice = nice;
+    }
+    Ok(0)
+}
+
+/// ioprio_get(2) and ioprio_set(2): kept for each thread, and not followed.
+pub(crate) fn ioprio(w: &mut World, c: &mut Call) -> SysRes {
+    let chosen = prio_targets(w, c.tid, c.a[0].wrapping_sub(1), c.a[1] as u32)?;
+    if c.nr == 252 {
+        return Ok(chosen
+            .iter()
+            .filter_map(|t| w.t(*t).ok().map(|t| i64::from(t.ioprio)))
+            .min()
+            .unwrap_or(0));
+    }
+    let value = c.a[2] as u32;
+    let (class, level) = (value >> 13, value & 7);
+    let k = w.creds(c.tid)?;
+    match class {
+        0 if level != 0 => return Err(Errno::EINVAL.into()),
+        1 if !k.capable(cap::SYS_ADMIN) && !k.capable(cap::SYS_NICE) => return Err(Errno::EPERM.into()),
+        0..=3 => {}
+        _ => return Err(Errno::EINVAL.into()),
+    }
+    for t in chosen {
+        w.tm(t)?.ioprio = value as u16;
     }
     Ok(0)
 }

@@ -62,6 +62,8 @@ pub(crate) struct Task {
     pub rseq: Option<(u64, u32, u32)>,
     pub pdeathsig: u8,
     pub nice: i32,
+    /// As ioprio_set(2) has it: class and level.
+    pub ioprio: u16,
     pub policy: u32,
     pub timer_slack: u64,
     pub utime: u64,
@@ -150,6 +152,8 @@ pub(crate) struct Proc {
     pub dumpable: u32,
     pub did_exec: bool,
     pub oom_score_adj: i32,
+    /// It asked for PTRACE_TRACEME.
+    pub traced: bool,
     pub standin: Option<Arc<StandIn>>,
     /// A stand-in's program; held.
     pub exe: Option<crate::vfs::Path>,
@@ -480,6 +484,7 @@ impl Task {
             rseq: None,
             pdeathsig: 0,
             nice: 0,
+            ioprio: 0,
             policy: 0,
             timer_slack: 50_000,
             utime: 0,
@@ -538,6 +543,7 @@ impl Proc {
             dumpable: 1,
             did_exec: false,
             oom_score_adj: 0,
+            traced: false,
             standin: None,
             exe: None,
             conn: None,

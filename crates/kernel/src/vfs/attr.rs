@@ -5,6 +5,7 @@ use super::mount::ms;
 use super::perm::fl;
 use super::types::*;
 use super::{ChangeKind, Vfs, inmask};
+use crate::proc::LinkTarget;
 use crate::{Errno, KResult};
 
 /// A time stamp to set.
@@ -74,6 +75,17 @@ impl Vfs {
     pub fn stat(&self, ctx: &Ctx, base: &Path, path: &[u8], flags: u32) -> KResult<Stat> {
         let p = self.walk(ctx, base, path, flags & (wflag::NOFOLLOW | wflag::EMPTY_PATH))?;
         self.fstat(ctx, &p)
+    }
+
+    /// The thread and its descriptor that a link of `/proc/PID/fd` stands for, if what is open there has no place in a file system.
+    pub fn descriptor_behind(&self, ctx: &Ctx, p: &Path) -> Option<(u32, u32)> {
+        if !self.attr(ctx.view, p.ino).is_ok_and(|a| a.is_link()) {
+            return None;
+        }
+        match self.link_target(ctx, p.ino) {
+            Ok(LinkTarget::Reopen { tid, fd, .. }) => Some((tid, fd)),
+            _ => None,
+        }
     }
 
     /// Checks what every change of attributes needs, and gives them.

@@ -385,6 +385,7 @@ impl Vfs {
             let (parent, name) = place.unwrap_or((cur.parent, cur.name.clone()));
             parts.push(name);
             if parent == cur.ino {
+                reached = true;
                 break;
             }
             cur = Path {

@@ -1,10 +1,18 @@
 //! `turncoat status`.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value as Json, json};
+
+use turncoat_store::Filter;
 
 use super::{Context, print};
 use crate::process::requests::{NotRunning, ask};
 use crate::show;
+
+/// Events of gaps that are counted, and lines that are shown.
+const LOOKED_AT: usize = 5000;
+const SHOWN: usize = 8;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -18,7 +26,13 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
         Ok(facts) => facts,
         Err(NotRunning) => return Err(format!("not running on {}", context.layout.root().display())),
     };
+    let unserved = unserved(context)?;
     if args.json {
+        let mut facts = facts;
+        facts["unserved"] = unserved
+            .iter()
+            .map(|((program, what), worlds)| json!({"program": program, "what": what, "worlds": worlds}))
+            .collect();
         return print(&facts.to_string());
     }
     let text = |v: &Json| {
@@ -43,10 +57,11 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
     }
     let bytes = |k: &str| show::size(facts["record_bytes"][k].as_u64().unwrap_or(0));
     print(&format!(
-        "  record    {} events; database {}, recordings {}, artifacts {}",
+        "  record    {} events; database {}, recordings {}, journals {}, artifacts {}",
         facts["events"],
         bytes("database"),
         bytes("recordings"),
+        bytes("journals"),
         bytes("artifacts")
     ))?;
     for o in list(&facts["outputs"]) {
@@ -74,5 +89,44 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
             p["pid"]
         ))?;
     }
+    let mut most: Vec<_> = unserved.into_iter().collect();
+    most.sort_by_key(|(_, worlds)| std::cmp::Reverse(*worlds));
+    for ((program, what), worlds) in most.iter().take(SHOWN) {
+        print(&format!(
+            "  unserved  {}: {}, in {worlds} worlds",
+            show::line(program),
+            show::line(what)
+        ))?;
+    }
+    if most.len() > SHOWN {
+        print(&format!(
+            "  unserved  {} more: turncoat events --kind world.gap",
+            most.len() - SHOWN
+        ))?;
+    }
     Ok(())
+}
+
+/// What programs asked of their worlds and did not get, by program and name, with the number of worlds; of the newest events.
+fn unserved(context: &Context) -> Result<BTreeMap<(String, String), u64>, String> {
+    let filter = Filter {
+        kinds: vec!["world.gap".into()],
+        newest_first: true,
+        ..Filter::default()
+    };
+    let (events, _) = context
+        .reader()?
+        .events(&filter, LOOKED_AT)
+        .map_err(|e| e.to_string())?;
+    let mut counted = BTreeMap::new();
+    for event in events {
+        let event = serde_json::to_value(&event).map_err(|e| e.to_string())?;
+        let text = |key: &str| {
+            event[key]
+                .as_str()
+                .map_or_else(|| event[key].to_string(), str::to_owned)
+        };
+        *counted.entry((text("program"), text("detail"))).or_insert(0) += 1;
+    }
+    Ok(counted)
 }

@@ -118,6 +118,13 @@ const BOUNDS: &[Bound] = &[
         past: "the session is closed with `limit.hit`",
     },
     Bound {
+        what: "bytes of a journal",
+        from: Key("limits", "journal"),
+        scope: "world",
+        worst: "that many bytes on disk; a world that computes without end writes some 500 bytes a second",
+        past: "the world runs on, what follows cannot be run again",
+    },
+    Bound {
         what: "bytes out of a session",
         from: Key("limits", "bytes_out_session"),
         scope: "session",

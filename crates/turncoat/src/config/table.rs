@@ -263,6 +263,8 @@ settings! {
         timezone: String = "\"\"", restart;
         /// Accounts that must exist.
         users: Vec<String> = "[]", restart;
+        /// The port that the machine says its sshd listens on. Where outsiders reach another one, it looks as if that were redirected.
+        ssh_port: u64 = "22", restart;
     }
     /// What lies behind a login.
     ["world"] world: World {
@@ -343,6 +345,8 @@ settings! {
         events_per_second: u64 = "2000", live;
         /// Bytes of one session's recording; past it the session is closed.
         recording: Size = "\"64MiB\"", live;
+        /// Bytes of one world's journal (what came into it, for `world rerun`); past it the world runs on and the rest cannot be run again. 0: no journal.
+        journal: Size = "\"32MiB\"", restart;
         /// Bytes of one artifact that are kept.
         artifact: Size = "\"32MiB\"", live;
         /// Bytes that one session is sent.

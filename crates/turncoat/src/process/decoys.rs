@@ -43,10 +43,19 @@ pub fn sshd_options(settings: &Settings) -> Vec<(String, String)> {
         PolicySetting::AfterTries | PolicySetting::List => "yes",
         _ => "prohibit-password",
     };
-    vec![
+    [
         ("PermitRootLogin".into(), root.into()),
         ("PasswordAuthentication".into(), "yes".into()),
     ]
+    .into_iter()
+    .chain(port(settings))
+    .collect()
+}
+
+/// The machine's own port, where it is not 22.
+fn port(settings: &Settings) -> Option<(String, String)> {
+    let own = settings.cover.ssh_port;
+    (own != 22).then(|| ("Port".into(), own.to_string()))
 }
 
 fn entropy(buffer: &mut [u8]) {
@@ -200,6 +209,7 @@ fn ssh_decoy(
     };
     let bounds = Bounds {
         worlds: usize::try_from(settings.world.most).unwrap_or(usize::MAX),
+        journal: settings.limits.journal.0,
         ..Bounds::default()
     };
     let make_random = random.clone();
@@ -294,7 +304,10 @@ pub fn how_to_log_in(settings: &Settings, seed: &[u8; 32], source: IpAddr) -> St
 }
 
 /// The server's configuration: versions from the image's packages, keys from the cover, permissions from the policy.
-fn ssh_config(settings: &Settings, cover: &Cover, image: &Image) -> Result<ServerConfig, String> {
+///
+/// # Errors
+/// One line for the operator.
+pub fn ssh_config(settings: &Settings, cover: &Cover, image: &Image) -> Result<ServerConfig, String> {
     let version = image
         .packages()
         .into_iter()

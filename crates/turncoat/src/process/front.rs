@@ -211,6 +211,8 @@ impl Recorder for LinkRecorder {
                 return Err(Refused::TooLarge);
             }
             Item::Artifact(artifact) => artifact.content.len() + 64,
+            Item::Journal(piece) if piece.bytes.len() > FRAME_MAX => return Err(Refused::TooLarge),
+            Item::Journal(piece) => piece.bytes.len() + 64,
         };
         let mut queue = self.lock();
         if queue.stopped || self.watermark.stopped() {

@@ -7,7 +7,9 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use turncoat_event::record::{ARTIFACT_MAX, FRAME_MAX};
-use turncoat_event::{Artifact, Bytes, Direction, Draft, Frame, Item, Mark, SessionId, Sha256, Time};
+use turncoat_event::{
+    Artifact, Bytes, Direction, Draft, Frame, Item, Journal, Mark, SessionId, Sha256, Time, WorldId,
+};
 
 /// The version of this format.
 pub const VERSION: u8 = 1;
@@ -125,6 +127,7 @@ fn encode_item(mark: Mark, item: &Item, out: &mut Vec<u8>) {
         Item::Event(_) => 1,
         Item::Frame(_) => 2,
         Item::Artifact(_) => 3,
+        Item::Journal(_) => 5,
     };
     out.push(code);
     out.extend_from_slice(&mark.0.to_le_bytes());
@@ -145,6 +148,11 @@ fn encode_item(mark: Mark, item: &Item, out: &mut Vec<u8>) {
         Item::Artifact(artifact) => {
             out.extend_from_slice(&artifact.sha256.0);
             out.extend_from_slice(artifact.content.as_slice());
+        }
+        Item::Journal(piece) => {
+            out.extend_from_slice(&piece.world.0);
+            out.push(u8::from(piece.last));
+            out.extend_from_slice(&piece.bytes);
         }
     }
 }
@@ -218,6 +226,22 @@ fn decode(body: &[u8]) -> Result<Message, Malformed> {
             )
         }
         4 => Message::Facts(body.text()?),
+        5 => {
+            let mark = Mark(body.number()?);
+            let world = WorldId(body.take()?);
+            let last = body.byte()? != 0;
+            if body.0.len() > FRAME_MAX {
+                return Err(Malformed("a piece of a journal is too long"));
+            }
+            Message::Item(
+                mark,
+                Item::Journal(Journal {
+                    world,
+                    bytes: body.0.to_vec(),
+                    last,
+                }),
+            )
+        }
         10 => Message::Committed(Mark(body.number()?)),
         11 => Message::Accepting(body.byte()? != 0),
         12 => {
@@ -313,6 +337,14 @@ mod tests {
             Message::Item(Mark(1), draft.into()),
             Message::Item(Mark(2), frame.into()),
             Message::Item(Mark(3), artifact.into()),
+            Message::Item(
+                Mark(4),
+                Item::Journal(Journal {
+                    world: WorldId([8; 16]),
+                    bytes: vec![1, 2],
+                    last: true,
+                }),
+            ),
             Message::Facts("{}".into()),
             Message::Committed(Mark(u64::MAX)),
             Message::Accepting(true),

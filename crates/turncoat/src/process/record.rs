@@ -17,9 +17,9 @@ use serde_json::{Value as Json, json};
 use turncoat_event::kinds::{
     Heartbeat, OperatorAction, SystemDegraded, SystemRecovered, SystemStart, SystemStop,
 };
-use turncoat_event::{Committer, Draft, Item, Mark, SensorId, SessionId, Time, Watermark};
+use turncoat_event::{Committer, Draft, Item, Mark, SensorId, SessionId, Time, Watermark, WorldId};
 use turncoat_store::keep::{Quota, usage};
-use turncoat_store::{Durability, InstallKey, Layout, Problem, StoreError, Writer, recording};
+use turncoat_store::{Durability, InstallKey, Layout, Problem, StoreError, Writer, journal, recording};
 
 use super::link::{Decoder, Message, VERSION, encode};
 use super::{Order, Passed, Report, Role, confine, control, now, out, requests, say, thread};
@@ -150,7 +150,7 @@ impl Shared {
             "sessions_open": status.open,
             "events": self.committed.committed().0,
             "last_commit_seconds_ago": status.committed_at.map(|t| t.elapsed().as_secs()),
-            "record_bytes": {"database": size.database, "recordings": size.recordings, "artifacts": size.artifacts},
+            "record_bytes": {"database": size.database, "recordings": size.recordings, "journals": size.journals, "artifacts": size.artifacts},
             "outputs": outputs,
             "front": status.front,
             "processes": status.supervisor,
@@ -218,6 +218,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
     let interrupted = writer
         .close_interrupted(now())
         .map_err(|e| fatal(e.to_string()))?;
+    let over = writer.end_worlds();
 
     let (committer, committed) = Committer::new();
     committer.committed(Mark(writer.last_seq()));
@@ -235,9 +236,12 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
     let (send, receive) = sync_channel(256);
     let pen = Pen(send);
 
-    let (close, closed) = channel::<SessionId>();
+    let (close, closed) = channel::<Closed>();
     for session in interrupted {
-        let _ = close.send(session);
+        let _ = close.send(Closed::Recording(session));
+    }
+    for world in over {
+        let _ = close.send(Closed::Journal(world));
     }
     thread("compress", move || compress(&layout, &closed));
     let writing = Scribe {
@@ -448,7 +452,7 @@ struct Scribe {
     writer: Writer,
     shared: Arc<Shared>,
     committer: Committer,
-    close: Sender<SessionId>,
+    close: Sender<Closed>,
     front: Option<UnixStream>,
     life: u64,
     mark: Mark,
@@ -490,6 +494,8 @@ impl Scribe {
                 Some(Work::End { life }) if life == self.life => {
                     self.front = None;
                     self.close_interrupted();
+                    let over = self.writer.end_worlds();
+                    self.compress_journals(over);
                 }
                 Some(Work::End { .. }) => {}
                 Some(Work::Ask(ask)) => {
@@ -563,6 +569,8 @@ impl Scribe {
             match self.writer.append(batch) {
                 Ok((_, closed)) => {
                     self.compress_later(closed);
+                    let over = self.writer.ended_worlds();
+                    self.compress_journals(over);
                     break;
                 }
                 Err(StoreError::Refused(why)) => {
@@ -589,7 +597,13 @@ impl Scribe {
 
     fn compress_later(&self, sessions: Vec<SessionId>) {
         for session in sessions {
-            let _ = self.close.send(session);
+            let _ = self.close.send(Closed::Recording(session));
+        }
+    }
+
+    fn compress_journals(&self, worlds: Vec<WorldId>) {
+        for world in worlds {
+            let _ = self.close.send(Closed::Journal(world));
         }
     }
 
@@ -687,12 +701,25 @@ impl Scribe {
     }
 }
 
-/// Compresses the recordings of closed sessions, and what an earlier run left.
-fn compress(layout: &Layout, closed: &Receiver<SessionId>) {
-    while let Ok(session) = closed.recv() {
-        if let Err(error) = recording::compress(layout, session) {
+/// Something that does not grow any more.
+enum Closed {
+    Recording(SessionId),
+    Journal(WorldId),
+}
+
+/// Compresses the recordings of closed sessions and the journals of worlds that are over, and what an earlier run left.
+fn compress(layout: &Layout, closed: &Receiver<Closed>) {
+    while let Ok(closed) = closed.recv() {
+        let done = match closed {
+            Closed::Recording(session) => recording::compress(layout, session),
+            Closed::Journal(world) => journal::compress(layout, world),
+        };
+        if let Err(error) = done {
             // It stays raw and readable; the next start tries no more than what it closes itself.
-            say("record", &format!("a recording stays uncompressed: {error}"));
+            say(
+                "record",
+                &format!("a recording or journal stays uncompressed: {error}"),
+            );
         }
     }
 }

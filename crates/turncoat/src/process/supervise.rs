@@ -303,6 +303,7 @@ fn become_user(name: &str, layout: &Layout) -> Result<(), String> {
     for dir in [
         layout.root().to_owned(),
         layout.recordings(),
+        layout.journals(),
         layout.artifacts(),
         layout.images(),
         layout.run(),

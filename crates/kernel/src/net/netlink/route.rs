@@ -227,7 +227,7 @@ impl Net {
     }
 
     /// Counters at boot and what was moved since.
-    pub(in crate::net) fn counters(&self, i: &Interface) -> Counters {
+    pub(crate) fn counters(&self, i: &Interface) -> Counters {
         self.stats.counters(i)
     }
 
@@ -303,7 +303,8 @@ impl Net {
             (false, None) => return Err(Errno::ENETUNREACH),
         };
         let bits = if to.is_ipv4() { 32 } else { 128 };
-        let (table, kind) = if own { (TABLE_LOCAL, 2) } else { (TABLE_MAIN, 1) };
+        // Without rules of one's own Linux keeps the local table inside the main one, and says so.
+        let (table, kind) = (TABLE_MAIN, if own { 2 } else { 1 });
         let mut m = Message::new(NEWROUTE, &[family(to), bits, 0, 0, table, 0, 0, kind, 0, 2, 0, 0]);
         m.put_u32(15, table.into());
         m.put(1, &octets(to));
