@@ -34,6 +34,16 @@ impl World {
         if local.0.is_ipv4() != peer.0.is_ipv4() {
             return Err(Errno::EAFNOSUPPORT);
         }
+        // A connection of the world's own (`ssh localhost`) has its socket already.
+        let ends = |s: SockId| {
+            let here = self.net.getsockname(s).ok()?;
+            let there = self.net.getpeername(s).ok()?;
+            Some((crate::stream::inet(&here)?, crate::stream::inet(&there)?))
+        };
+        let both = (SocketAddr::from(local), SocketAddr::from(peer));
+        if self.net.sockets().any(|(s, _)| ends(s) == Some(both)) {
+            return Err(Errno::EADDRINUSE);
+        }
         let (sock, _) = self.net.host_established(&Caller::root(pid), local, peer)?;
         self.new_file(What::Socket(sock.0), O_RDWR, None)
     }
@@ -90,7 +100,7 @@ impl World {
             _ => reached.port(),
         };
         let all = || self.net.facts().interfaces.iter().flat_map(|i| &i.addresses);
-        if all().any(|a| a.ip == ip) && !ip.is_loopback() {
+        if all().any(|a| a.ip == ip) {
             return SocketAddr::new(ip, port);
         }
         let own = all().find(|a| a.ip.is_ipv4() == ip.is_ipv4() && a.scope == 0);

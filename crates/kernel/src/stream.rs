@@ -20,7 +20,7 @@ fn address(at: SocketAddr) -> SockAddr {
     }
 }
 
-fn inet(a: &SockAddr) -> Option<SocketAddr> {
+pub(crate) fn inet(a: &SockAddr) -> Option<SocketAddr> {
     match a {
         SockAddr::V4(ip, port) => Some(((*ip), *port).into()),
         SockAddr::V6(ip, port, ..) => Some(SocketAddr::new(IpAddr::V6(*ip).to_canonical(), *port)),
