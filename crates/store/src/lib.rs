@@ -15,6 +15,7 @@ pub mod journal;
 pub mod keep;
 pub mod layout;
 pub mod migrate;
+pub mod outbox;
 pub mod privacy;
 pub mod reader;
 pub mod recording;

@@ -336,6 +336,40 @@ impl Writer {
         crate::journal::raw(&self.layout)
     }
 
+    /// Runs `work` in a transaction and records the events that it gives in the same one: both are durable afterwards, or neither.
+    /// The events are the program's own, without a session.
+    ///
+    /// # Errors
+    /// What `work` says, or the database; then nothing of it is in the record.
+    pub fn append_with<T>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<(T, Vec<Draft>)>,
+    ) -> Result<T> {
+        let transaction = self.db.transaction()?;
+        let (done, drafts) = work(&transaction)?;
+        let mut next_seq = self.next_seq;
+        let mut touched = Vec::new();
+        let mut writing = Rows {
+            transaction: &transaction,
+            sessions: &mut self.sessions,
+            sensor: self.sensor,
+            key: &self.key,
+            touched: &mut touched,
+        };
+        for draft in &drafts {
+            if draft.origin.session.is_some() {
+                return Err(StoreError::Refused(
+                    "an event of a session belongs into a batch".into(),
+                ));
+            }
+            writing.event(next_seq, draft)?;
+            next_seq += 1;
+        }
+        transaction.commit()?;
+        self.next_seq = next_seq;
+        Ok(done)
+    }
+
     /// Closes in the record what an earlier run (or a front that died) left open: each session gets its `session.close` with the
     /// reason `interrupted`. Returns them.
     pub fn close_interrupted(&mut self, now: Time) -> Result<Vec<SessionId>> {

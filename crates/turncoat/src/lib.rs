@@ -1,5 +1,6 @@
 //! The program: command line, configuration, processes and their confinement, outputs.
 
+pub mod alert;
 pub mod audit;
 pub mod cli;
 pub mod config;
@@ -10,6 +11,7 @@ pub mod plant;
 pub mod process;
 pub mod receiving;
 pub mod respond;
+pub mod understand;
 
 pub use turncoat_event::show;
 

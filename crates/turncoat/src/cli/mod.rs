@@ -2,6 +2,7 @@
 //!
 //! To add a subcommand: a module with its arguments (`#[derive(Args)]`) and a `run`, and a row in [`Command`].
 
+mod alert;
 mod campaigns;
 mod console;
 mod cover;
@@ -14,6 +15,7 @@ mod keep;
 mod plant;
 mod replay;
 mod rerun;
+mod respond;
 mod run;
 mod sessions;
 mod status;
@@ -85,6 +87,10 @@ enum Command {
     Campaign(campaigns::Args),
     /// Open the console, or make a password for it
     Console(console::Args),
+    /// Say what rules would have done; list and undo blocks
+    Respond(respond::Args),
+    /// Try whether alerts arrive
+    Alert(alert::Args),
     /// Print completions for a shell
     Completions(documents::CompletionsArgs),
     /// Print the man page
@@ -169,6 +175,8 @@ pub fn main() -> ExitCode {
         Command::Campaigns(args) => campaigns::list(&context, &args),
         Command::Campaign(args) => campaigns::run(&context, &args),
         Command::Console(args) => console::run(&context, &args),
+        Command::Respond(args) => respond::run(&context, &args),
+        Command::Alert(args) => alert::run(&context, &args),
         Command::Completions(args) => documents::completions(&args),
         Command::Man => documents::man(),
         Command::Process { role } => return run::process(&role),

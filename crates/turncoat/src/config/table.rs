@@ -111,6 +111,21 @@ macro_rules! settings {
     };
 }
 
+impl Settings {
+    /// The settings as a process gets them: secrets towards receivers of ours are for the process that sends alone.
+    pub fn for_role(&self, role: crate::process::Role) -> Settings {
+        let mut all = self.clone();
+        if role != crate::process::Role::Out {
+            all.alert_mail.password.clear();
+            all.alert_webhook.token.clear();
+            if !all.alert_webhook.url.is_empty() {
+                all.alert_webhook.url = "(set)".into();
+            }
+        }
+        all
+    }
+}
+
 fn is_live(when: &str) -> bool {
     when == "live"
 }
@@ -187,6 +202,18 @@ choice! {
         Refused = "refused",
         /// A stand-in accepts, and what is said to it is recorded.
         Sink = "sink",
+    }
+}
+
+choice! {
+    /// Form of a message to a web address.
+    Form {
+        /// Everything, as JSON (docs/alerts.md).
+        Generic = "generic",
+        /// As Slack and those who understand its format want it.
+        Slack = "slack",
+        /// As Discord wants it.
+        Discord = "discord",
     }
 }
 
@@ -279,11 +306,18 @@ settings! {
         /// Image that worlds start from, by the beginning of its identity. Empty: the default one.
         image: String = "\"\"", restart;
     }
+    /// How sessions are understood.
+    ["intel"] intel: Intel {
+        /// A directory of files (*.toml) with rules for techniques, beside those that are built in; a rule with the id of a built-in one replaces it (docs/techniques.md). Empty: none.
+        rules: String = "\"\"", restart;
+        /// Files that say in which country and network an address is: lines of FIRST,LAST,COUNTRY or FIRST,LAST,NUMBER,HOLDER (docs/campaigns.md says where free ones are). Empty: not shown.
+        networks: Vec<String> = "[]", restart;
+    }
     /// What is done about campaigns.
     ["respond"] respond: Respond {
-        /// Rules, each "CONDITION -> ACTION, ACTION". Conditions are on event, decoy, source, technique, campaign.stage, campaign.sessions, campaign.sources and campaign.tokens; actions are "alert" and "block 24h".
-        rules: Vec<String> = "[\"event == 'token.used' -> alert, block 24h\", \"campaign.stage >= 'persistence' -> alert, block 24h\"]", restart;
-        /// Conditions under which nothing is ever done, such as "source in '10.0.0.7'".
+        /// Rules, each "CONDITION -> ACTION, ACTION". Conditions are on event, decoy, port, source, technique, campaign.stage, campaign.sessions, campaign.sources and campaign.tokens; actions are "alert" and "block 24h". "default" stands for the rules that fit watch.kind (docs/responses.md).
+        rules: Vec<String> = "[\"default\"]", restart;
+        /// Conditions under which nothing is ever done, such as "source in '10.0.0.7'" or "port == 2222 and technique == 'T1046' until 2027-01-31".
         ignore: Vec<String> = "[]", restart;
         /// Decide and record, but do nothing.
         dry_run: bool = "false", restart;
@@ -294,7 +328,11 @@ settings! {
         enabled: bool = "false", restart;
         /// Networks that blocked sources must not reach, such as ["10.0.0.0/24"].
         protect: Vec<String> = "[]", restart;
-        /// Networks that are never blocked, besides this host's own addresses, gateways and resolvers.
+        /// Keep the nftables table. Without it blocks are in the feed, and with the command, only.
+        nftables: bool = "true", restart;
+        /// A program that is started, as the program's user, for every change: "COMMAND block NETWORK SECONDS" and "COMMAND unblock NETWORK". Empty: none.
+        command: String = "\"\"", restart;
+        /// Networks that are never blocked, besides this host's own addresses, gateways, resolvers and whoever is logged in here by SSH.
         allow: Vec<String> = "[]", restart;
         /// Blocks at once.
         most: u64 = "10000", restart;
@@ -317,6 +355,48 @@ settings! {
         token: String = "\"\"", restart;
         /// Whoever shows it ("?token=TOKEN") may fetch the feed of blocked addresses; at least 16 characters. An intruder who reads the feed learns that he is known. Empty: nobody may.
         feed_token: String = "\"\"", restart;
+    }
+    /// How people are told of incidents. One message opens, updates are bundled, one closes.
+    ["alert"] alert: Alert {
+        /// Messages in an hour over all incidents; more wait. That a planted thing was used is never held back.
+        hourly: u64 = "30", live;
+        /// Least time between two messages of one incident.
+        update: Span = "\"15m\"", live;
+        /// Quiet time after which an incident is closed.
+        close: Span = "\"1h\"", live;
+        /// Without a sign of life from the record for so long, the process that sends raises the alarm by itself.
+        silence: Span = "\"2m\"", restart;
+        /// A message that its receiver has not taken for so long is given up.
+        give_up: Span = "\"7d\"", live;
+        /// Certificates that servers are trusted by, a file in PEM. Empty: the system's.
+        ca: String = "\"\"", restart;
+    }
+    /// Alerts by e-mail.
+    ["alert.mail"] alert_mail: AlertMail {
+        /// Mail server: "smtps://HOST:465" (TLS from the start), "smtp://HOST:587" (STARTTLS, refused without it), or "smtp+plain://127.0.0.1:25" (no TLS: loopback only). Empty: off.
+        server: String = "\"\"", restart;
+        /// User to log in as. Empty: no login.
+        user: String = "\"\"", restart;
+        /// The user's password; better given as TURNCOAT_ALERT_MAIL_PASSWORD.
+        password: String = "\"\"", restart;
+        /// Sender's address.
+        from: String = "\"\"", restart;
+        /// Receivers' addresses.
+        to: Vec<String> = "[]", restart;
+    }
+    /// Alerts to a web address.
+    ["alert.webhook"] alert_webhook: AlertWebhook {
+        /// Address that each message is posted to, https:// (http:// on loopback only). It may hold a secret. Empty: off.
+        url: String = "\"\"", restart;
+        /// Form of the message: "generic", "slack" or "discord".
+        form: Form = "\"generic\"", restart;
+        /// Sent as "Authorization: Bearer ...", where given.
+        token: String = "\"\"", restart;
+    }
+    /// Alerts to a syslog server in the Common Event Format.
+    ["alert.cef"] alert_cef: AlertCef {
+        /// Where to: "udp://HOST:514", "tcp://HOST:601" or "tls://HOST:6514". Empty: off.
+        to: String = "\"\"", restart;
     }
     /// The Telnet decoy.
     ["telnet"] telnet: Telnet {

@@ -55,6 +55,24 @@ pub enum Message {
         /// Number of the event.
         seq: u64,
     },
+    /// To out: a letter for a way of alerts, as JSON.
+    Post {
+        /// Number of the way.
+        way: u8,
+        /// Number in the outbox.
+        id: u64,
+        /// The letter, as JSON.
+        letter: String,
+    },
+    /// From out: what became of a letter.
+    Posted {
+        /// Number in the outbox.
+        id: u64,
+        /// Why it was not taken; empty when it was.
+        error: String,
+    },
+    /// To out: the record works.
+    Alive,
     /// From out: how this output is.
     Trouble {
         /// Number of the output.
@@ -109,6 +127,17 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
             out.extend_from_slice(&[21, *output]);
             out.extend_from_slice(&seq.to_le_bytes());
         }
+        Message::Post { way, id, letter } => {
+            out.extend_from_slice(&[30, *way]);
+            out.extend_from_slice(&id.to_le_bytes());
+            out.extend_from_slice(letter.as_bytes());
+        }
+        Message::Posted { id, error } => {
+            out.push(31);
+            out.extend_from_slice(&id.to_le_bytes());
+            out.extend_from_slice(error.as_bytes());
+        }
+        Message::Alive => out.push(32),
         Message::Trouble { output, detail } => {
             out.extend_from_slice(&[22, *output]);
             out.extend_from_slice(detail.as_bytes());
@@ -263,6 +292,16 @@ fn decode(body: &[u8]) -> Result<Message, Malformed> {
             output: body.byte()?,
             detail: body.text()?,
         },
+        30 => Message::Post {
+            way: body.byte()?,
+            id: body.number()?,
+            letter: body.text()?,
+        },
+        31 => Message::Posted {
+            id: body.number()?,
+            error: body.text()?,
+        },
+        32 => Message::Alive,
         _ => return Err(Malformed("unknown type")),
     })
 }
@@ -359,6 +398,16 @@ mod tests {
                 event: "{}".into(),
             },
             Message::Delivered { output: 1, seq: 7 },
+            Message::Post {
+                way: 1,
+                id: 7,
+                letter: "{}".into(),
+            },
+            Message::Posted {
+                id: 7,
+                error: "no".into(),
+            },
+            Message::Alive,
             Message::Trouble {
                 output: 1,
                 detail: "no route".into(),

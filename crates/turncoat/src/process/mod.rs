@@ -7,9 +7,11 @@
 //! record and out are joined by stream sockets ([`link`]).
 
 pub mod block;
+pub mod command;
 pub mod confine;
 pub mod console;
 pub mod control;
+pub mod courier;
 pub mod decoys;
 pub mod echo;
 pub mod front;
@@ -18,6 +20,7 @@ pub mod link;
 pub mod listen;
 pub mod out;
 pub mod pace;
+pub mod post;
 pub mod record;
 pub mod requests;
 pub mod supervise;
@@ -129,6 +132,8 @@ pub enum Report {
         /// What the kernel did not offer.
         missing: Vec<String>,
     },
+    /// From record: everything that is blocked now, and until when.
+    Blocked(Vec<(crate::respond::net::Net, Time)>),
     /// Cannot work: one line for the operator. The program ends.
     Fatal(String),
 }

@@ -20,6 +20,8 @@ use turncoat_store::Layout;
 use super::install::{claim, seed};
 use super::{Order, Passed, Report, Role, control, listen, say};
 use crate::config::Settings;
+use crate::respond::net::Net;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Everything that a run needs.
 pub struct Plan {
@@ -65,6 +67,7 @@ struct Supervisor {
     happened: (Sender<Happened>, Receiver<Happened>),
     lives: u64,
     deaths: Vec<(Role, Instant)>,
+    command: Option<super::command::Command>,
     stopping: bool,
 }
 
@@ -73,7 +76,7 @@ struct Supervisor {
 /// # Errors
 /// One line for the operator.
 pub fn run(plan: Plan) -> Result<(), String> {
-    crate::respond::settings::engine(&plan.settings, &[])?;
+    crate::understand::check(&plan.settings)?;
     plan.layout.create().map_err(|e| e.to_string())?;
     let listeners = bind(&plan.settings)?;
     let pages = bind_console(&plan.settings)?;
@@ -85,6 +88,7 @@ pub fn run(plan: Plan) -> Result<(), String> {
     let requests = listen::requests(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     let behind = behind_decoys(&plan, &seed)?;
     let (machine, image, userdb) = behind.map_or((None, None, None), |b| (Some(b.0), Some(b.1), b.2));
+    let command = super::command::Command::start(&plan.settings.block.command);
     let mut supervisor = Supervisor {
         plan,
         seed,
@@ -104,6 +108,7 @@ pub fn run(plan: Plan) -> Result<(), String> {
         happened: channel(),
         lives: 0,
         deaths: Vec::new(),
+        command,
         stopping: false,
     };
     supervisor.watch_signals()?;
@@ -118,13 +123,15 @@ pub fn run(plan: Plan) -> Result<(), String> {
         supervisor.serve()
     });
     supervisor.stop_all();
+    if let Some(command) = supervisor.command.take() {
+        command.finish();
+    }
     let _ = std::fs::remove_file(path);
     result
 }
 
 /// This host's addresses, its gateways and its resolvers. Read at start; loopback and link-local need no mention.
-fn own_networks() -> Vec<crate::respond::net::Net> {
-    use crate::respond::net::Net;
+fn own_networks(decoy_ports: &[u16]) -> Vec<Net> {
     let mut all = Vec::new();
     let fib = std::fs::read_to_string("/proc/net/fib_trie").unwrap_or_default();
     let mut last = None;
@@ -172,7 +179,8 @@ fn own_networks() -> Vec<crate::respond::net::Net> {
             all.push(Net::of_source(a));
         }
     }
-    // Whoever administers this host by SSH right now.
+    // Whoever administers this host by SSH right now, and whoever started us from there.
+    all.extend(administrators(decoy_ports));
     if let Some(a) = std::env::var("SSH_CONNECTION")
         .ok()
         .and_then(|c| c.split(' ').next()?.parse::<std::net::IpAddr>().ok())
@@ -180,6 +188,59 @@ fn own_networks() -> Vec<crate::respond::net::Net> {
         all.push(Net::of_source(a));
     }
     all
+}
+
+/// Sources of the connections that this host's own SSH server has now. Its ports are 22 and what its configuration says, never one of
+/// a decoy: who is connected there is no administrator.
+fn administrators(decoy_ports: &[u16]) -> Vec<Net> {
+    let mut ports = vec![22];
+    for line in std::fs::read_to_string("/etc/ssh/sshd_config")
+        .unwrap_or_default()
+        .lines()
+    {
+        let mut words = line.split_whitespace();
+        if words.next().is_some_and(|w| w.eq_ignore_ascii_case("port")) {
+            ports.extend(words.next().and_then(|p| p.parse::<u16>().ok()));
+        }
+    }
+    ports.retain(|p| !decoy_ports.contains(p));
+    ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .flat_map(|path| connected(&std::fs::read_to_string(path).unwrap_or_default(), &ports))
+        .map(Net::of_source)
+        .collect()
+}
+
+/// The peers of established connections to these ports, from a table of the kernel (`/proc/net/tcp`: addresses are words in the
+/// machine's byte order).
+fn connected(table: &str, ports: &[u16]) -> Vec<IpAddr> {
+    let peer = |line: &str| -> Option<IpAddr> {
+        let mut fields = line.split_whitespace().skip(1);
+        let (local, remote, state) = (fields.next()?, fields.next()?, fields.next()?);
+        let port = u16::from_str_radix(local.rsplit_once(':')?.1, 16).ok()?;
+        if state != "01" || !ports.contains(&port) {
+            return None;
+        }
+        let hex = remote.rsplit_once(':')?.0;
+        let words: Vec<[u8; 4]> = hex
+            .as_bytes()
+            .chunks(8)
+            .map(|c| u32::from_str_radix(std::str::from_utf8(c).ok()?, 16).ok())
+            .map(|w| w.map(u32::to_ne_bytes))
+            .collect::<Option<_>>()?;
+        match words.as_slice() {
+            [a] => Some(Ipv4Addr::from(*a).into()),
+            [a, b, c, d] => {
+                let mut all = [0; 16];
+                for (slot, word) in all.chunks_mut(4).zip([a, b, c, d]) {
+                    slot.copy_from_slice(word);
+                }
+                Some(IpAddr::from(Ipv6Addr::from(all)).to_canonical())
+            }
+            _ => None,
+        }
+    };
+    table.lines().filter_map(peer).collect()
 }
 
 type Behind = (crate::machine::Machine, std::fs::File, Option<std::fs::File>);
@@ -351,11 +412,8 @@ impl Supervisor {
             (Passed::Link(Role::Out), out_end.as_fd()),
             (Passed::Link(Role::Block), block_end.as_fd()),
         ];
-        let passed = if self.plan.settings.block.enabled {
-            &passed[..]
-        } else {
-            &passed[..2]
-        };
+        let table = self.plan.settings.block.enabled && self.plan.settings.block.nftables;
+        let passed = if table { &passed[..] } else { &passed[..2] };
         let requests = self.requests.try_clone().map_err(|e| e.to_string())?;
         let mut with = passed.to_vec();
         with.push((Passed::Requests, requests.as_fd()));
@@ -368,7 +426,7 @@ impl Supervisor {
         // It works once: a record that is started anew has none, `turncoat console link` makes another.
         self.told_link = self.console.link.take().or(self.told_link.take());
         self.start_out(&for_out)?;
-        if self.plan.settings.block.enabled {
+        if table {
             self.start(Role::Block, &[(Passed::Link(Role::Record), for_block.as_fd())])?;
         }
         self.start_front(&for_front)
@@ -431,12 +489,15 @@ impl Supervisor {
         let (passed, fds): (Vec<Passed>, Vec<BorrowedFd<'_>>) = with.iter().cloned().unzip();
         let setup = Order::Setup {
             data: self.plan.layout.root().to_owned(),
-            settings: Box::new(self.plan.settings.clone()),
+            settings: Box::new(self.plan.settings.for_role(role)),
             seed: self.seed,
             passed,
             listening: self.listening(),
             own_networks: if role == Role::Record {
-                own_networks()
+                let s = &self.plan.settings;
+                let decoys = [&s.ssh.listen, &s.telnet.listen, &s.echo.listen];
+                let ports: Vec<u16> = decoys.iter().flat_map(|l| l.iter().map(|a| a.port())).collect();
+                own_networks(&ports)
             } else {
                 Vec::new()
             },
@@ -586,6 +647,11 @@ impl Supervisor {
                 Ok(Happened::Signal(SIGHUP)) => self.reload(),
                 Ok(Happened::Signal(_)) | Err(_) => return Ok(()),
                 Ok(Happened::Report(_, _, Report::Fatal(why))) => return Err(why),
+                Ok(Happened::Report(Role::Record, _, Report::Blocked(blocked))) => {
+                    if let Some(command) = &self.command {
+                        command.tell(blocked);
+                    }
+                }
                 Ok(Happened::Report(..)) => {}
                 Ok(Happened::Gone(role, life)) => {
                     if self.processes.get(&role).is_some_and(|p| p.life == life) {
@@ -701,7 +767,8 @@ impl Supervisor {
         let (live, restart): (Vec<_>, Vec<_>) = differences.iter().partition(|(_, _, live)| *live);
         self.plan.settings.take_live(&new);
         for role in [Role::Record, Role::Front] {
-            self.order(role, &Order::Settings(Box::new(self.plan.settings.clone())), &[]);
+            let settings = Box::new(self.plan.settings.for_role(role));
+            self.order(role, &Order::Settings(settings), &[]);
         }
         if differences.is_empty() {
             say("run", "the configuration has not changed");
@@ -738,4 +805,22 @@ impl Supervisor {
 fn stream_pair() -> Result<(OwnedFd, OwnedFd), String> {
     let (a, b) = UnixStream::pair().map_err(|e| e.to_string())?;
     Ok((a.into(), b.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_connected_is_read_from_the_kernels_table() {
+        let v4 = u32::from_ne_bytes([192, 0, 2, 7]);
+        let v6 = [[0x20, 0x01, 0x0d, 0xb8], [0; 4], [0; 4], [0, 0, 0, 5]].map(u32::from_ne_bytes);
+        let v6: String = v6.iter().map(|w| format!("{w:08X}")).collect();
+        let table = format!(
+            "  sl  local_address rem_address   st tx_queue\n   0: 0100007F:0016 {v4:08X}:C001 01 0\n   1: 0100007F:0016 {v4:08X}:C001 06 0\n   \
+             2: 0100007F:08AE {v4:08X}:C001 01 0\n   3: {v6}:0016 {v6}:C001 01 0\n garbage :: x 01\n"
+        );
+        let found: Vec<String> = connected(&table, &[22]).iter().map(|a| a.to_string()).collect();
+        assert_eq!(found, ["192.0.2.7", "2001:db8::5"]);
+    }
 }
