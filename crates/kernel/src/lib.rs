@@ -31,6 +31,7 @@ pub mod vfs;
 mod view;
 pub mod wait;
 mod world;
+mod zone;
 
 #[cfg(test)]
 mod tests;

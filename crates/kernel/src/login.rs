@@ -326,7 +326,9 @@ impl World {
             paused: false,
             unread: 0,
             last: 0,
+            peer: o.peer,
         };
+        self.outsider_comes(o.local, o.peer, parent);
         match tty {
             Some(t) => {
                 let path = format!("/dev/{}", t.name()).into_bytes();
@@ -534,7 +536,8 @@ impl World {
             if secs != 0 {
                 let host = &last[at + 36..at + 292];
                 let n = host.iter().position(|b| *b == 0).unwrap_or(host.len());
-                text.extend_from_slice(format!("Last login: {} from ", ctime(secs)).as_bytes());
+                let local = secs + self.zone_offset(secs);
+                text.extend_from_slice(format!("Last login: {} from ", ctime(local)).as_bytes());
                 text.extend_from_slice(&host[..n]);
                 text.push(b'\n');
             }
@@ -844,6 +847,7 @@ impl World {
     /// A connection is over: its terminal hangs up, its pipes close, its server processes are gone.
     fn conn_close(&mut self, k: Conn) {
         let Some(c) = self.conns.remove(&k) else { return };
+        self.outsider_goes(c.peer);
         if let Some(m) = c.master {
             self.write_logout_records(c.leader, m.tty);
             self.ttys.close(&m);
@@ -1020,7 +1024,7 @@ fn utmp(
     e.0
 }
 
-/// `ctime(3)` in UTC without the newline.
+/// `asctime(3)` of a local time in seconds, without the newline.
 fn ctime(secs: i64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] = [

@@ -160,8 +160,9 @@ impl World {
         self.on_net(|net, who| {
             let family = if to.is_ipv4() { AF_INET } else { AF_INET6 };
             let s = net.socket(who, family.into(), SOCK_STREAM, 0)?;
-            match net.connect(s, who, &address(to), None, true) {
-                Ok(()) | Err(Errno::EINPROGRESS) => Ok(s),
+            // On the machine itself it is decided at once, unless the listener's queue is full.
+            match net.connect(s, who, &address(to), None, false) {
+                Ok(()) | Err(Errno::EAGAIN) => Ok(s),
                 Err(e) => {
                     net.close(s);
                     Err(e)
@@ -239,5 +240,43 @@ impl World {
     /// Lets go of a socket.
     pub fn stream_close(&mut self, s: SockId) {
         self.on_net(|net, _| net.close(s));
+    }
+
+    /// An outsider's connection with sshd shows among the machine's connections; several logins may use one.
+    pub(crate) fn outsider_comes(&mut self, local: SocketAddr, peer: SocketAddr, pid: u32) {
+        if let Some(o) = self.outsiders.get_mut(&peer) {
+            o.2 += 1;
+            return;
+        }
+        // What comes from inside has a socket of its own.
+        if self.net.facts().is_own(peer.ip()) || local.is_ipv4() != peer.is_ipv4() {
+            return;
+        }
+        let made = self.on_net(|net, _| {
+            net.host_established(
+                &Caller::root(pid),
+                (local.ip(), local.port()),
+                (peer.ip(), peer.port()),
+            )
+        });
+        if let Ok((sock, host)) = made {
+            self.outsiders.insert(peer, (sock, host, 1));
+        }
+    }
+
+    /// One login fewer on an outsider's connection.
+    pub(crate) fn outsider_goes(&mut self, peer: SocketAddr) {
+        let Some(o) = self.outsiders.get_mut(&peer) else {
+            return;
+        };
+        o.2 -= 1;
+        let (sock, host, left) = *o;
+        if left == 0 {
+            self.outsiders.remove(&peer);
+            self.on_net(|net, _| {
+                net.host_close(host);
+                net.close(sock);
+            });
+        }
     }
 }

@@ -322,6 +322,8 @@ pub(crate) struct ConnState {
     pub unread: usize,
     /// The last byte that a program read from the terminal.
     pub last: u8,
+    /// The outsider's end of the connection.
+    pub peer: std::net::SocketAddr,
 }
 
 /// One machine that exists only in our memory.
@@ -375,6 +377,9 @@ pub struct World {
     pub(crate) kmsg: Arc<Vec<(u8, u64, String)>>,
     pub(crate) inbound: Vec<crate::net::outside::Inbound>,
     pub(crate) readline_cache: BTreeMap<u64, Option<u64>>,
+    /// Connections that outsiders have with sshd: its socket, the host's end, logins on it.
+    pub(crate) outsiders:
+        BTreeMap<std::net::SocketAddr, (crate::net::SockId, crate::net::outside::HostId, u32)>,
 }
 
 /// Instructions that a thread runs before the next has its turn.
@@ -434,6 +439,7 @@ impl World {
             kmsg: Arc::new(b.kmsg),
             inbound: Vec::new(),
             readline_cache: BTreeMap::new(),
+            outsiders: BTreeMap::new(),
         };
         let has_init = b.standins.iter().any(|s| s.pid == Some(1));
         if !has_init {

@@ -6,11 +6,14 @@
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use rusqlite::{Connection, Transaction, params};
 use turncoat_event::kinds::SessionClose;
-use turncoat_event::{Artifact, Bytes, Draft, Frame, Item, Kind, SensorId, SessionId, Sha256, Time};
+use turncoat_event::{
+    Artifact, Bytes, Direction, Draft, Frame, Item, Kind, SensorId, SessionId, Sha256, Time,
+};
 
 use crate::privacy::InstallKey;
 use crate::{Layout, Result, StoreError, artifact, migrate, recording};
@@ -297,29 +300,29 @@ impl Writer {
     /// Closes in the record what an earlier run (or a front that died) left open: each session gets its `session.close` with the
     /// reason `interrupted`. Returns them.
     pub fn close_interrupted(&mut self, now: Time) -> Result<Vec<SessionId>> {
-        let mut left: Vec<(SessionId, Option<i64>)> = Vec::new();
+        let mut left: Vec<(SessionId, i64, u64, u64)> = Vec::new();
         {
             let mut query = self
                 .db
-                .prepare("SELECT uuid, opened FROM session WHERE closed IS NULL")?;
-            let rows = query.query_map([], |r| Ok((r.get::<_, String>(0)?, r.get::<_, Option<i64>>(1)?)))?;
-            for row in rows {
-                let (uuid, opened) = row?;
-                if let Ok(id) = uuid.parse() {
-                    left.push((id, opened));
+                .prepare("SELECT uuid, opened, bytes_in, bytes_out FROM session WHERE closed IS NULL")?;
+            let mut rows = query.query([])?;
+            while let Some(row) = rows.next()? {
+                if let Ok(id) = row.get::<_, String>(0)?.parse() {
+                    let opened = row.get::<_, Option<i64>>(1)?.unwrap_or(now.0);
+                    left.push((id, opened, row.get(2)?, row.get(3)?));
                 }
             }
         }
         for group in left.chunks(1_000) {
             let items: Vec<Item> = group
                 .iter()
-                .map(|(session, opened)| {
-                    let open = Time(opened.unwrap_or(now.0));
+                .map(|(session, opened, bytes_in, bytes_out)| {
                     let kind = SessionClose {
                         reason: "interrupted".into(),
-                        bytes_in: self.sessions.get(session).map_or(0, |s| s.bytes_in),
-                        bytes_out: self.sessions.get(session).map_or(0, |s| s.bytes_out),
-                        duration_ms: u64::try_from(now.since(open) / 1_000_000).unwrap_or(0),
+                        // Nobody can tell what went over the network any more: what was recorded of it.
+                        bytes_in: *bytes_in,
+                        bytes_out: *bytes_out,
+                        duration_ms: u64::try_from(now.since(Time(*opened)) / 1_000_000).unwrap_or(0),
                     };
                     let origin = turncoat_event::Origin {
                         session: Some(*session),
@@ -330,7 +333,32 @@ impl Writer {
                 .collect();
             self.append(&items)?;
         }
-        Ok(left.into_iter().map(|(id, _)| id).collect())
+        Ok(left.into_iter().map(|(id, ..)| id).collect())
+    }
+
+    /// Bytes that were sent to each source in sessions that were closed since `midnight`.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn sent_since(&self, midnight: Time) -> Result<HashMap<IpAddr, u64>> {
+        let mut sent: HashMap<IpAddr, u64> = HashMap::new();
+        // From the newest back: what is read is the day, however long the record is.
+        let mut query = self.db.prepare_cached(
+            "SELECT e.time, s.src_ip, s.bytes_out FROM event e JOIN session s ON s.id = e.session \
+             WHERE e.kind = 'session.close' ORDER BY e.seq DESC",
+        )?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            if row.get::<_, i64>(0)? < midnight.0 {
+                break;
+            }
+            let source = row.get::<_, Option<String>>(1)?.and_then(|s| s.parse().ok());
+            if let Some(source) = source {
+                let all = sent.entry(source).or_default();
+                *all = all.saturating_add(row.get(2)?);
+            }
+        }
+        Ok(sent)
     }
 
     /// How far the reader `name` has come: event number and a position of its own.
@@ -440,7 +468,14 @@ impl Rows<'_> {
 
     fn frame(&mut self, frame: &Frame) {
         if let Some(open) = self.sessions.get_mut(&frame.session) {
-            open.recorded += frame.bytes.len() as u64;
+            let bytes = frame.bytes.len() as u64;
+            open.recorded += bytes;
+            // What is known while the session runs; its end brings what really went over the network.
+            match frame.direction {
+                Direction::Input => open.bytes_in += bytes,
+                Direction::Output => open.bytes_out += bytes,
+                Direction::Resize => {}
+            }
             self.touched.push(frame.session);
         }
     }
@@ -543,8 +578,7 @@ fn note(open: &mut Open, draft: &Draft) {
         Kind::CommandInput(_) | Kind::CommandExec(_) => open.commands += 1,
         Kind::FileArtifact(_) => open.artifacts += 1,
         Kind::SessionClose(it) => {
-            open.bytes_in = it.bytes_in.max(open.bytes_in);
-            open.bytes_out = it.bytes_out.max(open.bytes_out);
+            (open.bytes_in, open.bytes_out) = (it.bytes_in, it.bytes_out);
             open.closed = Some((draft.time, it.reason.clone()));
         }
         _ => {}

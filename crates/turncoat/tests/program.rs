@@ -2,9 +2,10 @@
 
 mod common;
 
-use common::{PROGRAM, read_line, say, start, until};
-use std::io::Write;
-use std::process::Command;
+use common::{PROGRAM, Run, read_line, say, start, start_by, start_on, until};
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -204,4 +205,353 @@ fn completions_and_man_page_come_from_the_declaration() {
         let out = Command::new(PROGRAM).args(args).output().unwrap();
         assert!(out.status.success() && out.stdout.len() > 500, "{args:?}");
     }
+}
+
+#[test]
+fn a_changed_configuration_is_taken_over_as_far_as_it_can_be() {
+    let dir = std::env::temp_dir().join(format!("turncoat-reload-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).unwrap();
+    let log = dir.join("log");
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("exec {PROGRAM} 2>{}", log.display())]);
+    let run = start_by(command, dir.clone(), &[]);
+    let reload = |file: &str, expected: &[&str]| {
+        let before = std::fs::read_to_string(&log).unwrap().len();
+        std::fs::write(dir.join("turncoat.toml"), file).unwrap();
+        run.signal(run.child.id() as i32, 1);
+        let mut said = String::new();
+        until("the reload is told", || {
+            said = std::fs::read_to_string(&log).unwrap().split_off(before);
+            said.lines().count() >= expected.len()
+        });
+        assert_eq!(said.lines().collect::<Vec<_>>(), expected);
+    };
+    // The file was not there at start.
+    let place = dir.join("turncoat.toml");
+    reload(
+        "[limits]\nevents_per_second = 50\n[world]\nmost = 9\n[heartbeat]\nevery = \"1s\"\n",
+        &[
+            "turncoat run: taken over: limits.events_per_second, heartbeat.every",
+            "turncoat run: changed, but wants a restart: world.most",
+        ],
+    );
+    until("the new heartbeat is heard", || {
+        text(&run.command(&["events", "--kind", "heartbeat"]).stdout).contains("uptime")
+    });
+    let wrong = format!(
+        "turncoat run: {}:1: there is no section [limit]; did you mean [limits]?",
+        place.display()
+    );
+    reload(
+        "[limit]\n",
+        &[&wrong, "turncoat run: the configuration stays as it was"],
+    );
+}
+
+#[test]
+fn everything_that_lists_does_so_for_programs_too() {
+    let run = start("json", &[]);
+    let mut talk = run.connect().unwrap();
+    read_line(&mut talk).unwrap();
+    say(&mut talk, "id").unwrap();
+    drop(talk);
+    until("the visit is over", || {
+        text(&run.command(&["sessions"]).stdout).contains(" client")
+    });
+    let planted = run.command(&[
+        "plant",
+        "credential",
+        "--for",
+        "x",
+        "--to",
+        "127.0.0.1:1",
+        "--json",
+    ]);
+    assert!(planted.status.success(), "{}", text(&planted.stderr));
+    for (args, least) in [
+        (&["sessions", "--json"][..], 1),
+        (&["show", "last", "--json"], 3),
+        (&["events", "--json"], 3),
+        (&["status", "--json"], 1),
+        (&["campaigns", "--json"], 0),
+        (&["plant", "ls", "--json"], 1),
+        (&["image", "ls", "--json"], 0),
+        (&["export", "--format", "jsonl"], 3),
+    ] {
+        let out = run.command(args);
+        assert!(out.status.success(), "{args:?}: {}", text(&out.stderr));
+        let said = text(&out.stdout);
+        assert!(said.lines().count() >= least, "{args:?}: {said}");
+        for line in said.lines() {
+            let value: serde_json::Value =
+                serde_json::from_str(line).unwrap_or_else(|e| panic!("{args:?}: {e}: {line}"));
+            assert!(value.is_object(), "{args:?}: {line}");
+        }
+    }
+}
+
+#[test]
+fn the_unit_and_the_package_are_of_this_program() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let unit = std::fs::read_to_string(root.join("packaging/turncoat.service")).unwrap();
+    let value = |key: &str| {
+        unit.lines()
+            .find_map(|l| l.strip_prefix(key)?.strip_prefix('='))
+            .unwrap_or_else(|| panic!("the unit has no {key}"))
+    };
+    // Its line starts the program: with another binary and directory, to the same words.
+    let words: Vec<&str> = value("ExecStart").split(' ').collect();
+    let ["/usr/bin/turncoat", "--data", state, "run"] = words[..] else {
+        panic!("{words:?}");
+    };
+    assert_eq!(state, format!("/var/lib/{}", value("StateDirectory")));
+    let dir = std::env::temp_dir().join(format!("turncoat-unit-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.args(["--data", dir.to_str().unwrap(), "run"]);
+    let mut run = start_by(command, dir.clone(), &[]);
+    assert!(run.status().is_some());
+    assert_eq!(run.stop(), Some(0), "SIGTERM, as systemd stops it");
+    // What the package says it holds is there.
+    let manifest: toml_edit::DocumentMut = std::fs::read_to_string(root.join("crates/turncoat/Cargo.toml"))
+        .unwrap()
+        .parse()
+        .unwrap();
+    let assets = manifest["package"]["metadata"]["deb"]["assets"]
+        .as_array()
+        .unwrap();
+    for asset in assets {
+        let from = asset.as_array().unwrap().get(0).unwrap().as_str().unwrap();
+        let Some(file) = from
+            .strip_prefix("../../")
+            .filter(|f| !f.starts_with("target/") && !f.contains('*'))
+        else {
+            continue;
+        };
+        assert!(root.join(file).exists(), "{file}");
+    }
+    let script = Command::new("sh")
+        .args(["-n", "packaging/build"])
+        .current_dir(&root)
+        .status()
+        .unwrap();
+    assert!(script.success());
+    let Ok(o) = Command::new("systemd-analyze").arg("--version").output() else {
+        eprintln!("systemd-analyze (package systemd) is not here: the unit was not verified by it");
+        return;
+    };
+    assert!(o.status.success());
+    // The binary is where this build put it.
+    let ours = unit.replace("/usr/bin/turncoat", PROGRAM);
+    let file = std::env::temp_dir().join(format!("turncoat-{}.service", std::process::id()));
+    std::fs::write(&file, ours).unwrap();
+    let o = Command::new("systemd-analyze")
+        .args(["verify", "--man=no", file.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert!(
+        o.status.success() && !text(&o.stderr).contains("turncoat-"),
+        "{}",
+        text(&o.stderr)
+    );
+    std::fs::remove_file(file).unwrap();
+}
+
+/// What of its privileges a process has left, by thread.
+fn privileges(pid: i32) -> Vec<String> {
+    let mut all = Vec::new();
+    for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+        let status = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        let names = [
+            "Uid:",
+            "Gid:",
+            "Groups:",
+            "CapInh:",
+            "CapPrm:",
+            "CapEff:",
+            "CapAmb:",
+            "NoNewPrivs:",
+        ];
+        for line in status.lines().filter(|l| names.iter().any(|n| l.starts_with(n))) {
+            all.push(line.split_whitespace().collect::<Vec<_>>().join(" "));
+        }
+    }
+    all.sort();
+    all.dedup();
+    all
+}
+
+#[test]
+fn low_ports_are_bound_and_then_privileges_are_gone_for_good() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can bind low ports and become somebody else");
+        return;
+    }
+    let dir = std::env::temp_dir().join(format!("turncoat-low-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).unwrap();
+    let mut command = Command::new("unshare");
+    let script = format!("ip link set lo up && exec {PROGRAM} run");
+    command.args(["--net", "sh", "-c", &script]);
+    let settings = [
+        ("TURNCOAT_ECHO_LISTEN", "127.0.0.1:22"),
+        ("TURNCOAT_SENSOR_USER", "nobody"),
+    ];
+    let mut run = start_by(command, dir, &settings);
+    assert_eq!(run.echo, "127.0.0.1:22");
+    let greeted = Command::new("nsenter")
+        .args([&format!("--net=/proc/{}/ns/net", run.child.id()), "bash", "-c"])
+        .arg("exec 3<>/dev/tcp/127.0.0.1/22; read -r line <&3; echo $line")
+        .output()
+        .expect("nsenter (package util-linux) is needed");
+    assert_eq!(text(&greeted.stdout), "hello\n", "{}", text(&greeted.stderr));
+    let zero = "0000000000000000";
+    let nobody = [
+        &format!("CapAmb: {zero}"),
+        &format!("CapEff: {zero}"),
+        &format!("CapInh: {zero}"),
+        &format!("CapPrm: {zero}"),
+        "Gid: 65534 65534 65534 65534",
+        "Groups: 65534",
+        "NoNewPrivs: 1",
+        "Uid: 65534 65534 65534 65534",
+    ];
+    let mut all = run.processes();
+    assert_eq!(all.len(), 3);
+    all.push(("run".into(), run.child.id() as i32));
+    for (role, pid) in &all {
+        assert_eq!(privileges(*pid), nobody, "{role}");
+    }
+    // What is started anew has no more than what died, and listens on the same port.
+    run.signal(run.pid("front").unwrap(), 9);
+    until("front is back", || {
+        run.status().is_some_and(|s| s["processes"]["restarts"] == 1) && run.pid("front").is_some()
+    });
+    assert_eq!(privileges(run.pid("front").unwrap()), nobody);
+    assert_eq!(run.stop(), Some(0));
+}
+
+/// An authority of our own and a certificate of it for `localhost`, by the system's `openssl`.
+fn certificates(dir: &Path) {
+    let script = "
+        make() { name=$1; shift; openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout $name.key -subj /CN=$name \"$@\"; }
+        make ca -x509 -days 30 -out ca.pem -addext basicConstraints=critical,CA:TRUE
+        make other -x509 -days 30 -out other.pem -addext basicConstraints=critical,CA:TRUE
+        make server -out server.csr
+        echo subjectAltName=DNS:localhost,IP:127.0.0.1 > ext
+        openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -extfile ext -out server.pem";
+    let o = Command::new("sh")
+        .args(["-ec", script])
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    assert!(
+        o.status.success(),
+        "openssl (package openssl) is needed: {}",
+        text(&o.stderr)
+    );
+}
+
+/// Takes syslog messages out of a stream: a length in digits, a space, so many bytes (RFC 6587, octet counting).
+fn counted(mut bytes: &[u8]) -> Vec<String> {
+    let mut all = Vec::new();
+    while let Some(space) = bytes.iter().position(|b| *b == b' ') {
+        let length: usize = text(&bytes[..space]).parse().expect("a length");
+        let Some(message) = bytes.get(space + 1..space + 1 + length) else {
+            break;
+        };
+        all.push(text(message));
+        bytes = &bytes[space + 1 + length..];
+    }
+    all
+}
+
+/// What the one output of a run has to complain of.
+fn trouble(run: &Run) -> String {
+    run.status()
+        .and_then(|s| Some(s["outputs"][0]["trouble"].as_str()?.to_owned()))
+        .unwrap_or_default()
+}
+
+#[test]
+fn syslog_goes_over_tls_to_whom_the_operator_trusts_and_to_nobody_else() {
+    let dir = std::env::temp_dir().join(format!("turncoat-tls-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).unwrap();
+    certificates(&dir);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    // A server that is not ours: OpenSSL's, which prints what it is sent.
+    let mut server = Command::new("openssl")
+        .args(["s_server", "-quiet", "-accept", &format!("127.0.0.1:{port}")])
+        .args(["-cert", "server.pem", "-key", "server.key"])
+        .current_dir(&dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut out = server.stdout.take().unwrap();
+    let heard = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let hears = heard.clone();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(n) = out.read(&mut buffer) {
+            if n == 0 {
+                return;
+            }
+            hears.lock().unwrap().extend_from_slice(&buffer[..n]);
+        }
+    });
+    let to = format!("tls://localhost:{port}");
+    let with = |ca: &str| {
+        [
+            ("TURNCOAT_OUTPUT_SYSLOG_TO", to.clone()),
+            (
+                "TURNCOAT_OUTPUT_SYSLOG_CA",
+                dir.join(ca).to_str().unwrap().to_owned(),
+            ),
+        ]
+    };
+    let as_str = |s: &'_ [(&'static str, String); 2]| s.clone().map(|(k, v)| (k, &*v.leak()));
+
+    // Another authority: nothing is sent, and status says why.
+    let mut run = start("tls-run", &as_str(&with("other.pem")));
+    until("the server is refused", || trouble(&run).contains("certificate"));
+    assert!(heard.lock().unwrap().is_empty());
+    run.signal(run.child.id() as i32, 15);
+    assert_eq!(run.child.wait().unwrap().code(), Some(0));
+
+    // The right one: everything comes, also what was recorded meanwhile.
+    let run = start_on(run.dir.clone(), &as_str(&with("ca.pem")));
+    let mut talk = run.connect().unwrap();
+    read_line(&mut talk).unwrap();
+    say(&mut talk, "over TLS").unwrap();
+    until("the line has come", || {
+        counted(&heard.lock().unwrap())
+            .iter()
+            .any(|m| m.contains("over TLS"))
+    });
+    let messages = counted(&heard.lock().unwrap());
+    let events: Vec<serde_json::Value> = messages
+        .iter()
+        .map(|m| serde_json::from_str(&m[m.find('{').unwrap()..]).unwrap())
+        .collect();
+    let numbers: Vec<u64> = events.iter().map(|e| e["seq"].as_u64().unwrap()).collect();
+    assert_eq!(
+        numbers,
+        (1..=numbers.len() as u64).collect::<Vec<_>>(),
+        "each once, in order"
+    );
+    assert!(
+        messages.iter().all(|m| m.starts_with('<') && m.contains(">1 20")),
+        "{messages:?}"
+    );
+    assert_eq!(trouble(&run), "");
+    server.kill().unwrap();
+    server.wait().unwrap();
+    let _ = std::fs::remove_dir_all(&dir);
 }

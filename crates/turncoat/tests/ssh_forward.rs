@@ -106,6 +106,11 @@ fn forwardings_stay_inside() {
         .unwrap();
     assert_eq!(format!("{}\n", lines[1]), text(&sum.stdout));
     assert_eq!(lines[2], "inner");
+    // More than may wait anywhere, both ways at once.
+    let much = said(
+        "head -c 1500000 /dev/zero | ssh -o StrictHostKeyChecking=no -o LogLevel=ERROR localhost cat | wc -c",
+    );
+    assert_eq!(much, "1500000\n");
     let listening = said("ss -ltn | grep -c ':22 '");
     assert_eq!(listening, "2\n", "sshd listens for both families");
 

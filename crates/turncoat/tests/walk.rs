@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::Instant;
 
-use common::Run;
 use common::ssh::{directory, eventually, run, ssh, start, text};
+use common::{Run, start_on};
 
 /// One image build at a time, and one program on a port at a time.
 static ONE: Mutex<()> = Mutex::new(());
@@ -82,6 +82,47 @@ fn met_recorded_and_understood() {
         report.contains("T1078") && report.contains("*observed*"),
         "{report}"
     );
+    finish(r);
+}
+
+#[test]
+fn the_start_says_how_to_log_in_and_it_is_true() {
+    let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let dir = directory("greeting");
+    // The default policy: as on the first day.
+    let settings = [
+        ("TURNCOAT_SSH_LISTEN", "127.0.0.1:0"),
+        ("TURNCOAT_SSH_AUTH_FAIL_DELAY", "false"),
+    ];
+    let r = start_on(dir, &settings);
+    assert!(r.greeting.len() <= 10, "{:?}", r.greeting);
+    let line = r.greeting.iter().find(|l| l.contains("  try  ")).unwrap();
+    let port = r.ssh.rsplit_once(':').unwrap().1;
+    assert!(line.contains(&format!("ssh -p {port} root@127.0.0.1")), "{line}");
+    let (_, n) = line.split_once("from here the ").unwrap();
+    let n: u32 = n[..1].parse().unwrap();
+    for round in 1..=n {
+        let o = run(
+            ssh(
+                port.parse().unwrap(),
+                "root",
+                "127.0.0.1",
+                &format!("guess {round}"),
+                false,
+                &["id -un"],
+            ),
+            "",
+        );
+        let expected = if round == n { "root\n" } else { "" };
+        assert_eq!(text(&o.stdout), expected, "try {round} of {n}");
+    }
+    for what in ["record", "look"] {
+        assert!(
+            r.greeting.iter().any(|l| l.contains(&format!("  {what}  "))),
+            "{:?}",
+            r.greeting
+        );
+    }
     finish(r);
 }
 
@@ -214,6 +255,53 @@ fn inside_namespaces() {
     assert_eq!(sh("nft list tables"), "", "nothing stays behind");
     assert!(open("intruder"));
     let _ = std::fs::remove_dir_all(&dir);
+}
+
+#[test]
+fn two_installs_share_nothing_of_their_own() {
+    let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    // What two real machines would never have in common, each by the program that tells it.
+    let facts = [
+        ("name", "hostname -f"),
+        ("machine id", "cat /etc/machine-id"),
+        ("boot id", "cat /proc/sys/kernel/random/boot_id"),
+        ("boot time", "uptime -s"),
+        ("hardware address", "cat /sys/class/net/e*/address"),
+        ("address", "hostname -I"),
+        ("file systems", "grep UUID /etc/fstab"),
+        ("people", "ls /home"),
+        ("accounts' ages", "cut -d: -f1,3 /etc/shadow"),
+        ("host keys", "cat /etc/ssh/ssh_host_*.pub"),
+        ("history", "cat /root/.bash_history"),
+        ("logins before", "last -F | head -5"),
+        ("logs", "ls -l --full-time /var/log"),
+        ("kernel's log", "dmesg | grep -i -e 'command line' -e tsc"),
+        ("times of files", "stat -c %y /etc/hostname /root/.bash_history"),
+    ];
+    let visit = |name: &str, listen: &str| {
+        let r = start(&directory(name), listen, &[]);
+        let port = r.ssh.rsplit_once(':').unwrap().1.parse().unwrap();
+        let told: Vec<String> = facts
+            .iter()
+            .map(|(_, command)| {
+                text(&run(ssh(port, "root", "127.0.0.1", "letmein", false, &[command]), "").stdout)
+            })
+            .collect();
+        let mut banner = [0u8; 64];
+        let n = std::io::Read::read(&mut std::net::TcpStream::connect(&r.ssh).unwrap(), &mut banner).unwrap();
+        finish(r);
+        (told, text(&banner[..n]))
+    };
+    let (one, first) = visit("one", "127.0.0.1:0");
+    let (two, second) = visit("two", "127.0.0.1:0");
+    assert_eq!(first, second, "the same package has the same banner");
+    for ((what, _), (a, b)) in facts.iter().zip(one.iter().zip(&two)) {
+        assert!(
+            !a.trim().is_empty() && !b.trim().is_empty(),
+            "{what} is told: {a:?} {b:?}"
+        );
+        assert_ne!(a, b, "{what}");
+    }
 }
 
 #[test]

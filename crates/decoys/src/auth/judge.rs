@@ -125,8 +125,8 @@ impl Judge {
         h.finalize().into()
     }
 
-    /// The number of tries after which `source` is let in.
-    fn needed(&self, source: IpAddr, min: u32, max: u32) -> u32 {
+    /// The number of tries after which `source` is let in, between `min` and `max`.
+    pub fn needed(&self, source: IpAddr, min: u32, max: u32) -> u32 {
         let mut h = Sha256::new();
         h.update(self.key);
         h.update(b"tries");

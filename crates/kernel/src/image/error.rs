@@ -56,7 +56,7 @@ impl std::fmt::Display for ImageError {
             ImageError::Version { found } => {
                 write!(
                     f,
-                    "image format version {found}, this program reads version {}",
+                    "image format version {found}, this program reads version {}: build the image anew (`turncoat image build`)",
                     super::VERSION
                 )
             }

@@ -137,13 +137,7 @@ pub fn main() -> ExitCode {
     let asked = cli
         .config
         .or_else(|| std::env::var_os("TURNCOAT_CONFIG").map(PathBuf::from));
-    let found = [
-        layout.root().join("turncoat.toml"),
-        PathBuf::from("/etc/turncoat/turncoat.toml"),
-    ];
-    let file = asked
-        .map(absolute)
-        .or_else(|| found.into_iter().find(|f| f.is_file()));
+    let file = asked.map(absolute).or_else(|| configuration_file(&layout));
     let context = Context { layout, file };
     let result = match cli.command.unwrap_or(Command::Run) {
         Command::Run => run::run(context),
@@ -181,6 +175,16 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The configuration file where none was named: the first of the usual places that has one.
+pub fn configuration_file(layout: &Layout) -> Option<PathBuf> {
+    [
+        layout.root().join("turncoat.toml"),
+        PathBuf::from("/etc/turncoat/turncoat.toml"),
+    ]
+    .into_iter()
+    .find(|f| f.is_file())
 }
 
 fn absolute(path: PathBuf) -> PathBuf {

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use super::Context;
-use crate::process::{Role, block, front, out, record, say, supervise};
+use crate::process::{Role, block, front, out, record, say, supervise, told};
 
 pub fn run(context: Context) -> Result<(), String> {
     let settings = context.settings()?;
@@ -34,7 +34,9 @@ pub fn process(role: &str) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            say(role.name(), &why);
+            if !told() {
+                say(role.name(), &why);
+            }
             ExitCode::FAILURE
         }
     }

@@ -128,14 +128,14 @@ const BOUNDS: &[Bound] = &[
         what: "bytes out to a source",
         from: Key("limits", "bytes_out_source_day"),
         scope: "source and day (UTC)",
-        worst: "that many bytes, and one write for each open session; counted anew when front starts",
+        worst: "that many bytes, and one write for each open session; of sessions that a crash cut off, what was recorded",
         past: "sessions are closed with `limit.hit`, new ones are not let in",
     },
     Bound {
         what: "bytes out to all",
         from: Key("limits", "bytes_out_day"),
         scope: "day (UTC)",
-        worst: "that many bytes, and one write for each open session; counted anew when front starts",
+        worst: "that many bytes, and one write for each open session; of sessions that a crash cut off, what was recorded",
         past: "sessions are closed with `limit.hit`, new ones are not let in",
     },
     Bound {
@@ -177,7 +177,7 @@ const BOUNDS: &[Bound] = &[
         what: "forwarded connections into a world, and things listening there for clients",
         from: Fixed("256 and 64"),
         scope: "world",
-        worst: "64 KiB each waiting for the world, 1 MiB each for the client",
+        worst: "64 KiB each waiting for the world, 320 KiB each for the client",
         past: "refused",
     },
     Bound {
@@ -199,7 +199,7 @@ const BOUNDS: &[Bound] = &[
         from: Fixed("65,536"),
         scope: "all",
         worst: "4 MiB of memory in front",
-        past: "the one with the fewest bytes is forgotten; the bound over all stays",
+        past: "the half with the fewest bytes is forgotten; the bound over all stays",
     },
     Bound {
         what: "open files of recordings",

@@ -22,6 +22,10 @@ impl fmt::Display for Mistake {
     }
 }
 
+/// The version of the file's format, which a file may state as `version` before its first section. A key that gets another name or meaning makes
+/// it grow by one, and the reader of the older version stays.
+pub const VERSION: i64 = 1;
+
 /// Reads the file (where there is one) and the environment over it.
 ///
 /// # Errors
@@ -97,6 +101,16 @@ impl Walk<'_> {
                 format!("{section}.{name}")
             };
             match item {
+                Item::Value(value) if inner == "version" => {
+                    let message = match value.as_integer() {
+                        Some(VERSION) => continue,
+                        Some(newer) if newer > VERSION => format!(
+                            "this file is for a newer program (version {newer}, this one reads up to {VERSION}): use that program, or write the file anew with `turncoat init`"
+                        ),
+                        _ => format!("version: expected {VERSION}"),
+                    };
+                    self.mistake(value.span().map(|s| s.start).or(at), message);
+                }
                 Item::Table(sub) if is_section(&inner) => self.table(&inner, sub),
                 Item::Value(value) => match self.settings.set_toml(section, name, value) {
                     Some(Ok(())) => {}
@@ -314,6 +328,14 @@ mod tests {
                 "t.toml:2: ssh.listen: expected a list in brackets, each an address with a port such as \"0.0.0.0:2222\" or \"[::1]:2222\""
             ]
         );
+        assert_eq!(mistakes("version = 1\n[ssh]\n"), Vec::<String>::new());
+        assert_eq!(
+            mistakes("version = 2\n"),
+            [
+                "t.toml:1: this file is for a newer program (version 2, this one reads up to 1): use that program, or write the file anew with `turncoat init`"
+            ]
+        );
+        assert_eq!(mistakes("version = \"1\"\n"), ["t.toml:1: version: expected 1"]);
         assert_eq!(mistakes("[output]\nsyslog = {to = 3}").len(), 1);
         assert!(mistakes("[record\n")[0].starts_with("t.toml:1: "));
         assert_eq!(

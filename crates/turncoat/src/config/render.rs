@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::parse::variable;
+use super::parse::{VERSION, variable};
 use super::table::{SECTIONS, keys};
 
 /// `docs/configuration.md`.
@@ -16,7 +16,8 @@ pub fn markdown() -> String {
          `--config FILE`, `$TURNCOAT_CONFIG`, `turncoat.toml` in the data directory, and `/etc/turncoat/turncoat.toml`; the first that is\n\
          there counts. A variable of the environment goes before the file. Unknown keys and bad values are refused; `turncoat check`\n\
          looks without starting. On SIGHUP a running program reads the file again, takes the keys marked *live*, and says which others\n\
-         need a restart. `docs/configuration.schema.json` is the same as a JSON Schema.\n",
+         need a restart. `docs/configuration.schema.json` is the same as a JSON Schema. Before the first section a file may state the version\n\
+         of its format (`version = 1`): a program refuses a file that is newer than itself.\n",
     );
     let table = keys();
     for (section, doc) in SECTIONS {
@@ -63,6 +64,7 @@ pub fn json_schema() -> Json {
         schema["description"] = json!(k.doc);
         at["properties"][k.key] = schema;
     }
+    root["properties"]["version"] = json!({"const": VERSION, "description": "Version of the file's format."});
     root["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     root
 }
@@ -77,9 +79,10 @@ fn object(title: &str) -> Json {
 
 /// What `turncoat init` writes: every key, commented out, with its default.
 pub fn commented_file() -> String {
-    let mut out = String::from(
+    let mut out = format!(
         "# Configuration of Turncoat. Every key is shown with its default; remove the '#' before a line to change it.\n\
-         # `turncoat check` says whether the file is right; docs/configuration.md says more.\n",
+         # `turncoat check` says whether the file is right; docs/configuration.md says more.\n\
+         version = {VERSION}\n",
     );
     let table = keys();
     for (section, doc) in SECTIONS {

@@ -53,10 +53,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
     else {
         return Err("started without a supervisor".into());
     };
-    let fatal = |text: String| {
-        let _ = control::send(socket.as_fd(), &Report::Fatal(text.clone()), &[]);
-        text
-    };
+    let fatal = |text: String| super::fatal(socket.as_fd(), text);
     let link = passed
         .into_iter()
         .zip(fds)

@@ -23,7 +23,7 @@ use turncoat_ssh::{HostKey, Moduli, PermitRootLogin, ServerConfig};
 use turncoat_store::privacy::hmac_sha256;
 use turncoat_wire::proxy;
 
-use super::front::{Ending, FrontIo};
+use super::front::{Earlier, Ending, FrontIo};
 use super::{echo, now, say};
 use crate::config::Settings;
 use crate::config::table::{Outside, Policy as PolicySetting, Scope as ScopeSetting, Watch};
@@ -175,7 +175,13 @@ fn ssh_decoy(
     });
     let clock: Clock = Arc::new(now);
     let random: Entropy = Arc::new(entropy);
-    let config = Arc::new(ssh_config(settings, &cover, &image)?);
+    let mut config = ssh_config(settings, &cover, &image)?;
+    // Refusals take what sshd makes of the time that PAM took, by user: doubled until it covers that.
+    config.fail_delay_secret = settings
+        .ssh_auth
+        .fail_delay
+        .then(|| hmac_sha256(&io.seed, b"refusals"));
+    let config = Arc::new(config);
     let outside = match settings.world.outside {
         Outside::Unreachable => boot::Outside::Unreachable,
         Outside::Timeout => boot::Outside::Timeout,
@@ -219,18 +225,7 @@ fn ssh_decoy(
         random.clone(),
     )
     .map_err(|e| e.to_string())?;
-    let policy = match policy_of(settings) {
-        PolicySetting::AfterTries | PolicySetting::Auto => Policy::AfterTries {
-            min: u32::try_from(settings.ssh_auth.min_tries).unwrap_or(2).max(1),
-            max: u32::try_from(settings.ssh_auth.max_tries).unwrap_or(5).max(1),
-        },
-        PolicySetting::List => {
-            Policy::List(UserDb::parse(&io.userdb).map_err(|e| format!("ssh.auth.file: {e}"))?)
-        }
-        PolicySetting::Never => Policy::Never,
-        PolicySetting::Tokens => Policy::Tokens,
-    };
-    let judge = Judge::new(policy, hmac_sha256(&io.seed, b"tries"), Limits::default());
+    let judge = judge(settings, &io.seed, &io.userdb)?;
     Ok(Ssh {
         config,
         machine: Arc::new(turncoat_decoys::Machine {
@@ -259,6 +254,49 @@ fn ssh_decoy(
             Outside::Sink => Forward::Sink,
         },
     })
+}
+
+/// Who decides about logins, by the settings.
+fn judge(settings: &Settings, seed: &[u8; 32], userdb: &[u8]) -> Result<Judge, String> {
+    let (min, max) = tries(settings);
+    let policy = match policy_of(settings) {
+        PolicySetting::AfterTries | PolicySetting::Auto => Policy::AfterTries { min, max },
+        PolicySetting::List => {
+            Policy::List(UserDb::parse(userdb).map_err(|e| format!("ssh.auth.file: {e}"))?)
+        }
+        PolicySetting::Never => Policy::Never,
+        PolicySetting::Tokens => Policy::Tokens,
+    };
+    Ok(Judge::new(policy, hmac_sha256(seed, b"tries"), Limits::default()))
+}
+
+fn tries(settings: &Settings) -> (u32, u32) {
+    let bound = |n: u64, default| u32::try_from(n).unwrap_or(default).max(1);
+    (
+        bound(settings.ssh_auth.min_tries, 2),
+        bound(settings.ssh_auth.max_tries, 5),
+    )
+}
+
+/// How to log in from `source`, in a few words for the operator.
+pub fn how_to_log_in(settings: &Settings, seed: &[u8; 32], source: IpAddr) -> String {
+    match policy_of(settings) {
+        PolicySetting::AfterTries | PolicySetting::Auto => {
+            let (min, max) = tries(settings);
+            // The number is the source's own; with the list empty there is nothing to parse.
+            let n = judge(settings, seed, b"").map_or(max, |j| j.needed(source, min, max));
+            let ending = match n {
+                1 => "st",
+                2 => "nd",
+                3 => "rd",
+                _ => "th",
+            };
+            format!("any password; from here the {n}{ending} try is let in")
+        }
+        PolicySetting::List => format!("with a login of {}", settings.ssh_auth.file),
+        PolicySetting::Tokens => "with a planted credential: turncoat plant credential --help".into(),
+        PolicySetting::Never => "nobody is let in by guessing; every try is recorded".into(),
+    }
 }
 
 /// The server's configuration: versions from the image's packages, keys from the cover, permissions from the policy.
@@ -301,7 +339,7 @@ fn ssh_config(settings: &Settings, cover: &Cover, image: &Image) -> Result<Serve
 /// A proxy names the source within this time.
 const PROXY_TIME: Duration = Duration::from_secs(5);
 
-/// Sources whose bytes of the day are counted; past it, the one with the fewest is forgotten.
+/// Sources whose bytes of the day are counted; past it, the half with the fewest is forgotten.
 const METERED: usize = 65_536;
 
 /// Counts connections and bytes out, in all and by source.
@@ -331,13 +369,32 @@ impl BytesOut {
             };
         }
         if self.by_source.len() >= METERED && !self.by_source.contains_key(&source) {
-            let least = self.by_source.iter().min_by_key(|(_, n)| **n).map(|(s, _)| *s);
-            least.and_then(|s| self.by_source.remove(&s));
+            // Half of them at once, so that a crowd of sources pays for the search seldom.
+            let mut counts: Vec<u64> = self.by_source.values().copied().collect();
+            let (_, median, _) = counts.select_nth_unstable(METERED / 2);
+            let median = *median;
+            let more = self.by_source.values().filter(|n| **n > median).count();
+            let mut room = (METERED / 2).saturating_sub(more);
+            self.by_source.retain(|_, n| {
+                let fits = *n == median && room > 0;
+                room -= usize::from(fits);
+                fits || *n > median
+            });
         }
         let of_source = self.by_source.entry(source).or_default();
         *of_source = of_source.saturating_add(bytes);
         self.all = self.all.saturating_add(bytes);
         (*of_source, self.all)
+    }
+}
+
+impl BytesOut {
+    /// Takes over what an earlier process sent on its last day.
+    fn go_on(&mut self, earlier: &[Earlier]) {
+        let last = earlier.iter().map(|e| e.day).max();
+        for e in earlier.iter().filter(|e| Some(e.day) == last) {
+            self.count(e.day, source_key(e.source), e.bytes);
+        }
     }
 }
 
@@ -368,12 +425,14 @@ impl Meter for Door {
 
 impl Door {
     fn new(io: &FrontIo) -> Door {
+        let mut out = BytesOut::default();
+        out.go_on(&io.recorder.earlier());
         Door {
             settings: io.settings.clone(),
             recorder: io.recorder.clone(),
             all: AtomicUsize::new(0),
             by_source: Mutex::default(),
-            out: Mutex::default(),
+            out: Mutex::new(out),
         }
     }
 
@@ -603,6 +662,40 @@ mod tests {
         let mut out = BytesOut::default();
         assert_eq!(out.count(1, ip("192.0.2.1"), 7), (7, 7));
         assert_eq!(out.count(2, ip("192.0.2.1"), 3), (3, 3), "a new day");
+
+        // A crowd of sources: those that had most stay known.
+        let mut crowd = BytesOut::default();
+        for n in 0..200_000u32 {
+            let big = n % 1000 == 0;
+            crowd.count(
+                1,
+                std::net::Ipv4Addr::from(n).into(),
+                if big { 1 << 20 } else { 2000 },
+            );
+            assert!(crowd.by_source.len() <= METERED);
+        }
+        let known = (0..200_000u32)
+            .step_by(1000)
+            .all(|n| crowd.count(1, std::net::Ipv4Addr::from(n).into(), 0).0 == 1 << 20);
+        assert!(known, "a source that had much is still known");
+
+        // A new process goes on where the one before was.
+        let earlier = |day, source, bytes| Earlier {
+            day,
+            source: ip(source),
+            bytes,
+        };
+        out.go_on(&[
+            earlier(2, "192.0.2.1", 90),
+            earlier(2, "2001:db8::1", 5),
+            earlier(1, "192.0.2.1", 999),
+        ]);
+        assert_eq!(out.count(2, ip("192.0.2.1"), 1), (94, 99));
+        assert_eq!(
+            out.count(2, source_key(ip("2001:db8::2")), 1),
+            (6, 100),
+            "one /64 is one source"
+        );
     }
 
     /// What `peer` says of a connection that begins with these bytes, and what is left for the protocol.

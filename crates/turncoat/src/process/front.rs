@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener};
+use std::net::{IpAddr, Shutdown, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -58,6 +58,20 @@ pub struct LinkRecorder {
     watermark: Watermark,
     accepting: AtomicBool,
     events_per_second: AtomicU64,
+    /// What was sent before this process began, and when all of it has come.
+    earlier: Mutex<Vec<Earlier>>,
+    begun: Watermark,
+}
+
+/// Bytes that were sent to a source on a day (UTC, counted from 1970), before this process began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Earlier {
+    /// The day.
+    pub day: i64,
+    /// The source.
+    pub source: IpAddr,
+    /// How much.
+    pub bytes: u64,
 }
 
 impl LinkRecorder {
@@ -67,6 +81,7 @@ impl LinkRecorder {
         ended: impl Fn(String) + Send + Sync + 'static,
     ) -> std::io::Result<Arc<LinkRecorder>> {
         let (committer, watermark) = Committer::new();
+        let (begin, begun) = Committer::new();
         let mut encoded = Vec::new();
         encode(&Message::Hello(VERSION), &mut encoded);
         let recorder = Arc::new(LinkRecorder {
@@ -78,6 +93,8 @@ impl LinkRecorder {
             watermark,
             accepting: AtomicBool::new(true),
             events_per_second: AtomicU64::new(0),
+            earlier: Mutex::default(),
+            begun,
         });
         let ended = Arc::new(ended);
         let (writing, reading) = (recorder.clone(), recorder.clone());
@@ -89,7 +106,7 @@ impl LinkRecorder {
             told(why);
         });
         thread("link-in", move || {
-            let why = reading.read_all(&mut from, &committer);
+            let why = reading.read_all(&mut from, &committer, &begin);
             committer.stop();
             reading.lock().stopped = true;
             reading.filled.notify_all();
@@ -127,7 +144,7 @@ impl LinkRecorder {
         }
     }
 
-    fn read_all(&self, from: &mut UnixStream, committer: &Committer) -> String {
+    fn read_all(&self, from: &mut UnixStream, committer: &Committer, begin: &Committer) -> String {
         let mut decoder = Decoder::default();
         let mut buffer = vec![0; 16 << 10];
         loop {
@@ -148,13 +165,27 @@ impl LinkRecorder {
                         }
                         committer.committed(mark);
                     }
-                    Ok(Some(Message::Accepting(yes))) => self.accepting.store(yes, Ordering::Relaxed),
+                    Ok(Some(Message::Accepting(yes))) => {
+                        self.accepting.store(yes, Ordering::Relaxed);
+                        begin.committed(Mark(1));
+                    }
+                    Ok(Some(Message::Sent { day, source, bytes })) => self
+                        .earlier
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(Earlier { day, source, bytes }),
                     Ok(Some(_)) => {}
                     Ok(None) => break,
                     Err(malformed) => return malformed.to_string(),
                 }
             }
         }
+    }
+
+    /// What was sent before this process began. Waits until the record has said all of it; it does so first.
+    pub fn earlier(&self) -> Vec<Earlier> {
+        let _ = self.begun.wait(Mark(1), Duration::from_secs(60));
+        std::mem::take(&mut *self.earlier.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Bounds the events of one session; 0 takes the bound away.
@@ -341,7 +372,5 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
     let tell_ready = || {
         let _ = control::send(socket.as_fd(), &Report::Ready { missing }, &[]);
     };
-    super::decoys::serve(io, tell_ready).inspect_err(|why| {
-        let _ = control::send(socket.as_fd(), &Report::Fatal(why.clone()), &[]);
-    })
+    super::decoys::serve(io, tell_ready).map_err(|why| super::fatal(socket.as_fd(), why))
 }

@@ -4,6 +4,8 @@
 //! supervisor; the first message is the version all the same, so that a mix-up ends in words. The reader trusts nothing:
 //! `front` is the process that outsiders reach.
 
+use std::net::{IpAddr, Ipv6Addr};
+
 use turncoat_event::record::{ARTIFACT_MAX, FRAME_MAX};
 use turncoat_event::{Artifact, Bytes, Direction, Draft, Frame, Item, Mark, SessionId, Sha256, Time};
 
@@ -26,6 +28,15 @@ pub enum Message {
     Committed(Mark),
     /// To front: new sessions may begin, or not.
     Accepting(bool),
+    /// To front: what was sent to a source before it began, on one day (UTC, counted from 1970).
+    Sent {
+        /// The day.
+        day: i64,
+        /// The source.
+        source: IpAddr,
+        /// How much, in bytes.
+        bytes: u64,
+    },
     /// To out: an event for an output, as JSON.
     Deliver {
         /// Number of the output.
@@ -77,6 +88,16 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
             out.extend_from_slice(&mark.0.to_le_bytes());
         }
         Message::Accepting(yes) => out.extend_from_slice(&[11, u8::from(*yes)]),
+        Message::Sent { day, source, bytes } => {
+            out.push(12);
+            out.extend_from_slice(&day.to_le_bytes());
+            out.extend_from_slice(&bytes.to_le_bytes());
+            let long = match source {
+                IpAddr::V4(short) => short.to_ipv6_mapped(),
+                IpAddr::V6(long) => *long,
+            };
+            out.extend_from_slice(&long.octets());
+        }
         Message::Deliver { output, seq, event } => {
             out.extend_from_slice(&[20, *output]);
             out.extend_from_slice(&seq.to_le_bytes());
@@ -199,6 +220,12 @@ fn decode(body: &[u8]) -> Result<Message, Malformed> {
         4 => Message::Facts(body.text()?),
         10 => Message::Committed(Mark(body.number()?)),
         11 => Message::Accepting(body.byte()? != 0),
+        12 => {
+            let day = i64::from_le_bytes(body.take()?);
+            let bytes = body.number()?;
+            let source = IpAddr::from(Ipv6Addr::from(body.take::<16>()?)).to_canonical();
+            Message::Sent { day, source, bytes }
+        }
         20 => Message::Deliver {
             output: body.byte()?,
             seq: body.number()?,
@@ -289,6 +316,11 @@ mod tests {
             Message::Facts("{}".into()),
             Message::Committed(Mark(u64::MAX)),
             Message::Accepting(true),
+            Message::Sent {
+                day: 20_000,
+                source: [192, 0, 2, 7].into(),
+                bytes: 1 << 40,
+            },
             Message::Deliver {
                 output: 1,
                 seq: 7,

@@ -22,7 +22,9 @@ pub mod requests;
 pub mod supervise;
 pub mod think;
 
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
@@ -124,6 +126,21 @@ pub enum Report {
     },
     /// Cannot work: one line for the operator. The program ends.
     Fatal(String),
+}
+
+/// The supervisor knows why this process ends.
+static TOLD: AtomicBool = AtomicBool::new(false);
+
+/// Tells the supervisor why this process cannot work, and gives the reason back.
+pub fn fatal(socket: BorrowedFd<'_>, why: String) -> String {
+    let told = control::send(socket, &Report::Fatal(why.clone()), &[]).is_ok();
+    TOLD.store(told, Ordering::SeqCst);
+    why
+}
+
+/// True when the supervisor will say why this process ends: then nobody else has to.
+pub fn told() -> bool {
+    TOLD.load(Ordering::SeqCst)
 }
 
 /// The time by the system's clock.

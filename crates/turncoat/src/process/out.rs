@@ -262,9 +262,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
         .zip(fds)
         .find_map(|(what, fd)| (what == Passed::Link(Role::Record)).then(|| UnixStream::from(fd)));
     let link = link.ok_or("started without a link to the record")?;
-    let sinks = output::sinks(&settings).inspect_err(|why| {
-        let _ = control::send(socket.as_fd(), &Report::Fatal(why.clone()), &[]);
-    })?;
+    let sinks = output::sinks(&settings).map_err(|why| super::fatal(socket.as_fd(), why))?;
     let missing = confine::confine(Role::Out, &data, &output_files(&settings));
 
     let to = Arc::new(Mutex::new(link.try_clone().map_err(tell)?));

@@ -17,7 +17,7 @@ use serde_json::{Value as Json, json};
 use turncoat_event::kinds::{
     Heartbeat, OperatorAction, SystemDegraded, SystemRecovered, SystemStart, SystemStop,
 };
-use turncoat_event::{Committer, Draft, Item, Mark, SensorId, SessionId, Watermark};
+use turncoat_event::{Committer, Draft, Item, Mark, SensorId, SessionId, Time, Watermark};
 use turncoat_store::keep::{Quota, usage};
 use turncoat_store::{Durability, InstallKey, Layout, Problem, StoreError, Writer, recording};
 
@@ -28,6 +28,9 @@ use crate::config::table::Durability as DurabilitySetting;
 
 /// A batch is committed when it has so many items.
 const BATCH: usize = 4096;
+
+/// Nanoseconds of a day.
+const DAY: i64 = 86_400_000_000_000;
 
 /// Below so many free bytes no new sessions begin.
 const ROOM: u64 = 64 << 20;
@@ -194,10 +197,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
     let missing = confine::confine(Role::Record, &data, &[]);
     let socket = Arc::new(socket);
 
-    let fatal = |text: String| {
-        let _ = control::send(socket.as_fd(), &Report::Fatal(text.clone()), &[]);
-        text
-    };
+    let fatal = |text: String| super::fatal(socket.as_fd(), text);
     let layout = Layout::new(data);
     let durability = match settings.record.durability {
         DurabilitySetting::Process => Durability::Process,
@@ -479,22 +479,10 @@ impl Scribe {
             }
             match other {
                 None | Some(Work::Items { .. } | Work::Own(_)) => {}
-                Some(Work::Begin { life, mut to }) => {
-                    let mut hello = Vec::new();
-                    encode(&Message::Hello(VERSION), &mut hello);
-                    let _ = to.write_all(&hello);
-                    (self.front, self.life, self.mark) = (Some(to), life, Mark::NONE);
-                    if self.shared.status().problem.is_some() {
-                        self.tell_front(&Message::Accepting(false));
-                    }
-                }
+                Some(Work::Begin { life, to }) => self.begin(life, to),
                 Some(Work::End { life }) if life == self.life => {
                     self.front = None;
-                    match self.writer.close_interrupted(now()) {
-                        Ok(sessions) => self.compress_later(sessions),
-                        Err(error) => say("record", &error.to_string()),
-                    }
-                    self.announce();
+                    self.close_interrupted();
                 }
                 Some(Work::End { .. }) => {}
                 Some(Work::Ask(ask)) => {
@@ -504,6 +492,41 @@ impl Scribe {
                 Some(Work::Stop) => return Ok(()),
             }
         }
+    }
+
+    /// A front begins. It is told first what was sent today, then whether it may let anybody in.
+    fn begin(&mut self, life: u64, mut to: UnixStream) {
+        // The end of the one before may be told later than the beginning of the next.
+        self.close_interrupted();
+        let mut bytes = Vec::new();
+        encode(&Message::Hello(VERSION), &mut bytes);
+        let day = now().0.div_euclid(DAY);
+        match self.writer.sent_since(Time(day * DAY)) {
+            Ok(sent) => sent.into_iter().for_each(|(source, n)| {
+                encode(
+                    &Message::Sent {
+                        day,
+                        source,
+                        bytes: n,
+                    },
+                    &mut bytes,
+                )
+            }),
+            Err(error) => say("record", &format!("what was sent today: {error}")),
+        }
+        let fine = self.shared.status().problem.is_none();
+        encode(&Message::Accepting(fine), &mut bytes);
+        let _ = to.write_all(&bytes);
+        (self.front, self.life, self.mark) = (Some(to), life, Mark::NONE);
+    }
+
+    /// Ends in the record what a front that is gone left open.
+    fn close_interrupted(&mut self) {
+        match self.writer.close_interrupted(now()) {
+            Ok(sessions) => self.compress_later(sessions),
+            Err(error) => say("record", &error.to_string()),
+        }
+        self.announce();
     }
 
     /// Puts work into the batch; gives back what is not for a batch.
@@ -667,15 +690,37 @@ fn compress(layout: &Layout, closed: &Receiver<SessionId>) {
     }
 }
 
+/// How far the system's clock may go wrong between two looks before that counts as a jump, in nanoseconds.
+const JUMP: i64 = 300_000_000_000;
+
+/// Compares the system's clock with one that never jumps.
+struct Clock {
+    wall: Time,
+    steady: Instant,
+}
+
+impl Clock {
+    /// Nanoseconds by which the clock jumped since the last look, forward or back; `None` when it did not.
+    fn look(&mut self, wall: Time, steady: Instant) -> Option<i64> {
+        let elapsed = steady.saturating_duration_since(self.steady).as_nanos();
+        let jump = wall
+            .since(self.wall)
+            .saturating_sub(i64::try_from(elapsed).unwrap_or(i64::MAX));
+        (self.wall, self.steady) = (wall, steady);
+        (jump.saturating_abs() > JUMP).then_some(jump)
+    }
+}
+
 /// Heartbeats, and a look at the clock.
 fn watch(shared: &Shared, pen: &Pen) {
     let mut beat = Instant::now();
-    let (mut wall, mut steady) = (now(), Instant::now());
+    let mut clock = Clock {
+        wall: now(),
+        steady: Instant::now(),
+    };
     loop {
         std::thread::sleep(Duration::from_secs(1));
-        let elapsed = i64::try_from(steady.elapsed().as_nanos()).unwrap_or(i64::MAX);
-        let jump = now().since(wall).saturating_sub(elapsed);
-        if jump.abs() > 300_000_000_000 {
+        if let Some(jump) = clock.look(now(), Instant::now()) {
             let text = format!(
                 "the system's clock jumped by {} seconds; nothing is removed for its age for a day",
                 jump / 1_000_000_000
@@ -684,7 +729,6 @@ fn watch(shared: &Shared, pen: &Pen) {
             shared.status().clock_jumped = Some(Instant::now());
             pen.own(degraded("clock", &text));
         }
-        (wall, steady) = (now(), Instant::now());
         let every = shared.settings().heartbeat.every;
         if every.0 > 0 && beat.elapsed() >= every.duration() {
             beat = Instant::now();
@@ -702,20 +746,21 @@ fn watch(shared: &Shared, pen: &Pen) {
     }
 }
 
+/// What the record may hold by the settings. For a day after the clock `jumped` nobody knows how old anything is.
+fn quota(settings: &Settings, jumped: Option<Instant>, now: Instant) -> Quota {
+    let sure = jumped.is_none_or(|t| now.saturating_duration_since(t) >= Duration::from_secs(86_400));
+    Quota {
+        bytes: settings.record.max_size.0,
+        age: settings.record.max_age.nanos().filter(|_| sure),
+        pseudonymise: settings.record.pseudonymise_after.nanos().filter(|_| sure),
+    }
+}
+
 /// Keeps the record within its quota: soon after the start, then every ten minutes.
 fn keep(shared: &Shared, pen: &Pen) {
     std::thread::sleep(Duration::from_secs(20));
     loop {
-        let settings = shared.settings();
-        let jumped = shared
-            .status()
-            .clock_jumped
-            .is_some_and(|t| t.elapsed() < Duration::from_secs(86_400));
-        let quota = Quota {
-            bytes: settings.record.max_size.0,
-            age: settings.record.max_age.nanos().filter(|_| !jumped),
-            pseudonymise: settings.record.pseudonymise_after.nanos().filter(|_| !jumped),
-        };
+        let quota = quota(&shared.settings(), shared.status().clock_jumped, Instant::now());
         let key = shared.source_key.clone();
         match pen.ask(move |writer| writer.keep_within(&quota, &key, now())) {
             Some(Ok(kept)) if kept.evicted + kept.aged > 0 => {
@@ -752,6 +797,36 @@ mod tests {
     use super::*;
     use turncoat_event::Sha256;
     use turncoat_event::record::Artifact;
+
+    #[test]
+    fn a_clock_that_jumps_is_noticed_and_makes_nothing_old() {
+        let (wall, steady) = (Time(1_795_000_000_000_000_000), Instant::now());
+        let mut clock = Clock { wall, steady };
+        let second = Duration::from_secs(1);
+        assert_eq!(clock.look(wall.plus_nanos(1_000_000_000), steady + second), None);
+        // A correction by a minute is none; half a year forward, and back again, is.
+        assert_eq!(
+            clock.look(wall.plus_nanos(62_000_000_000), steady + second * 2),
+            None
+        );
+        let year = 15_000_000_000_000_000;
+        let forward = clock.look(wall.plus_nanos(year), steady + second * 3).unwrap();
+        assert!(forward > year - 100_000_000_000, "{forward}");
+        assert!(clock.look(wall, steady + second * 4).unwrap() < -year);
+        assert_eq!(
+            clock.look(wall.plus_nanos(1_000_000_000), steady + second * 5),
+            None
+        );
+        assert!(clock.look(Time(i64::MIN), steady + second * 6).is_some());
+
+        let mut settings = Settings::default();
+        settings.record.max_age = "30d".parse().unwrap();
+        settings.record.pseudonymise_after = "7d".parse().unwrap();
+        let jumped = |ago: u64| quota(&settings, Some(steady), steady + Duration::from_secs(ago));
+        assert_eq!((jumped(10).age, jumped(10).pseudonymise), (None, None));
+        assert!(jumped(86_400).age.is_some() && jumped(86_400).pseudonymise.is_some());
+        assert!(quota(&settings, None, steady).age.is_some());
+    }
 
     /// Invariant 1: what cannot be recorded is not acknowledged, and the writer ends instead of going on.
     #[test]

@@ -273,6 +273,8 @@ fn become_user(name: &str, layout: &Layout) -> Result<(), String> {
     rustix::thread::set_thread_groups(&[gid])
         .and_then(|()| rustix::thread::set_thread_res_gid(gid, gid, gid))
         .and_then(|()| rustix::thread::set_thread_res_uid(uid, uid, uid))
+        // Nor by a program that somebody left with the set-user-id bit.
+        .and_then(|()| rustix::thread::set_no_new_privs(true))
         .map_err(|e| format!("becoming {name}: {e}"))?;
     if getuid() != uid || rustix::thread::set_thread_uid(Uid::ROOT).is_ok() {
         return Err(format!("becoming {name}: privileges did not go away"));
@@ -462,16 +464,20 @@ impl Supervisor {
                     cover.role
                 ));
             }
-            let how = match super::decoys::policy_of(&self.plan.settings) {
-                crate::config::table::Policy::AfterTries => "any password, let in after a few tries",
-                crate::config::table::Policy::List => "a login of ssh.auth.file",
-                crate::config::table::Policy::Tokens => "a planted credential: turncoat plant credential",
-                _ => "nobody is let in, every try is recorded",
+            let here = match ssh.ip() {
+                ip if !ip.is_unspecified() => ip,
+                std::net::IpAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+                std::net::IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
             };
-            lines.push(format!(
-                "  try       ssh -p {} root@127.0.0.1   ({how})",
-                ssh.port()
-            ));
+            let how = super::decoys::how_to_log_in(&self.plan.settings, &self.seed, here);
+            // The port that was really bound, also where none was named.
+            let port = self
+                .listeners
+                .iter()
+                .find(|l| l.decoy == "ssh")
+                .and_then(|l| l.shown.rsplit_once(':')?.1.parse().ok())
+                .unwrap_or(ssh.port());
+            lines.push(format!("  try       ssh -p {port} root@{here}   ({how})"));
         }
         lines.push(format!("  record    {}", self.plan.layout.database().display()));
         lines.push("  look      turncoat sessions, turncoat events --follow, turncoat status".into());
@@ -608,7 +614,13 @@ impl Supervisor {
 
     fn reload(&mut self) {
         self.tell_plants();
-        let read = crate::config::load(self.plan.file.as_deref(), crate::environment());
+        // Written since, perhaps.
+        let file = self
+            .plan
+            .file
+            .clone()
+            .or_else(|| crate::cli::configuration_file(&self.plan.layout));
+        let read = crate::config::load(file.as_deref(), crate::environment());
         let new = match read {
             Ok(new) => new,
             Err(mistakes) => {

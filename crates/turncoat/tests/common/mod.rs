@@ -22,6 +22,8 @@ pub struct Run {
     pub echo: String,
     /// Where the SSH decoy listens.
     pub ssh: String,
+    /// What it said when it started, by line.
+    pub greeting: Vec<String>,
 }
 
 /// A directory of its own, and the program that runs on it.
@@ -33,9 +35,15 @@ pub fn start(name: &str, settings: &[(&str, &str)]) -> Run {
 }
 
 pub fn start_on(dir: PathBuf, settings: &[(&str, &str)]) -> Run {
-    let mut command = Command::new(PROGRAM);
-    command.env_clear().env("TURNCOAT_DATA", &dir);
+    start_by(Command::new(PROGRAM), dir, settings)
+}
+
+/// The program by a command that ends in it.
+pub fn start_by(mut command: Command, dir: PathBuf, settings: &[(&str, &str)]) -> Run {
     command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("TURNCOAT_DATA", &dir)
         .env("TURNCOAT_SSH_LISTEN", "")
         .env("TURNCOAT_ECHO_LISTEN", "127.0.0.1:0")
         .env("TURNCOAT_SENSOR_RESTARTS", "1000");
@@ -51,7 +59,7 @@ pub fn start_on(dir: PathBuf, settings: &[(&str, &str)]) -> Run {
         })
         .spawn()
         .unwrap();
-    let (mut echo, mut ssh) = (String::new(), String::new());
+    let (mut echo, mut ssh, mut greeting) = (String::new(), String::new(), Vec::new());
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     for line in lines.by_ref() {
         let line = line.unwrap();
@@ -61,7 +69,9 @@ pub fn start_on(dir: PathBuf, settings: &[(&str, &str)]) -> Run {
         if let Some(address) = line.trim().strip_prefix("listens   ssh ") {
             ssh = address.to_owned();
         }
-        if line.trim_start().starts_with("look") {
+        let last = line.trim_start().starts_with("look");
+        greeting.push(line);
+        if last {
             break;
         }
     }
@@ -72,6 +82,7 @@ pub fn start_on(dir: PathBuf, settings: &[(&str, &str)]) -> Run {
         child,
         echo,
         ssh,
+        greeting,
     }
 }
 
