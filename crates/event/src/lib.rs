@@ -15,6 +15,7 @@ pub mod gate;
 pub mod id;
 pub mod kinds;
 pub mod record;
+pub mod show;
 pub mod time;
 
 pub use bytes::Bytes;

@@ -8,7 +8,8 @@ pub mod output;
 pub mod plant;
 pub mod process;
 pub mod respond;
-pub mod show;
+
+pub use turncoat_event::show;
 
 /// The variables of the environment that are text; others cannot name a key.
 pub fn environment() -> impl Iterator<Item = (String, String)> {

@@ -3,6 +3,7 @@
 //! To add a subcommand: a module with its arguments (`#[derive(Args)]`) and a `run`, and a row in [`Command`].
 
 mod campaigns;
+mod console;
 mod documents;
 mod events;
 mod export;
@@ -78,6 +79,8 @@ enum Command {
     Campaigns(campaigns::ListArgs),
     /// Show a campaign, or tell it in plain words
     Campaign(campaigns::Args),
+    /// Open the console, or make a password for it
+    Console(console::Args),
     /// Print completions for a shell
     Completions(documents::CompletionsArgs),
     /// Print the man page
@@ -160,6 +163,7 @@ pub fn main() -> ExitCode {
         Command::Image(args) => image::run(&context, &args),
         Command::Campaigns(args) => campaigns::list(&context, &args),
         Command::Campaign(args) => campaigns::run(&context, &args),
+        Command::Console(args) => console::run(&context, &args),
         Command::Completions(args) => documents::completions(&args),
         Command::Man => documents::man(),
         Command::Process { role } => return run::process(&role),

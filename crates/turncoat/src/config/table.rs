@@ -297,6 +297,25 @@ settings! {
         /// Blocks at once.
         most: u64 = "10000", restart;
     }
+    /// The console: the record and the campaigns in a browser. docs/console.md tells more.
+    ["console"] console: Console {
+        /// Where it listens. An empty list: nowhere. Anywhere but on loopback it wants tls_cert and tls_key.
+        listen: Vec<SocketAddr> = "[\"127.0.0.1:4780\"]", restart;
+        /// An argon2id hash, as `turncoat console password` prints it. Empty: only links that work once (`turncoat console link`).
+        password: String = "\"\"", restart;
+        /// How long a login lasts without use.
+        idle: Span = "\"12h\"", restart;
+        /// Names by which the console is reached, besides its addresses and localhost, such as ["decoys.example.net"].
+        hosts: Vec<String> = "[]", restart;
+        /// File with the certificate and what leads to its root, in PEM form.
+        tls_cert: String = "\"\"", restart;
+        /// File with the private key, in PEM form.
+        tls_key: String = "\"\"", restart;
+        /// Whoever shows it ("Authorization: Bearer TOKEN") may read the JSON API and the metrics; at least 16 characters. Empty: nobody may (the metrics: everybody on this machine).
+        token: String = "\"\"", restart;
+        /// Whoever shows it ("?token=TOKEN") may fetch the feed of blocked addresses; at least 16 characters. An intruder who reads the feed learns that he is known. Empty: nobody may.
+        feed_token: String = "\"\"", restart;
+    }
     /// The Telnet decoy.
     ["telnet"] telnet: Telnet {
         /// Where it listens, such as "0.0.0.0:2223". Off until asked for: a Debian server seldom has one.

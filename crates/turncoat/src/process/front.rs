@@ -323,7 +323,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
             Passed::Listener(decoy) => listeners.push((decoy, TcpListener::from(fd))),
             Passed::Image => image = Some(File::from(fd)),
             Passed::UserDb => userdb = super::decoys::read_passed(File::from(fd)),
-            Passed::Link(_) | Passed::Requests => {}
+            Passed::Link(_) | Passed::Requests | Passed::Console => {}
         }
     }
     let link = link.ok_or("started without a link to the record")?;

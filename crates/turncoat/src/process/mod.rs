@@ -8,6 +8,7 @@
 
 pub mod block;
 pub mod confine;
+pub mod console;
 pub mod control;
 pub mod decoys;
 pub mod echo;
@@ -73,6 +74,8 @@ pub enum Passed {
     Listener(String),
     /// The listening socket for requests of the command line.
     Requests,
+    /// A listening socket of the console.
+    Console,
     /// The image that worlds start from.
     Image,
     /// The list of logins (`ssh.auth.file`).
@@ -98,6 +101,8 @@ pub enum Order {
         own_networks: Vec<crate::respond::net::Net>,
         /// The machine that decoys show.
         machine: Option<Box<crate::machine::Machine>>,
+        /// What the console needs that is in no setting.
+        console: Option<Box<console::Given>>,
     },
     /// The process at the other end of a link was started anew.
     Link {

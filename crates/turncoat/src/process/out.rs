@@ -44,14 +44,18 @@ impl State {
     }
 }
 
+/// True where secrets that outsiders tried are not shown.
+pub fn masks(settings: &Settings) -> bool {
+    match settings.privacy.show_secrets {
+        ShowSecrets::Always => false,
+        ShowSecrets::Never => true,
+        ShowSecrets::Auto => settings.watch.kind == Watch::Internal,
+    }
+}
+
 /// Replaces secrets where the settings say so.
 pub fn mask(event: &mut Event, settings: &Settings) {
-    let show = match settings.privacy.show_secrets {
-        ShowSecrets::Always => true,
-        ShowSecrets::Never => false,
-        ShowSecrets::Auto => settings.watch.kind == Watch::Internet,
-    };
-    if !show {
+    if masks(settings) {
         event.kind.mask_secrets(&|_| Bytes::from("***"));
     }
 }

@@ -98,6 +98,8 @@ pub struct Shared {
     pub listening: Vec<String>,
     /// This host's own addresses, its gateways and resolvers: never blocked.
     pub own_networks: Vec<crate::respond::net::Net>,
+    /// The console, where it listens.
+    pub console: std::sync::OnceLock<Arc<turncoat_console::Console>>,
     status: Mutex<Status>,
     started: Instant,
 }
@@ -176,6 +178,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
             passed,
             listening,
             own_networks,
+            console,
             ..
         },
         fds,
@@ -185,12 +188,14 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
     };
     let (mut front, mut outward, mut asked) = (None, None, None);
     let (to_block, block_links) = channel();
+    let mut pages = Vec::new();
     for (what, fd) in passed.into_iter().zip(fds) {
         match what {
             Passed::Link(Role::Front) => front = Some(UnixStream::from(fd)),
             Passed::Link(Role::Out) => outward = Some(UnixStream::from(fd)),
             Passed::Link(Role::Block) => drop(to_block.send(UnixStream::from(fd))),
             Passed::Requests => asked = Some(UnixListener::from(fd)),
+            Passed::Console => pages.push(std::net::TcpListener::from(fd)),
             _ => {}
         }
     }
@@ -223,6 +228,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
         committed,
         listening: listening.clone(),
         own_networks,
+        console: std::sync::OnceLock::new(),
         status: Mutex::default(),
         started: Instant::now(),
     });
@@ -276,6 +282,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
         let (shared, pen) = (shared.clone(), pen.clone());
         thread("requests", move || requests::serve(&listener, &shared, &pen));
     }
+    super::console::start(pages, console, &shared, &pen);
     {
         let (shared, pen) = (shared.clone(), pen.clone());
         thread("watch", move || watch(&shared, &pen));
@@ -781,11 +788,11 @@ fn keep(shared: &Shared, pen: &Pen) {
 }
 
 /// The event that an operator's request leaves.
-pub fn operator_action(action: &str, detail: Option<String>) -> Draft {
+pub fn operator_action(operator: &str, action: &str, detail: Option<String>) -> Draft {
     Draft::of_system(
         now(),
         OperatorAction {
-            operator: "local".into(),
+            operator: operator.into(),
             action: action.into(),
             detail,
         },
@@ -848,6 +855,7 @@ mod tests {
                 committed,
                 own_networks: Vec::new(),
                 listening: Vec::new(),
+                console: std::sync::OnceLock::new(),
                 status: Mutex::default(),
                 started: Instant::now(),
             }),

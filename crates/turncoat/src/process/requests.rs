@@ -38,7 +38,7 @@ pub fn serve(listener: &UnixListener, shared: &Arc<Shared>, pen: &Pen) {
                 return;
             }
             let answer = match serde_json::from_str::<Json>(&text) {
-                Ok(request) => answer(&request, &shared, &pen),
+                Ok(request) => answer("local", &request, &shared, &pen),
                 Err(_) => Err("a request is one JSON object on a line".into()),
             };
             let answer = match answer {
@@ -51,8 +51,11 @@ pub fn serve(listener: &UnixListener, shared: &Arc<Shared>, pen: &Pen) {
     }
 }
 
-/// One request: what it does is one row.
-fn answer(request: &Json, shared: &Shared, pen: &Pen) -> Result<Json, String> {
+/// One request: what it does is one row. `operator` is who asks, as the record names him: `local` for the command line.
+///
+/// # Errors
+/// One line for whoever asks.
+pub fn answer(operator: &str, request: &Json, shared: &Shared, pen: &Pen) -> Result<Json, String> {
     let text = |key: &str| {
         request
             .get(key)
@@ -68,8 +71,22 @@ fn answer(request: &Json, shared: &Shared, pen: &Pen) -> Result<Json, String> {
                 .ok_or("the record has stopped")?
                 .map_err(|e| e.to_string())?;
             // Not which source: it is to be forgotten.
-            pen.own(operator_action("forget", Some(format!("{gone} sessions"))));
+            pen.own(operator_action(
+                operator,
+                "forget",
+                Some(format!("{gone} sessions")),
+            ));
             Ok(json!({"sessions": gone, "open": open}))
+        }
+        "console-link" => {
+            let console = shared
+                .console
+                .get()
+                .ok_or("the console listens nowhere; see console.listen")?;
+            let link = console.link().ok_or("the system gives no random bytes")?;
+            pen.own(operator_action(operator, "console link", None));
+            let at = console.settings.reached.first().map_or("", String::as_str);
+            Ok(json!({"url": format!("{at}/in/{link}")}))
         }
         other => Err(format!("there is no request {}", crate::show::line(other))),
     }

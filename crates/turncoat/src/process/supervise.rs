@@ -54,6 +54,9 @@ struct Supervisor {
     plan: Plan,
     seed: [u8; 32],
     listeners: Vec<Listening>,
+    pages: Vec<Listening>,
+    told_link: Option<String>,
+    console: super::console::Given,
     requests: OwnedFd,
     machine: Option<crate::machine::Machine>,
     image: Option<std::fs::File>,
@@ -73,6 +76,8 @@ pub fn run(plan: Plan) -> Result<(), String> {
     crate::respond::settings::engine(&plan.settings, &[])?;
     plan.layout.create().map_err(|e| e.to_string())?;
     let listeners = bind(&plan.settings)?;
+    let pages = bind_console(&plan.settings)?;
+    let tls = super::console::tls(&plan.settings)?;
     become_user(&plan.settings.sensor.user, &plan.layout)?;
     let _claim = claim(&plan.layout)?;
     let seed = seed(&plan.layout)?;
@@ -84,6 +89,13 @@ pub fn run(plan: Plan) -> Result<(), String> {
         plan,
         seed,
         listeners,
+        pages,
+        told_link: None,
+        console: super::console::Given {
+            link: None,
+            tls,
+            cover: serde_json::Value::Null,
+        },
         requests: requests.into(),
         machine,
         image,
@@ -95,6 +107,12 @@ pub fn run(plan: Plan) -> Result<(), String> {
         stopping: false,
     };
     supervisor.watch_signals()?;
+    if let Some(machine) = &supervisor.machine {
+        supervisor.console.cover = super::console::cover_facts(&machine.cover(&seed)?);
+    }
+    if !supervisor.pages.is_empty() {
+        supervisor.console.link = turncoat_console::secret::word();
+    }
     let result = supervisor.start_all().and_then(|()| {
         supervisor.greet();
         supervisor.serve()
@@ -245,6 +263,30 @@ fn bind(settings: &Settings) -> Result<Vec<Listening>, String> {
     Ok(bound)
 }
 
+/// Binds the console's addresses. The default one may be in use by another Turncoat: then this one goes without, and says so.
+fn bind_console(settings: &Settings) -> Result<Vec<Listening>, String> {
+    let addresses = &settings.console.listen;
+    let default = *addresses == Settings::default().console.listen;
+    let mut bound = Vec::new();
+    for address in addresses {
+        match listen::tcp(*address) {
+            Ok(listener) => bound.push(Listening {
+                decoy: "console",
+                shown: listener.local_addr().unwrap_or(*address).to_string(),
+                fd: listener.into(),
+            }),
+            Err(error) if default => say(
+                "run",
+                &format!(
+                    "no console: cannot listen on {address}: {error}; set console.listen to another port"
+                ),
+            ),
+            Err(error) => return Err(format!("console: cannot listen on {address}: {error}")),
+        }
+    }
+    Ok(bound)
+}
+
 /// Gives up privileges for good, where there are any and a user is configured.
 fn become_user(name: &str, layout: &Layout) -> Result<(), String> {
     use rustix::process::{Gid, Uid, geteuid, getuid};
@@ -316,7 +358,14 @@ impl Supervisor {
         let requests = self.requests.try_clone().map_err(|e| e.to_string())?;
         let mut with = passed.to_vec();
         with.push((Passed::Requests, requests.as_fd()));
+        let mut pages = Vec::new();
+        for page in &self.pages {
+            pages.push(page.fd.try_clone().map_err(|e| e.to_string())?);
+        }
+        with.extend(pages.iter().map(|fd| (Passed::Console, fd.as_fd())));
         self.start(Role::Record, &with)?;
+        // It works once: a record that is started anew has none, `turncoat console link` makes another.
+        self.told_link = self.console.link.take().or(self.told_link.take());
         self.start_out(&for_out)?;
         if self.plan.settings.block.enabled {
             self.start(Role::Block, &[(Passed::Link(Role::Record), for_block.as_fd())])?;
@@ -390,6 +439,7 @@ impl Supervisor {
             } else {
                 Vec::new()
             },
+            console: (role == Role::Record).then(|| Box::new(self.console.clone())),
             machine: if role == Role::Front {
                 self.machine.clone().map(Box::new)
             } else {
@@ -478,6 +528,17 @@ impl Supervisor {
                 .and_then(|l| l.shown.rsplit_once(':')?.1.parse().ok())
                 .unwrap_or(ssh.port());
             lines.push(format!("  try       ssh -p {port} root@{here}   ({how})"));
+        }
+        if let (Some(page), Some(link)) = (self.pages.first(), &self.told_link) {
+            let scheme = if self.console.tls.is_some() {
+                "https"
+            } else {
+                "http"
+            };
+            lines.push(format!(
+                "  console   {scheme}://{}/in/{link}   (works once)",
+                page.shown
+            ));
         }
         lines.push(format!("  record    {}", self.plan.layout.database().display()));
         lines.push("  look      turncoat sessions, turncoat events --follow, turncoat status".into());

@@ -24,6 +24,8 @@ pub struct Run {
     pub ssh: String,
     /// What it said when it started, by line.
     pub greeting: Vec<String>,
+    /// The link that opens the console.
+    pub console: String,
 }
 
 /// A directory of its own, and the program that runs on it.
@@ -46,6 +48,7 @@ pub fn start_by(mut command: Command, dir: PathBuf, settings: &[(&str, &str)]) -
         .env("TURNCOAT_DATA", &dir)
         .env("TURNCOAT_SSH_LISTEN", "")
         .env("TURNCOAT_ECHO_LISTEN", "127.0.0.1:0")
+        .env("TURNCOAT_CONSOLE_LISTEN", "")
         .env("TURNCOAT_SENSOR_RESTARTS", "1000");
     for (key, value) in settings {
         command.env(key, value);
@@ -59,7 +62,8 @@ pub fn start_by(mut command: Command, dir: PathBuf, settings: &[(&str, &str)]) -
         })
         .spawn()
         .unwrap();
-    let (mut echo, mut ssh, mut greeting) = (String::new(), String::new(), Vec::new());
+    let (mut echo, mut ssh, mut console, mut greeting) =
+        (String::new(), String::new(), String::new(), Vec::new());
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     for line in lines.by_ref() {
         let line = line.unwrap();
@@ -68,6 +72,9 @@ pub fn start_by(mut command: Command, dir: PathBuf, settings: &[(&str, &str)]) -
         }
         if let Some(address) = line.trim().strip_prefix("listens   ssh ") {
             ssh = address.to_owned();
+        }
+        if let Some(link) = line.trim().strip_prefix("console   ") {
+            console = link.split_whitespace().next().unwrap().to_owned();
         }
         let last = line.trim_start().starts_with("look");
         greeting.push(line);
@@ -83,6 +90,7 @@ pub fn start_by(mut command: Command, dir: PathBuf, settings: &[(&str, &str)]) -
         echo,
         ssh,
         greeting,
+        console,
     }
 }
 
