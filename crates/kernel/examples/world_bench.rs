@@ -38,6 +38,7 @@ fn open(w: &mut World, command: Option<&str>) -> Conn {
         peer: "203.0.113.9:50022".parse().expect("address"),
         local: "192.0.2.10:22".parse().expect("address"),
         greet: true,
+        method: String::new(),
     })
     .expect("open")
 }
@@ -94,6 +95,7 @@ fn main() {
         limits: Limits::default(),
         standins,
         net: net::Net::new(net::facts::Facts::default()),
+        sessions: 0,
         kmsg: Vec::new(),
     });
     for cmd in ["true", "uname -a", "ls -la /", "ls -la / | wc -l"] {

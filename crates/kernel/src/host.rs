@@ -44,6 +44,13 @@ impl World {
         }
     }
 
+    /// Bytes of a file of the world.
+    pub fn read_size(&mut self, path: &[u8]) -> Option<u64> {
+        let root = self.vfs.root_path();
+        let at = self.fs(0, |v, c| v.walk(c, &root, path, 0)).ok()?.ok()?;
+        self.vfs.file_len(at.ino).ok()
+    }
+
     /// Content of a file of the world, up to 1 MiB.
     pub fn read_file(&mut self, path: &[u8]) -> Option<Vec<u8>> {
         self.slurp(path).ok()

@@ -5,6 +5,7 @@
 
 pub mod abi;
 mod bait;
+mod daemon;
 pub mod errno;
 mod exec;
 mod fd;
@@ -12,6 +13,7 @@ mod fsglue;
 mod futex;
 mod host;
 pub mod image;
+mod log;
 mod login;
 mod mm;
 pub mod net;
@@ -31,7 +33,6 @@ pub mod vfs;
 mod view;
 pub mod wait;
 mod world;
-mod zone;
 
 #[cfg(test)]
 mod tests;

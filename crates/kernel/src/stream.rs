@@ -4,7 +4,7 @@
 //! after each slice; nothing here waits.
 
 use crate::abi::net::*;
-use crate::net::{Caller, Outgoing, SockId};
+use crate::net::{Caller, Net, Outgoing, SockId};
 use crate::vfs::mode;
 use crate::world::{Conn, World};
 use crate::{Errno, KResult};
@@ -28,7 +28,49 @@ fn inet(a: &SockAddr) -> Option<SocketAddr> {
     }
 }
 
+/// A socket of `who` that listens at this address, and its port.
+pub(crate) fn listen(net: &mut Net, who: &Caller, at: SocketAddr) -> KResult<(SockId, u16)> {
+    let family = if at.is_ipv4() { AF_INET } else { AF_INET6 };
+    let s = net.socket(who, family.into(), SOCK_STREAM, 0)?;
+    if let Ok(sock) = net.sock_mut(s.0) {
+        sock.opts.set_number(SOL_SOCKET, SO_REUSEADDR, 1);
+        if at.is_ipv6() {
+            sock.opts.set_number(IPPROTO_IPV6, IPV6_V6ONLY, 1);
+        }
+    }
+    let done = net
+        .bind(s, who, &address(at), None)
+        .and_then(|()| net.listen(s, who, BACKLOG));
+    match done.and_then(|()| net.getsockname(s)) {
+        Ok(name) => Ok((s, inet(&name).map_or(0, |a| a.port()))),
+        Err(e) => {
+            net.close(s);
+            Err(e)
+        }
+    }
+}
+
 impl World {
+    /// Where sshd's process listens: the host takes what comes there.
+    pub fn sshd_listens(&self) -> Vec<SockId> {
+        let pid = self.holder().pid;
+        self.net
+            .sockets()
+            .filter(|(s, sock)| {
+                sock.pid == pid && sock.kind == SOCK_STREAM && self.net.getpeername(*s).is_err()
+            })
+            .filter(|(s, _)| self.net.getsockname(*s).ok().as_ref().and_then(inet).is_some())
+            .map(|(s, _)| s)
+            .collect()
+    }
+
+    /// Whether somebody at this address is a program of the machine itself.
+    pub(crate) fn is_inside(&self, peer: SocketAddr) -> bool {
+        self.net.sockets().any(|(s, sock)| {
+            sock.kind == SOCK_STREAM && self.net.getsockname(s).ok().as_ref().and_then(inet) == Some(peer)
+        })
+    }
+
     /// sshd's process, which holds what the host opens; 1 if it is gone.
     fn holder(&self) -> Caller {
         let pid = self
@@ -39,7 +81,7 @@ impl World {
         Caller::root(pid)
     }
 
-    fn on_net<R>(&mut self, f: impl FnOnce(&mut crate::net::Net, &Caller) -> R) -> R {
+    fn on_net<R>(&mut self, f: impl FnOnce(&mut Net, &Caller) -> R) -> R {
         self.net_clock();
         let who = self.holder();
         let r = f(&mut self.net, &who);
@@ -52,26 +94,7 @@ impl World {
     /// # Errors
     /// As `bind(2)` and `listen(2)`.
     pub fn stream_listen(&mut self, at: SocketAddr) -> KResult<(SockId, u16)> {
-        self.on_net(|net, who| {
-            let family = if at.is_ipv4() { AF_INET } else { AF_INET6 };
-            let s = net.socket(who, family.into(), SOCK_STREAM, 0)?;
-            if let Ok(sock) = net.sock_mut(s.0) {
-                sock.opts.set_number(SOL_SOCKET, SO_REUSEADDR, 1);
-                if at.is_ipv6() {
-                    sock.opts.set_number(IPPROTO_IPV6, IPV6_V6ONLY, 1);
-                }
-            }
-            let done = net
-                .bind(s, who, &address(at), None)
-                .and_then(|()| net.listen(s, who, BACKLOG));
-            match done.and_then(|()| net.getsockname(s)) {
-                Ok(name) => Ok((s, inet(&name).map_or(0, |a| a.port()))),
-                Err(e) => {
-                    net.close(s);
-                    Err(e)
-                }
-            }
-        })
+        self.on_net(|net, who| listen(net, who, at))
     }
 
     /// Listens at a path, which belongs to this user and to nobody else.
@@ -240,43 +263,5 @@ impl World {
     /// Lets go of a socket.
     pub fn stream_close(&mut self, s: SockId) {
         self.on_net(|net, _| net.close(s));
-    }
-
-    /// An outsider's connection with sshd shows among the machine's connections; several logins may use one.
-    pub(crate) fn outsider_comes(&mut self, local: SocketAddr, peer: SocketAddr, pid: u32) {
-        if let Some(o) = self.outsiders.get_mut(&peer) {
-            o.2 += 1;
-            return;
-        }
-        // What comes from inside has a socket of its own.
-        if self.net.facts().is_own(peer.ip()) || local.is_ipv4() != peer.is_ipv4() {
-            return;
-        }
-        let made = self.on_net(|net, _| {
-            net.host_established(
-                &Caller::root(pid),
-                (local.ip(), local.port()),
-                (peer.ip(), peer.port()),
-            )
-        });
-        if let Ok((sock, host)) = made {
-            self.outsiders.insert(peer, (sock, host, 1));
-        }
-    }
-
-    /// One login fewer on an outsider's connection.
-    pub(crate) fn outsider_goes(&mut self, peer: SocketAddr) {
-        let Some(o) = self.outsiders.get_mut(&peer) else {
-            return;
-        };
-        o.2 -= 1;
-        let (sock, host, left) = *o;
-        if left == 0 {
-            self.outsiders.remove(&peer);
-            self.on_net(|net, _| {
-                net.host_close(host);
-                net.close(sock);
-            });
-        }
     }
 }

@@ -77,6 +77,8 @@ pub struct Boot {
     pub standins: Vec<StandInSpec>,
     /// Interfaces, routes and what the world outside looks like.
     pub net: crate::net::Net,
+    /// Sessions that were counted since boot.
+    pub sessions: u32,
     /// The kernel log: priority (0-7, plus 8 times the facility), microseconds after boot, text.
     pub kmsg: Vec<(u8, u64, String)>,
 }
@@ -122,6 +124,8 @@ pub struct StandInSpec {
     pub ignores: Vec<u8>,
     /// Whose connection it serves.
     pub conn: Option<Conn>,
+    /// TCP ports on which it listens, on all addresses of both families.
+    pub listens: Vec<u16>,
 }
 
 impl StandInSpec {
@@ -147,6 +151,7 @@ impl StandInSpec {
             ctty: None,
             ignores: Vec::new(),
             conn: None,
+            listens: Vec::new(),
         }
     }
 
@@ -305,6 +310,11 @@ pub enum Slice {
 #[derive(Clone)]
 pub(crate) struct ConnState {
     pub leader: u32,
+    /// Who came from where: logins of one connection have one peer.
+    pub user: Vec<u8>,
+    pub peer: std::net::SocketAddr,
+    /// The connection's socket, an open file.
+    pub sock: Option<u32>,
     pub helpers: Vec<u32>,
     pub master: Option<crate::tty::TtyFile>,
     pub stdin: Option<u32>,
@@ -322,8 +332,6 @@ pub(crate) struct ConnState {
     pub unread: usize,
     /// The last byte that a program read from the terminal.
     pub last: u8,
-    /// The outsider's end of the connection.
-    pub peer: std::net::SocketAddr,
 }
 
 /// One machine that exists only in our memory.
@@ -377,9 +385,6 @@ pub struct World {
     pub(crate) kmsg: Arc<Vec<(u8, u64, String)>>,
     pub(crate) inbound: Vec<crate::net::outside::Inbound>,
     pub(crate) readline_cache: BTreeMap<u64, Option<u64>>,
-    /// Connections that outsiders have with sshd: its socket, the host's end, logins on it.
-    pub(crate) outsiders:
-        BTreeMap<std::net::SocketAddr, (crate::net::SockId, crate::net::outside::HostId, u32)>,
 }
 
 /// Instructions that a thread runs before the next has its turn.
@@ -419,7 +424,7 @@ impl World {
             zero: PageRef::zeroed(),
             last_pid: 0,
             next_id: 0,
-            next_conn: 0,
+            next_conn: b.sessions,
             anon_ino: 20_000,
             forks: 0,
             switches: 0,
@@ -439,7 +444,6 @@ impl World {
             kmsg: Arc::new(b.kmsg),
             inbound: Vec::new(),
             readline_cache: BTreeMap::new(),
-            outsiders: BTreeMap::new(),
         };
         let has_init = b.standins.iter().any(|s| s.pid == Some(1));
         if !has_init {
@@ -451,7 +455,10 @@ impl World {
             let _ = w.spawn_standin(init);
         }
         for s in b.standins {
-            let _ = w.spawn_standin(s);
+            let ports = s.listens.clone();
+            if let Ok(pid) = w.spawn_standin(s) {
+                w.daemon_listens(pid, &ports);
+            }
         }
         w.forks = w.last_pid as u64;
         let _ = w.fs(0, |v, c| {
@@ -501,6 +508,9 @@ impl World {
         }
         self.clock.stamp(now);
         self.update_load();
+        if let Some(l) = self.pulse() {
+            self.net.stats.idle = l.network;
+        }
         let mut left = budget;
         loop {
             self.fire_timers();

@@ -1,5 +1,6 @@
 //! The program: command line, configuration, processes and their confinement, outputs.
 
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod image;

@@ -1,5 +1,6 @@
 //! The kernel's world as a guest: calls and answers translated, nothing kept beside it.
 
+use super::life::Life;
 use super::streams::Streams;
 use super::{accounts, events};
 use crate::auth::Accounts;
@@ -27,6 +28,8 @@ pub struct KernelGuest {
     accounts: Arc<Accounts>,
     /// Connections into the machine and to its sshd.
     streams: Streams,
+    /// What is logged meanwhile.
+    life: Option<Life>,
 }
 
 /// Bytes of files that are kept of one world.
@@ -56,6 +59,15 @@ impl KernelGuest {
             room: KEEP,
             accounts,
             streams: Streams::new(sshd),
+            life: None,
+        }
+    }
+
+    /// The world goes on living as a machine of this cover.
+    pub fn living(self, life: Life) -> KernelGuest {
+        KernelGuest {
+            life: Some(life),
+            ..self
         }
     }
 }
@@ -182,6 +194,7 @@ impl Guest for KernelGuest {
             peer: o.peer,
             local: o.local,
             greet,
+            method: o.method.to_string(),
         };
         self.world
             .open(open)
@@ -257,6 +270,9 @@ impl Guest for KernelGuest {
     }
 
     fn run(&mut self, budget: u64, now: Time) -> Wants {
+        if let Some(life) = &mut self.life {
+            life.tell(&mut self.world, now);
+        }
         let slice = self.world.run(budget, now.0.max(0) as u64);
         let moved = self.streams.step(&mut self.world);
         match slice {

@@ -7,11 +7,13 @@ mod events;
 mod facts;
 mod guest;
 mod kmsg;
+mod life;
 mod net;
 mod run;
 mod streams;
 
 pub use guest::KernelGuest;
+pub use life::Life;
 pub use turncoat_kernel::net::facts::Outside;
 
 use crate::machine::Entropy;
@@ -31,6 +33,7 @@ pub struct Snapshot {
     world: World,
     accounts: Arc<crate::auth::Accounts>,
     sshd: Vec<turncoat_kernel::net::SockId>,
+    life: Life,
 }
 
 struct Below<'a>(&'a Image);
@@ -144,6 +147,7 @@ impl Snapshot {
         let passwd = turncoat_cover::Image::read(&below, "/etc/passwd").unwrap_or_default();
         let passwd = String::from_utf8_lossy(&passwd);
         let uptime_hours = ((now.seconds() - cover.host.booted).max(0) as u64) / 3600;
+        let ports = cover.ssh_ports();
         let exists = |path: &str| matches!(image.resolve(path.as_bytes()), Ok(Some(_)));
         let processes = cover.processes(&exists);
         let left = run::files(&processes, cover.host.booted);
@@ -166,6 +170,11 @@ impl Snapshot {
                     start_ns: p.started * 1_000_000_000 + u64::from(p.pid) * 3_000_000,
                     utime_ns: cpu / 2,
                     stime_ns: cpu - cpu / 2,
+                    listens: if p.exe == "/usr/sbin/sshd" {
+                        ports.clone()
+                    } else {
+                        Vec::new()
+                    },
                     ..StandInSpec::daemon(&p.comm, "")
                 }
             })
@@ -176,9 +185,12 @@ impl Snapshot {
         // The time-stamp counter runs at the processor's clock; the world retires about a billion instructions a second of its time.
         machine.tsc_num = u32::try_from(hw.processor.khz / 1000).unwrap_or(2_000);
         machine.tsc_den = 1_000;
+        let kmsg = kmsg::lines(cover);
+        let journal = turncoat_cover::past::journal::files(cover, &below, &kmsg, now.seconds());
         let files: Vec<CoverFile> = cover
             .files_at(&below, now.seconds())
             .iter()
+            .chain(&journal)
             .map(file)
             .chain(left)
             .collect();
@@ -194,14 +206,23 @@ impl Snapshot {
             limits,
             standins,
             net: Net::new(net::facts(cover, outside)),
-            kmsg: kmsg::lines(cover),
+            sessions: turncoat_cover::past::sessions(cover, &below, now.seconds()),
+            kmsg,
         });
+        let path = turncoat_cover::past::journal::Machine::of(cover).path();
+        let used = world.read_size(path.as_bytes()).unwrap_or(0);
+        world.stretch(
+            path.as_bytes(),
+            used.next_multiple_of(turncoat_cover::journal::STEP),
+        );
+        let life = Life::new(cover, now.seconds());
         let accounts = Arc::new(accounts::read(&mut world).as_start());
-        let sshd = streams::serve_ssh(&mut world);
+        let sshd = world.sshd_listens();
         Ok(Snapshot {
             world,
             accounts,
             sshd,
+            life,
         })
     }
 
@@ -209,11 +230,8 @@ impl Snapshot {
     pub fn fresh(&mut self, entropy: &Entropy) -> Box<dyn Guest> {
         let mut seed = [0u8; 32];
         entropy(&mut seed);
-        Box::new(KernelGuest::new(
-            self.world.fork(seed),
-            self.accounts.clone(),
-            self.sshd.clone(),
-        ))
+        let guest = KernelGuest::new(self.world.fork(seed), self.accounts.clone(), self.sshd.clone());
+        Box::new(guest.living(self.life.clone()))
     }
 
     /// A world of its own, as the kernel has it.

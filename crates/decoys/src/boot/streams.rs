@@ -16,8 +16,6 @@ const MOST_DOORS: usize = 64;
 const PENDING: usize = 64 << 10;
 /// Bytes taken of one stream after one slice.
 const AT_ONCE: usize = 64 << 10;
-/// The port of sshd.
-const SSH: u16 = 22;
 
 struct Stream {
     sock: SockId,
@@ -45,18 +43,6 @@ pub(super) struct Streams {
     sshd: Vec<SockId>,
     /// What was made and not handed out yet.
     out: Vec<Produced>,
-}
-
-/// The machine's sshd listens, at all addresses of both families.
-pub(super) fn serve_ssh(world: &mut World) -> Vec<SockId> {
-    [
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    ]
-    .into_iter()
-    .filter_map(|ip| world.stream_listen((ip, SSH).into()).ok())
-    .map(|(s, _)| s)
-    .collect()
 }
 
 fn words(e: Errno) -> NotConnected {

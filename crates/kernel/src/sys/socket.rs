@@ -139,6 +139,14 @@ impl World {
                 up: i.flags & 1 != 0,
                 tx_queue_len: 1000,
                 speed: -1,
+                rx: {
+                    let c = self.net.counters(i);
+                    [c.rx_bytes, c.rx_packets, 0, c.rx_dropped, 0, 0, 0, c.multicast]
+                },
+                tx: {
+                    let c = self.net.counters(i);
+                    [c.tx_bytes, c.tx_packets, 0, 0, 0, 0, 0, 0]
+                },
                 ..Default::default()
             })
             .collect()

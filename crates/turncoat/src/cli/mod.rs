@@ -4,6 +4,7 @@
 
 mod campaigns;
 mod console;
+mod cover;
 mod documents;
 mod events;
 mod export;
@@ -73,6 +74,8 @@ enum Command {
     Image(image::Args),
     /// Try the machine behind the decoys on this terminal
     World(world::Args),
+    /// Show the identity of this install, draw or become another, and audit it from outside
+    Cover(cover::Args),
     /// Make things to plant on real machines, so that their use gives an intruder away
     Plant(plant::Args),
     /// List campaigns: sessions that one intruder or one tool is behind
@@ -159,6 +162,7 @@ pub fn main() -> ExitCode {
             Ok(code) => return code,
             Err(why) => Err(why),
         },
+        Command::Cover(args) => cover::run(&context, &args),
         Command::Plant(args) => plant::run(&context, &args),
         Command::Image(args) => image::run(&context, &args),
         Command::Campaigns(args) => campaigns::list(&context, &args),

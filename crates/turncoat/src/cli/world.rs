@@ -95,6 +95,7 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode, String> {
         peer: "127.0.0.1:40000".parse().map_err(|_| "address")?,
         local,
         greet: true,
+        method: String::new(),
     };
     let interactive = match &args.command {
         Command::Shell { user } => {

@@ -300,7 +300,10 @@ pub fn how_to_log_in(settings: &Settings, seed: &[u8; 32], source: IpAddr) -> St
 }
 
 /// The server's configuration: versions from the image's packages, keys from the cover, permissions from the policy.
-fn ssh_config(settings: &Settings, cover: &Cover, image: &Image) -> Result<ServerConfig, String> {
+///
+/// # Errors
+/// One line for the operator.
+pub fn ssh_config(settings: &Settings, cover: &Cover, image: &Image) -> Result<ServerConfig, String> {
     let version = image
         .packages()
         .into_iter()

@@ -28,6 +28,30 @@ pub struct Run {
     pub console: String,
 }
 
+/// A data directory with the image of a usual small server in it, shared by every test (`target/tmp/turncoat-shared`): the program's
+/// own code builds it once.
+pub fn shared() -> PathBuf {
+    let shared = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("turncoat-shared");
+    std::fs::create_dir_all(&shared).unwrap();
+    let lock = std::fs::File::create(shared.join("lock")).unwrap();
+    lock.lock().unwrap();
+    if !shared.join("images/default").exists() {
+        eprintln!("building the image once, from this host's packages");
+        let o = Command::new(PROGRAM)
+            .arg("--data")
+            .arg(&shared)
+            .args(["image", "build"])
+            .stderr(Stdio::inherit())
+            .output()
+            .unwrap();
+        assert!(
+            o.status.success(),
+            "`turncoat image build` needs apt-get of a Debian"
+        );
+    }
+    shared
+}
+
 /// A directory of its own, and the program that runs on it.
 pub fn start(name: &str, settings: &[(&str, &str)]) -> Run {
     let dir = std::env::temp_dir().join(format!("turncoat-{name}-{}", std::process::id()));

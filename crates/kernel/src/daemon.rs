@@ -1,0 +1,104 @@
+//! Sockets of the daemons that the host stands in for: sshd's listeners and the connections that it serves.
+//!
+//! They show in `/proc/net`, to `ss` and in `/proc/PID/fd`. What programs of the world connect to there comes to the host by `stream`.
+
+use crate::abi::O_RDWR;
+use crate::fd::{Char, FdTable, Slot, What};
+use crate::net::Caller;
+use crate::world::World;
+use crate::{Errno, KResult};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+impl World {
+    /// A stand-in listens on these ports, on all IPv4 and all IPv6 addresses.
+    pub(crate) fn daemon_listens(&mut self, pid: u32, ports: &[u16]) {
+        self.net_clock();
+        for port in ports {
+            for ip in [
+                IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            ] {
+                let made = crate::stream::listen(&mut self.net, &Caller::root(pid), (ip, *port).into());
+                let made = made.map(|(s, _)| s);
+                if let Ok(file) = made.and_then(|s| self.new_file(What::Socket(s.0), O_RDWR, None)) {
+                    self.daemon_keeps(pid, file);
+                }
+            }
+        }
+        self.net.take_effects();
+    }
+
+    /// The socket of a connection from outside, as the file of the process that serves it. `local` is an address of the machine.
+    pub(crate) fn daemon_connection(
+        &mut self,
+        pid: u32,
+        local: SocketAddr,
+        peer: SocketAddr,
+    ) -> KResult<u32> {
+        self.net_clock();
+        let (local, peer) = (plain(local), plain(peer));
+        if local.0.is_ipv4() != peer.0.is_ipv4() {
+            return Err(Errno::EAFNOSUPPORT);
+        }
+        let (sock, _) = self.net.host_established(&Caller::root(pid), local, peer)?;
+        self.new_file(What::Socket(sock.0), O_RDWR, None)
+    }
+
+    /// A stand-in holds one more file, which it owns a reference of. Its first three are /dev/null.
+    pub(crate) fn daemon_keeps(&mut self, pid: u32, file: u32) {
+        let Ok(task) = self.t(pid) else { return };
+        let table = match task.files {
+            Some(t) => t,
+            None => {
+                let table = self.fresh_id();
+                let mut t = FdTable {
+                    users: 1,
+                    slots: Vec::new(),
+                };
+                if let Ok(null) = self.new_file(What::Char(Char::Null), O_RDWR, None) {
+                    self.add_ref(null);
+                    self.add_ref(null);
+                    for i in 0..3 {
+                        t.set(
+                            i,
+                            Slot {
+                                file: null,
+                                cloexec: false,
+                            },
+                        );
+                    }
+                }
+                self.fdtables.insert(table, t);
+                if let Ok(t) = self.tm(pid) {
+                    t.files = Some(table);
+                }
+                table
+            }
+        };
+        if let Some(t) = self.fdtables.get_mut(&table) {
+            let at = t
+                .slots
+                .iter()
+                .skip(3)
+                .position(Option::is_none)
+                .map_or(t.slots.len().max(3), |i| i + 3);
+            t.set(at, Slot { file, cloexec: true });
+        }
+    }
+
+    /// The address under which an outsider reached the machine, as the machine knows it: behind a translation of addresses that is
+    /// the one of its own interface.
+    pub(crate) fn own_address(&self, reached: SocketAddr) -> SocketAddr {
+        let ip = reached.ip().to_canonical();
+        let all = || self.net.facts().interfaces.iter().flat_map(|i| &i.addresses);
+        if all().any(|a| a.ip == ip) && !ip.is_loopback() {
+            return SocketAddr::new(ip, reached.port());
+        }
+        let own = all().find(|a| a.ip.is_ipv4() == ip.is_ipv4() && a.scope == 0);
+        own.map_or(reached, |a| SocketAddr::new(a.ip, reached.port()))
+    }
+}
+
+fn plain(a: SocketAddr) -> (IpAddr, u16) {
+    (a.ip().to_canonical(), a.port())
+}
