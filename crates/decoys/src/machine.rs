@@ -13,7 +13,7 @@ pub type Entropy = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
 /// Tells the wall-clock time.
 pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
 
-/// How long a refused password takes, as PAM has it: a time drawn evenly between the two.
+/// How long a refused password takes, as PAM has it: between the two, rather in the middle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailDelay {
     /// Shortest.
@@ -23,7 +23,7 @@ pub struct FailDelay {
 }
 
 impl FailDelay {
-    /// `pam_unix` asks for 2 s and libpam draws from half to one and a half of it (pam_fail_delay(3)).
+    /// `pam_unix` asks for 2 s and libpam takes from half to one and a half of it (pam_fail_delay(3)).
     pub const PAM: FailDelay = FailDelay {
         min: Duration::from_millis(1000),
         max: Duration::from_millis(3000),
@@ -33,6 +33,20 @@ impl FailDelay {
         min: Duration::ZERO,
         max: Duration::ZERO,
     };
+
+    /// The delay of an attempt that began in this second since 1970. libpam's generator (`_pam_compute_delay` in pam_delay.c) starts
+    /// from the second, so all that are refused in one wait alike; it takes the mean of three draws.
+    pub fn at(&self, second: i64) -> Duration {
+        let mut state = second as u32;
+        let drawn: u32 = (0..3)
+            .map(|_| {
+                state = state.wrapping_mul(1_103_515_245).wrapping_add(12_345);
+                (state / 65_536) % 32_768
+            })
+            .sum();
+        let span = self.max.saturating_sub(self.min);
+        self.min + span.mul_f64(f64::from(drawn) / 3.0 / 32_768.0)
+    }
 }
 
 /// One machine that outsiders meet.
@@ -69,15 +83,28 @@ impl Machine {
         tokio::task::spawn_blocking(f).await.ok()
     }
 
-    /// A moment of random length between the bounds of the delay.
+    /// How long a password that is refused now takes.
     pub(crate) fn delay(&self) -> Duration {
-        let mut b = [0; 8];
-        (self.entropy)(&mut b);
-        let span = self
-            .fail_delay
-            .max
-            .saturating_sub(self.fail_delay.min)
-            .as_micros() as u64;
-        self.fail_delay.min + Duration::from_micros(u64::from_le_bytes(b) % (span + 1))
+        self.fail_delay.at((self.clock)().seconds())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_second_has_one_delay_and_most_are_about_two() {
+        let all: Vec<f64> = (1_790_000_000..1_790_010_000)
+            .map(|s| FailDelay::PAM.at(s).as_secs_f64())
+            .collect();
+        assert!(all.iter().all(|d| (1.0..3.0).contains(d)));
+        let mean = all.iter().sum::<f64>() / all.len() as f64;
+        assert!((1.98..2.02).contains(&mean), "{mean}");
+        // The mean of three even draws lies in the middle third two times of three, an even draw one time.
+        let middle = all.iter().filter(|d| (1.667..2.333).contains(*d)).count() as f64 / all.len() as f64;
+        assert!(middle > 0.6, "{middle}");
+        assert_eq!(FailDelay::PAM.at(7), FailDelay::PAM.at(7));
+        assert_eq!(FailDelay::NONE.at(7), Duration::ZERO);
     }
 }

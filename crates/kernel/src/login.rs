@@ -201,7 +201,12 @@ impl World {
         self.seq += 1;
         let now = self.clock.mono();
         let o = Open {
-            local: self.own_address(o.local),
+            // What a program of the machine reached is what it named.
+            local: if self.is_inside(o.peer) {
+                o.local
+            } else {
+                self.own_address(o.local)
+            },
             ..o
         };
         let name = String::from_utf8_lossy(&a.user).into_owned();
@@ -290,6 +295,7 @@ impl World {
         let (first, held) = (before.is_none(), before.and_then(|c| c.sock));
         let sock = match held {
             Some(f) => Some(f),
+            None if self.is_inside(o.peer) => None,
             None => self.daemon_connection(helpers[0], o.local, o.peer).ok(),
         };
         if let Some(f) = sock {

@@ -4,7 +4,7 @@
 //! after each slice; nothing here waits.
 
 use crate::abi::net::*;
-use crate::net::{Caller, Outgoing, SockId};
+use crate::net::{Caller, Net, Outgoing, SockId};
 use crate::vfs::mode;
 use crate::world::{Conn, World};
 use crate::{Errno, KResult};
@@ -29,6 +29,13 @@ pub(crate) fn inet(a: &SockAddr) -> Option<SocketAddr> {
 }
 
 impl World {
+    /// Whether somebody at this address is a program of the machine itself.
+    pub(crate) fn is_inside(&self, peer: SocketAddr) -> bool {
+        self.net.sockets().any(|(s, sock)| {
+            sock.kind == SOCK_STREAM && self.net.getsockname(s).ok().as_ref().and_then(inet) == Some(peer)
+        })
+    }
+
     /// sshd's process, which holds what the host opens; 1 if it is gone.
     fn holder(&self) -> Caller {
         let pid = self
@@ -39,7 +46,7 @@ impl World {
         Caller::root(pid)
     }
 
-    fn on_net<R>(&mut self, f: impl FnOnce(&mut crate::net::Net, &Caller) -> R) -> R {
+    fn on_net<R>(&mut self, f: impl FnOnce(&mut Net, &Caller) -> R) -> R {
         self.net_clock();
         let who = self.holder();
         let r = f(&mut self.net, &who);
@@ -160,8 +167,9 @@ impl World {
         self.on_net(|net, who| {
             let family = if to.is_ipv4() { AF_INET } else { AF_INET6 };
             let s = net.socket(who, family.into(), SOCK_STREAM, 0)?;
-            match net.connect(s, who, &address(to), None, true) {
-                Ok(()) | Err(Errno::EINPROGRESS) => Ok(s),
+            // On the machine itself it is decided at once, unless the listener's queue is full.
+            match net.connect(s, who, &address(to), None, false) {
+                Ok(()) | Err(Errno::EAGAIN) => Ok(s),
                 Err(e) => {
                     net.close(s);
                     Err(e)

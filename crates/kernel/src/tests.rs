@@ -349,3 +349,41 @@ fn random_calls_do_no_harm() {
         assert!(w.memory() < 64 << 20, "{}", w.memory());
     }
 }
+
+#[test]
+fn the_host_listens_connects_and_is_connected_to() {
+    let mut w = world(SPIN);
+    let here: std::net::SocketAddr = "127.0.0.1:80".parse().unwrap();
+    assert_eq!(w.stream_connect(here), Err(Errno::ECONNREFUSED));
+    assert_eq!(
+        w.stream_connect("192.0.2.1:80".parse().unwrap()),
+        Err(Errno::EHOSTUNREACH),
+        "what is not the machine's own is never connected to"
+    );
+    let (listener, port) = w.stream_listen(here).unwrap();
+    assert_eq!(port, 80);
+    assert_eq!(w.stream_listen(here).map(|_| ()), Err(Errno::EADDRINUSE));
+    let client = w.stream_connect(here).unwrap();
+    let (server, from, to) = w.stream_accept(listener).unwrap();
+    assert_eq!((from.map(|f| f.ip()), to), (Some(here.ip()), Some(here)));
+    assert_eq!(w.stream_read(server, 10), Some(vec![]));
+    assert_eq!(w.stream_write(client, b"hello"), Ok(5));
+    assert_eq!(w.stream_read(server, 3), Some(b"hel".to_vec()));
+    assert_eq!(w.stream_read(server, 9), Some(b"lo".to_vec()));
+    w.stream_shut(client);
+    assert_eq!(w.stream_read(server, 9), None);
+    assert_eq!(w.stream_write(server, b"bye"), Ok(3));
+    assert_eq!(w.stream_read(client, 9), Some(b"bye".to_vec()));
+    w.stream_close(server);
+    w.stream_close(client);
+    // A socket in the file system, for its owner and root only.
+    let path = b"/tmp/s";
+    let local = w.stream_listen_at(path, 1000, 1000).unwrap();
+    assert_eq!(w.stream_listen_at(path, 0, 0), Err(Errno::EADDRINUSE));
+    assert_eq!(w.stream_connect_at(path, 1001, 1001), Err(Errno::EACCES));
+    assert_eq!(w.stream_connect_at(b"/tmp/none", 0, 0), Err(Errno::ENOENT));
+    let client = w.stream_connect_at(path, 1000, 1000).unwrap();
+    let (server, ..) = w.stream_accept(local).unwrap();
+    assert_eq!(w.stream_write(server, b"x"), Ok(1));
+    assert_eq!(w.stream_read(client, 9), Some(b"x".to_vec()));
+}

@@ -106,6 +106,11 @@ fn forwardings_stay_inside() {
         .unwrap();
     assert_eq!(format!("{}\n", lines[1]), text(&sum.stdout));
     assert_eq!(lines[2], "inner");
+    // More than may wait anywhere, both ways at once.
+    let much = said(
+        "head -c 1500000 /dev/zero | ssh -o StrictHostKeyChecking=no -o LogLevel=ERROR localhost cat | wc -c",
+    );
+    assert_eq!(much, "1500000\n");
     let listening = said("ss -ltn | grep -c ':22 '");
     assert_eq!(listening, "2\n", "sshd listens for both families");
 
@@ -140,6 +145,8 @@ fn forwardings_stay_inside() {
         let _ = s.write_all(b"GET / HTTP/1.0\r\n\r\n");
         assert_eq!(s.read(&mut reply).unwrap_or(0), 0, "nobody answers");
     }
+    // The client stays as long as one of them is open.
+    drop(socks);
     outside.set_nonblocking(true).unwrap();
     assert!(
         outside.accept().is_err(),

@@ -217,6 +217,10 @@ impl Guest for KernelGuest {
         self.streams.listen(&mut self.world, door, who)
     }
 
+    fn hold(&mut self, conn: Conn, on: bool) -> bool {
+        Streams::has(conn) && self.streams.hold(conn, on)
+    }
+
     fn unlisten(&mut self, id: u32) {
         self.streams.unlisten(&mut self.world, id);
     }

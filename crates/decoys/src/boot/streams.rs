@@ -23,6 +23,8 @@ struct Stream {
     eof: bool,
     shut: bool,
     over: bool,
+    /// It is not read for now.
+    held: bool,
 }
 
 struct Listener {
@@ -103,6 +105,7 @@ impl Streams {
             eof: false,
             shut: false,
             over: false,
+            held: false,
         };
         self.streams.insert(conn, stream);
         conn
@@ -202,6 +205,14 @@ impl Streams {
         conn.0 >= FIRST
     }
 
+    /// Holds back what a stream says, or lets it come again.
+    pub fn hold(&mut self, conn: Conn, on: bool) -> bool {
+        if let Some(s) = self.streams.get_mut(&conn) {
+            s.held = on;
+        }
+        true
+    }
+
     pub fn room(&self, conn: Conn) -> usize {
         self.streams.get(&conn).map_or(0, |s| {
             if s.over {
@@ -242,7 +253,7 @@ impl Streams {
         let mut moved = false;
         for (conn, s) in &mut self.streams {
             moved |= s.push(world);
-            if s.over {
+            if s.over || s.held {
                 continue;
             }
             match world.stream_read(s.sock, AT_ONCE) {

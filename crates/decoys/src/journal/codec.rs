@@ -29,6 +29,8 @@ mod code {
     pub const CONNECT: u8 = 12;
     pub const LISTEN: u8 = 13;
     pub const UNLISTEN: u8 = 14;
+    pub const HOLD: u8 = 15;
+    pub const GO_ON: u8 = 16;
 }
 
 /// One thing that came into a world, or a check of what came out.
@@ -65,6 +67,8 @@ pub enum Entry {
     Listen(Vec<u8>, Door),
     /// It does not any more.
     Unlisten(u32),
+    /// A stream is held back, or goes on.
+    Hold(Conn, bool),
     /// So many slices ran, all at this reading of the clock.
     Run {
         /// The reading.
@@ -171,6 +175,7 @@ pub(super) fn write(entry: &Entry, last: &mut Time, out: &mut Vec<u8>) {
             out.push(code::UNLISTEN);
             number((*id).into(), out);
         }
+        Entry::Hold(c, on) => conn(if *on { code::HOLD } else { code::GO_ON }, c, out),
         Entry::Run { now, slices } => {
             out.push(code::RUN);
             // Readings are whole microseconds and mostly go forward: as a number whose lowest bit is the sign.
@@ -332,6 +337,8 @@ fn entry(last: Time, c: &mut Cursor<'_>) -> Result<Entry, Stop> {
             Entry::Listen(user, door.map_err(|_| Stop::Bad("a place to listen at is none"))?)
         }
         code::UNLISTEN => Entry::Unlisten(c.short()?),
+        code::HOLD => Entry::Hold(Conn(c.short()?), true),
+        code::GO_ON => Entry::Hold(Conn(c.short()?), false),
         code::RUN => {
             let step = c.number()?;
             let ns = i64::try_from(step >> 1)
@@ -406,6 +413,8 @@ mod tests {
             Entry::Connect(b"u".to_vec(), Target::Tcp(b"localhost".to_vec(), 22)),
             Entry::Listen(b"u".to_vec(), Door::Path(b"/s".to_vec())),
             Entry::Unlisten(9),
+            Entry::Hold(c, true),
+            Entry::Hold(c, false),
             Entry::Seal {
                 retired: u64::MAX,
                 digest: [7; 16],

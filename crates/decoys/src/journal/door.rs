@@ -1,5 +1,6 @@
 //! The door to a guest that writes down what goes through it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -34,6 +35,8 @@ pub struct Journaled {
     written: Time,
     busy: bool,
     fresh: bool,
+    /// Streams that are held back.
+    held: BTreeSet<Conn>,
 }
 
 /// The running digest over what a world made.
@@ -99,6 +102,7 @@ impl Journaled {
             written: Time(0),
             busy: false,
             fresh: true,
+            held: BTreeSet::new(),
         }
     }
 
@@ -150,6 +154,9 @@ impl Journaled {
     /// Gives input to a login.
     pub fn input(&mut self, conn: Conn, input: Input) {
         self.fresh = true;
+        if matches!(input, Input::Close) {
+            self.held.remove(&conn);
+        }
         let entry = Entry::Input(conn, input);
         self.write(&entry);
         if let Entry::Input(_, input) = entry {
@@ -204,6 +211,24 @@ impl Journaled {
         self.fresh = true;
         self.write(&Entry::Unlisten(id));
         self.guest.unlisten(id);
+    }
+
+    /// Holds back what a stream says, or lets it come again; false if this is a login and not a stream. Written when it changes.
+    pub fn hold(&mut self, conn: Conn, on: bool) -> bool {
+        if on == self.held.contains(&conn) {
+            return self.guest.hold(conn, on);
+        }
+        if !self.guest.hold(conn, on) {
+            return false;
+        }
+        if on {
+            self.held.insert(conn);
+        } else {
+            self.held.remove(&conn);
+        }
+        self.fresh = true;
+        self.write(&Entry::Hold(conn, on));
+        true
     }
 
     /// Who may log in.

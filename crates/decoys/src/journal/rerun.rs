@@ -136,6 +136,9 @@ impl<'a, G: Guest> Rerun<'a, G> {
             Entry::Connect(user, to) => drop(self.guest.connect(&user, &to)),
             Entry::Listen(user, door) => drop(self.guest.listen(&user, &door)),
             Entry::Unlisten(id) => self.guest.unlisten(id),
+            Entry::Hold(conn, on) => {
+                self.guest.hold(conn, on);
+            }
             Entry::Run { now, slices } => {
                 for _ in 0..slices {
                     let before = self.guest.retired();

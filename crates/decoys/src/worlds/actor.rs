@@ -15,6 +15,8 @@ use turncoat_event::{Bytes, Direction, Draft, Kind, Mark, Origin, SessionId, Sha
 
 /// Output that may wait at one connection before its world is not run for it any more, in bytes.
 pub(super) const OUTPUT_LIMIT: usize = 1 << 20;
+/// Bytes of a stream that may wait at one connection before no more of it is read.
+const STREAM_LIMIT: usize = 256 << 10;
 
 /// Accounts of one world whose last accepted password is remembered.
 const GIVEN: usize = 256;
@@ -329,10 +331,16 @@ impl Actor {
                 l.feed(*conn, guest, &mut state.produced);
             }
             // A connection that does not read holds its world up: its programs block as on a full pipe.
-            let full = state
-                .logins
-                .values()
-                .any(|l| l.waiting.load(Ordering::Relaxed) as usize > OUTPUT_LIMIT);
+            // A stream is only not read meanwhile: whoever does not take it may wait for what this world has to do.
+            let (mut full, mut held) = (false, false);
+            for (conn, l) in &state.logins {
+                let waiting = l.waiting.load(Ordering::Relaxed) as usize;
+                if guest.hold(*conn, waiting > STREAM_LIMIT) {
+                    held |= waiting > STREAM_LIMIT;
+                } else {
+                    full |= waiting > OUTPUT_LIMIT;
+                }
+            }
             // One whose programs make more events than a session may stands still meanwhile, as on a machine that swaps.
             let own = Origin {
                 world: Some(self.id),
@@ -355,7 +363,13 @@ impl Actor {
                 if let Wants::Sleep(due) = wants {
                     state.quiet = Some(Quiet { since: now, due });
                 }
-                wants
+                match wants {
+                    Wants::Sleep(until) if held => {
+                        let soon = now.plus_nanos(5_000_000);
+                        Wants::Sleep(Some(until.map_or(soon, |u| u.min(soon))))
+                    }
+                    wants => wants,
+                }
             };
             guest.drain(&mut state.produced);
             let accounts = guest.accounts();

@@ -218,6 +218,12 @@ pub trait Guest: Send {
         let _ = id;
     }
 
+    /// Holds back what a stream says, or lets it come again; false if this is a login and not a stream.
+    fn hold(&mut self, conn: Conn, on: bool) -> bool {
+        let _ = (conn, on);
+        false
+    }
+
     /// Gives input to a login; unknown logins are ignored.
     fn input(&mut self, conn: Conn, input: Input);
 

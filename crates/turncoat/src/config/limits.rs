@@ -184,7 +184,7 @@ const BOUNDS: &[Bound] = &[
         what: "forwarded connections into a world, and things listening there for clients",
         from: Fixed("256 and 64"),
         scope: "world",
-        worst: "64 KiB each waiting for the world, 1 MiB each for the client",
+        worst: "64 KiB each waiting for the world, 320 KiB each for the client",
         past: "refused",
     },
     Bound {

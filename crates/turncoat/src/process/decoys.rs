@@ -192,7 +192,13 @@ fn ssh_decoy(
     });
     let clock: Clock = Arc::new(now);
     let random: Entropy = Arc::new(entropy);
-    let config = Arc::new(ssh_config(settings, &cover, &image)?);
+    let mut config = ssh_config(settings, &cover, &image)?;
+    // Refusals take what sshd makes of the time that PAM took, by user: doubled until it covers that.
+    config.fail_delay_secret = settings
+        .ssh_auth
+        .fail_delay
+        .then(|| hmac_sha256(&io.seed, b"refusals"));
+    let config = Arc::new(config);
     let outside = match settings.world.outside {
         Outside::Unreachable => boot::Outside::Unreachable,
         Outside::Timeout => boot::Outside::Timeout,
