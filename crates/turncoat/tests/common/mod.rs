@@ -5,7 +5,7 @@ pub mod ssh;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,29 @@ pub struct Run {
     pub ssh: String,
     /// What it said when it started, by line.
     pub greeting: Vec<String>,
+}
+
+/// The directory with the image of a usual small server, which the program's own code builds once for all tests.
+pub fn shared_image() -> PathBuf {
+    let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("turncoat-shared");
+    std::fs::create_dir_all(&shared).unwrap();
+    let lock = std::fs::File::create(shared.join("lock")).unwrap();
+    lock.lock().unwrap();
+    if !shared.join("images/default").exists() {
+        eprintln!("building the image once, from this host's packages");
+        let o = Command::new(PROGRAM)
+            .arg("--data")
+            .arg(&shared)
+            .args(["image", "build"])
+            .stderr(Stdio::inherit())
+            .output()
+            .unwrap();
+        assert!(
+            o.status.success(),
+            "`turncoat image build` needs apt-get of a Debian"
+        );
+    }
+    shared
 }
 
 /// A directory of its own, and the program that runs on it.

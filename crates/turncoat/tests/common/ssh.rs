@@ -11,28 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use super::{PROGRAM, Run, start_on};
+use super::{Run, shared_image, start_on};
 
 /// A data directory with the image of a usual small server in it.
 pub fn directory(name: &str) -> PathBuf {
-    let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("turncoat-shared");
-    std::fs::create_dir_all(&shared).unwrap();
-    let lock = std::fs::File::create(shared.join("lock")).unwrap();
-    lock.lock().unwrap();
-    if !shared.join("images/default").exists() {
-        eprintln!("building the image once, from this host's packages");
-        let o = Command::new(PROGRAM)
-            .arg("--data")
-            .arg(&shared)
-            .args(["image", "build"])
-            .stderr(Stdio::inherit())
-            .output()
-            .unwrap();
-        assert!(
-            o.status.success(),
-            "`turncoat image build` needs apt-get of a Debian"
-        );
-    }
+    let shared = shared_image();
     let dir = std::env::temp_dir().join(format!("turncoat-walk-{name}-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(dir.join("images")).unwrap();
