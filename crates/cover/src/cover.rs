@@ -141,6 +141,12 @@ impl Cover {
             2 => format!("{stem}-{}", users::coined(&mut s)),
             _ => users::coined(&mut s),
         };
+        if given.made < BOOKWORM + 90 * 86_400 {
+            return Err(CoverError::Contradiction(format!(
+                "the clock of this machine says {}, before Debian 12 was released: set it",
+                clock::Civil::from_unix(given.made).date()
+            )));
+        }
         let oldest = (given.made - 900 * 86_400).max(BOOKWORM);
         let newest = (given.made - 60 * 86_400).max(oldest);
         let installed = work_hours(s.range(oldest, newest), &zone, &mut s);
@@ -225,18 +231,34 @@ impl Cover {
 
     /// The files above the image at `now`: logs have been rotated since the cover was made.
     pub fn files_at(&self, image: &dyn Image, now: i64) -> Vec<File> {
+        self.booted_at(image, None, now).0
+    }
+
+    /// The same with the journal, if `kernel` is given: the kernel's log since boot (priority, microseconds since boot, text).
+    /// And how many sessions logind has counted since.
+    pub fn booted_at(
+        &self,
+        image: &dyn Image,
+        kernel: Option<&[(u8, u64, String)]>,
+        now: i64,
+    ) -> (Vec<File>, u32) {
+        let past = past::Past::draw(self, image, now.max(self.made));
         let mut out = files::etc::files(self, image);
         let story = crate::story::Story::draw(self);
         out.extend(files::system::files(self, image, &story, now.max(self.made)));
         out.extend(files::homes::files(self, image, &story));
         out.extend(bait::draw(self).into_iter().flat_map(|l| l.files));
-        out.extend(past::files(self, image, now.max(self.made)));
+        out.extend(past::files(self, image, &past, now.max(self.made)));
+        if let Some(kernel) = kernel {
+            let journal = past::journal::files(self, image, &past, kernel, now.max(self.made));
+            out.extend(journal);
+        }
         // A path is listed once: a bait takes the place of the plain file of the same name.
         let mut seen = std::collections::HashSet::new();
         out.reverse();
         out.retain(|f| seen.insert(f.path.clone()));
         out.reverse();
-        out
+        (out, past::lines::sessions(&past.line))
     }
 
     /// The files of interest, with what they give away.
@@ -265,6 +287,17 @@ impl Cover {
         )
     }
 
+    /// The ports on which sshd listens, as `sshd_options` sets them.
+    pub fn ssh_ports(&self) -> Vec<u16> {
+        let set: Vec<u16> = self
+            .sshd_options
+            .iter()
+            .filter(|(k, _)| k == "Port")
+            .filter_map(|(_, v)| v.parse().ok())
+            .collect();
+        if set.is_empty() { vec![22] } else { set }
+    }
+
     /// Fingerprint of [`Cover::desk_key`] as sshd logs it.
     pub fn login_print(&self, index: usize) -> String {
         self.desk_key(index).map(|k| k.fingerprint).unwrap_or_default()
@@ -273,13 +306,18 @@ impl Cover {
     /// The tasks that run since boot. `installed` says whether a program is in the image.
     pub fn processes(&self, installed: &dyn Fn(&str) -> bool) -> Vec<Process> {
         let disk = self.hardware.disks.first().map_or("sda", |d| d.name.as_str());
-        processes::draw(
+        let mut all = processes::draw(
             &mut self.stream("processes"),
             self.hardware.cores,
             disk,
             disk.starts_with('s'),
             installed,
-        )
+        );
+        if self.network.dhcp && installed("/usr/sbin/dhclient") {
+            let i = &self.network.interface;
+            all.push(processes::dhclient(i, all.last().map_or(700, |p| p.pid)));
+        }
+        all
     }
 }
 

@@ -4,12 +4,14 @@
 //! everything a machine says about itself, written once. Whoever shows a fact (a banner, `/proc`, `/etc`, a log line) takes it from
 //! here, so two places cannot disagree. The same input gives the same cover; clock and entropy are passed in.
 
+pub mod audit;
 pub mod bait;
 pub mod clock;
 mod cover;
 pub mod files;
 pub mod hardware;
 mod host;
+pub mod journal;
 pub mod kernels;
 pub mod keys;
 pub mod live;

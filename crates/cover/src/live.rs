@@ -41,6 +41,7 @@ pub struct Memory {
 }
 
 /// Phase and height of the waves of one cover.
+#[derive(Clone, Debug, PartialEq)]
 struct Waves {
     phase: [f64; 3],
     level: f64,
@@ -78,14 +79,47 @@ impl Waves {
     }
 }
 
-impl Live {
-    /// The facts of `cover` at `now` (seconds since the epoch, fractions allowed) if it booted at `booted`.
-    pub fn at(cover: &Cover, booted: i64, now: f64) -> Live {
-        let t = (now - booted as f64).max(0.0);
-        let cores = f64::from(cover.hardware.cores);
-        // Busy hundredths of a second in a thousand seconds: a lightly used server is busy for 0.3 to 1.5 per cent.
-        let busy = Waves::of(cover, "cpu", 300, 1500);
-        let traffic = Waves::of(cover, "packets", 1, 9);
+/// What a machine's moving facts are made of: plain data, so that whoever shows them needs no cover at hand.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pulse {
+    busy: Waves,
+    traffic: Waves,
+    writes: Waves,
+    cores: f64,
+    /// `MemTotal` in KiB.
+    total: u64,
+    /// KiB that the programs of the idle machine take.
+    programs: u64,
+    /// Interrupts and switches of context that come of a hundredth of a second's work.
+    turns: (f64, f64),
+}
+
+impl Pulse {
+    /// The pulse of `cover`.
+    pub fn of(cover: &Cover) -> Pulse {
+        let total = cover.hardware.mem_total_kib;
+        let mut s = cover.stream("live memory");
+        let programs = 70_000 + s.below(60_000).min(total / 12);
+        let mut s = cover.stream("live turns");
+        Pulse {
+            // Busy hundredths of a second in a thousand seconds: a lightly used server is busy for 0.3 to 1.5 per cent.
+            busy: Waves::of(cover, "cpu", 300, 1500),
+            traffic: Waves::of(cover, "packets", 1, 9),
+            writes: Waves::of(cover, "writes", 1, 3),
+            cores: f64::from(cover.hardware.cores),
+            total,
+            programs,
+            turns: (
+                s.range(60, 110) as f64 / 1000.0,
+                s.range(100, 220) as f64 / 1000.0,
+            ),
+        }
+    }
+
+    /// The facts `t` seconds after boot.
+    pub fn at(&self, t: f64) -> Live {
+        let t = t.max(0.0);
+        let (busy, cores, total) = (&self.busy, self.cores, self.total);
         let load = |span: f64| {
             let from = (t - span).max(0.0);
             let mean = (busy.sum(t) - busy.sum(from)) / (t - from).max(1.0) / 100_000.0;
@@ -98,18 +132,15 @@ impl Live {
         let (user, system, wait, soft) = (part(0.55), part(0.33), part(0.08), part(0.04));
         let busy_now = user + system + wait + soft + start as u64;
         let idle = (all as u64).saturating_sub(busy_now);
-        let packets = traffic.sum(t);
-        let writes = Waves::of(cover, "writes", 1, 3).sum(t);
-        let total = cover.hardware.mem_total_kib;
-        let mut s = cover.stream("live memory");
-        let programs = 70_000 + s.below(60_000).min(total / 12);
+        let packets = self.traffic.sum(t);
+        let writes = self.writes.sum(t);
         // The page cache fills up within days and then stays.
         let fill = 1.0 - (-t / 200_000.0).exp();
         let wave = (busy.rate(t) / busy.level - 1.0) * 900.0;
         let cached = ((total as f64) * (0.10 + 0.42 * fill)) as u64;
         let buffers = ((total as f64) * 0.03 * fill) as u64 + 9_000;
         let slab = 28_000 + (cached / 24);
-        let taken = (programs as f64 + wave) as u64 + cached + buffers + slab;
+        let taken = (self.programs as f64 + wave) as u64 + cached + buffers + slab;
         let free = total.saturating_sub(taken) / 4 * 4;
         let memory = Memory {
             total,
@@ -117,7 +148,7 @@ impl Live {
             available: (free + (cached + buffers) * 9 / 10).min(total) / 4 * 4,
             buffers: buffers / 4 * 4,
             cached: cached / 4 * 4,
-            slab: slab / 4 * 4,
+            slab: slab / 8 * 8,
         };
         Live {
             uptime: t,
@@ -132,9 +163,9 @@ impl Live {
                 soft,
                 0,
             ],
-            interrupts: 80_000 + (busy.sum(t) / 14.0 + packets * 1.1) as u64,
-            switches: 150_000 + (busy.sum(t) / 8.0 + packets * 1.7) as u64,
-            forks: 1_400 + (busy.sum(t) / 9_000.0) as u64 + (t / 1_800.0) as u64,
+            interrupts: 80_000 + (busy.sum(t) * self.turns.0 + packets * 1.1) as u64,
+            switches: 150_000 + (busy.sum(t) * self.turns.1 + packets * 1.7) as u64,
+            forks: 1_400 + (busy.sum(t) / 9_000.0) as u64 + (t / 40.0) as u64,
             memory,
             network: [
                 (packets * 131.0) as u64 + 4_000,
@@ -149,6 +180,13 @@ impl Live {
                 60_000 + (writes * 19.0) as u64,
             ],
         }
+    }
+}
+
+impl Live {
+    /// The facts of `cover` at `now` (seconds since the epoch, fractions allowed) if it booted at `booted`.
+    pub fn at(cover: &Cover, booted: i64, now: f64) -> Live {
+        Pulse::of(cover).at(now - booted as f64)
     }
 }
 

@@ -192,6 +192,30 @@ const DAEMONS: &[Daemon] = &[
     },
 ];
 
+/// ifupdown's DHCP client on an interface; it starts right behind process `before`.
+pub fn dhclient(interface: &str, before: u32) -> Process {
+    let argv = format!(
+        "dhclient -4 -v -i -pf /run/dhclient.{interface}.pid -lf /var/lib/dhcp/dhclient.{interface}.leases -I -df /var/lib/dhcp/dhclient6.{interface}.leases {interface}"
+    );
+    Process {
+        pid: before + 3,
+        ppid: 1,
+        comm: "dhclient".into(),
+        argv: argv.split(' ').map(str::to_owned).collect(),
+        exe: "/usr/sbin/dhclient".into(),
+        user: "root",
+        started: 4,
+        rss_kib: 3_604,
+        vsz_kib: 5_872,
+        threads: 4,
+        nice: 0,
+        leader: true,
+        tty: "",
+        cpu_ms_per_hour: 1,
+        unit: "ifup@.service",
+    }
+}
+
 /// Draws the processes. `cores` decides the per-processor kernel threads, `disk` names the journal thread; a daemon runs if
 /// `installed` says that its program is in the image.
 pub fn draw(

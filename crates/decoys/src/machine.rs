@@ -49,6 +49,8 @@ pub struct Machine {
     pub accounts: RwLock<BTreeSet<Vec<u8>>>,
     /// How long a refused password takes.
     pub fail_delay: FailDelay,
+    /// Turns for computing password hashes, which cost 10 ms and 16 MiB each.
+    pub hashing: tokio::sync::Semaphore,
     /// The clock.
     pub clock: Clock,
     /// Entropy.
@@ -58,6 +60,15 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// Computes something dear on another thread, when it is its turn.
+    pub(crate) async fn compute<T: Send + 'static>(
+        &self,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let _turn = self.hashing.acquire().await.ok()?;
+        tokio::task::spawn_blocking(f).await.ok()
+    }
+
     /// A moment of random length between the bounds of the delay.
     pub(crate) fn delay(&self) -> Duration {
         let mut b = [0; 8];

@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use turncoat_decoys::Machine;
-use turncoat_decoys::auth::{Judge, Limits, Policy, UserDb};
+use turncoat_decoys::auth::{Accounts, Judge, Limits, Policy, UserDb};
+use turncoat_decoys::journal::Birth;
 use turncoat_decoys::machine::FailDelay;
 use turncoat_decoys::ssh::{Forward, Peer, Ssh, serve};
 use turncoat_decoys::worlds::{Bounds, Conn, Guest, Input, Open, Produced, Program, Scope, Wants, Worlds};
@@ -54,6 +55,7 @@ struct Echo {
     out: Vec<Produced>,
     next: u32,
     passwords: Arc<Mutex<Vec<String>>>,
+    accounts: Arc<Accounts>,
 }
 
 impl Guest for Echo {
@@ -104,6 +106,13 @@ impl Guest for Echo {
     }
     fn room(&self, _: Conn) -> usize {
         4096
+    }
+    fn add_key(&mut self, _: &[u8], _: &[u8]) {}
+    fn accounts(&self) -> Arc<Accounts> {
+        self.accounts.clone()
+    }
+    fn retired(&self) -> u64 {
+        0
     }
     fn set_password(&mut self, user: &[u8], hash: &str) {
         self.passwords
@@ -173,10 +182,20 @@ fn start() -> Running {
     let made = passwords.clone();
     let worlds = Worlds::start(
         Arc::new(move || {
-            Box::new(Echo {
+            let guest = Box::new(Echo {
                 passwords: made.clone(),
                 ..Echo::default()
-            })
+            });
+            let birth = Birth {
+                build: String::new(),
+                image: String::new(),
+                cover: String::new(),
+                outside: String::new(),
+                booted: Time(0),
+                snapshot: [0; 32],
+                seed: [0; 32],
+            };
+            (guest, birth)
         }),
         Scope::Source,
         Bounds::default(),
@@ -194,6 +213,7 @@ fn start() -> Running {
         judge: Mutex::new(Judge::new(Policy::List(db), [1; 32], Limits::default())),
         accounts: RwLock::new(BTreeSet::from([b"root".to_vec()])),
         fail_delay: FailDelay::NONE,
+        hashing: tokio::sync::Semaphore::new(1),
         clock,
         entropy: Arc::new(entropy),
         names: ("image".into(), "cover".into()),

@@ -610,7 +610,7 @@ kinds! {
     "response.result" ResponseResult {
         /// Id of the response.
         response: String,
-        /// `done`, `failed`, `undone`, `expired`.
+        /// `in-force`, `failed`, `refused`, `undone`, `expired`.
         result: String,
         /// More.
         detail: Option<String>,
@@ -619,7 +619,7 @@ kinds! {
     "alert.open" AlertOpen {
         /// Id of the incident.
         alert: String,
-        /// `low`, `medium`, `high`, `critical`.
+        /// `low`, `medium`, `high`, `top`.
         severity: String,
         /// One line.
         title: String [search],
@@ -678,7 +678,7 @@ kinds! {
     }
     /// The program cannot do all it should.
     "system.degraded" SystemDegraded {
-        /// What is wrong: `disk-full`, `read-only`, `corrupt`, `clock`, `process-died`, `backlog`.
+        /// What is wrong: `disk-full`, `read-only`, `corrupt`, `clock`, `process-died`, `silent`, `backlog`.
         problem: String,
         /// In words.
         detail: String,

@@ -15,6 +15,7 @@ pub mod gate;
 pub mod id;
 pub mod kinds;
 pub mod record;
+pub mod show;
 pub mod time;
 
 pub use bytes::Bytes;
@@ -22,7 +23,7 @@ pub use event::{Draft, Event, Origin};
 pub use gate::{Chunk, Committer, Gate, Mark, Released, Watermark};
 pub use id::{SensorId, SessionId, Sha256, WorldId};
 pub use kinds::Kind;
-pub use record::{Artifact, Direction, Frame, Item, Recorder, Refused};
+pub use record::{Artifact, Direction, Frame, Item, Journal, Recorder, Refused};
 pub use time::Time;
 
 /// Version of the event schema. It grows by one when a field or a kind changes its meaning or goes away;

@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::gate::Stopped;
-use crate::{Bytes, Draft, Mark, Origin, SessionId, Sha256, Time, Watermark};
+use crate::{Bytes, Draft, Mark, Origin, SessionId, Sha256, Time, Watermark, WorldId};
 
 /// Which way a piece of a recording went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,6 +44,17 @@ pub struct Artifact {
     pub content: Bytes,
 }
 
+/// A piece of a world's journal: what came into the world, in the form that the decoys crate reads and writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Journal {
+    /// Whose.
+    pub world: WorldId,
+    /// The bytes that follow what was handed over before (at most [`FRAME_MAX`]).
+    pub bytes: Vec<u8>,
+    /// Nothing follows: the world is over.
+    pub last: bool,
+}
+
 /// The longest artifact that the record takes, in bytes.
 pub const ARTIFACT_MAX: usize = 32 << 20;
 
@@ -59,6 +70,8 @@ pub enum Item {
     Frame(Frame),
     /// A file to keep.
     Artifact(Artifact),
+    /// A piece of a world's journal.
+    Journal(Journal),
 }
 
 impl From<Draft> for Item {
@@ -69,6 +82,11 @@ impl From<Draft> for Item {
 impl From<Frame> for Item {
     fn from(frame: Frame) -> Item {
         Item::Frame(frame)
+    }
+}
+impl From<Journal> for Item {
+    fn from(journal: Journal) -> Item {
+        Item::Journal(journal)
     }
 }
 impl From<Artifact> for Item {

@@ -1,5 +1,6 @@
 //! What of a session tells its intruder apart: made from its events, one at a time, bounded.
 
+use crate::hash;
 use crate::script::Signature;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -44,20 +45,50 @@ pub struct Digest {
     pub credentials: Vec<u64>,
     /// The credential that was accepted, if one was.
     pub accepted: Option<u64>,
-    /// Command lines, in order.
+    /// The accepted credential is one that is in nobody's list, by its look.
+    #[serde(default)]
+    pub rare: bool,
+    /// Command lines, in order; nothing in a digest that was [compacted](Digest::compact).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub script: Vec<Vec<u8>>,
+    /// Something was typed or run.
+    #[serde(default)]
+    pub typed: bool,
+    /// The script's signature, in a digest that was compacted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kept: Option<Signature>,
+    #[serde(default)]
     script_bytes: usize,
 }
 
-fn hash(parts: &[&[u8]]) -> u64 {
-    let mut h = 0xcbf2_9ce4_8422_2325u64;
-    for p in parts {
-        for b in *p {
-            h = (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-        h = (h ^ 0x1ff).wrapping_mul(0x0000_0100_0000_01b3);
-    }
-    h
+/// Hosts that anybody fetches from: going there tells nobody apart.
+const PUBLIC_HOSTS: &str = include_str!("../data/public-hosts.txt");
+
+/// True for a host that many unrelated people go to, or a part of one.
+fn public(host: &str) -> bool {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    PUBLIC_HOSTS
+        .lines()
+        .filter(|l| !l.is_empty() && !l.starts_with('#'))
+        .any(|p| host == p || host.strip_suffix(p).is_some_and(|rest| rest.ends_with('.')))
+}
+
+/// True for a password that is unlikely to be in anybody's list: long, of several kinds of characters, and without the user's name.
+fn rare(user: &[u8], secret: &[u8]) -> bool {
+    let has = |kind: fn(&u8) -> bool| usize::from(secret.iter().any(kind));
+    let kinds = has(u8::is_ascii_lowercase)
+        + has(u8::is_ascii_uppercase)
+        + has(u8::is_ascii_digit)
+        + has(|b| !b.is_ascii_alphanumeric());
+    let lower = secret.to_ascii_lowercase();
+    let holds = |word: &[u8]| word.len() >= 3 && lower.windows(word.len()).any(|w| w == word);
+    let listed = [
+        "pass", "admin", "root", "qwe", "123", "asd", "abc", "welcome", "letmein", "p@ss",
+    ];
+    secret.len() >= 9
+        && kinds >= 2
+        && !holds(&user.to_ascii_lowercase())
+        && !listed.iter().any(|w| holds(w.as_bytes()))
 }
 
 fn keep<T: Ord>(set: &mut BTreeSet<T>, value: T) {
@@ -85,12 +116,16 @@ impl Digest {
             keys: BTreeSet::new(),
             credentials: Vec::new(),
             accepted: None,
+            rare: false,
             script: Vec::new(),
+            typed: false,
+            kept: None,
             script_bytes: 0,
         }
     }
 
     fn line(&mut self, line: &[u8]) {
+        self.typed = true;
         if self.script_bytes + line.len() <= MAX_SCRIPT {
             self.script_bytes += line.len();
             self.script.push(line.to_vec());
@@ -111,12 +146,13 @@ impl Digest {
             Kind::ClientKex(k) => self.hassh = Some(k.hassh.clone()),
             Kind::AuthAttempt(a) => {
                 if let Some(s) = &a.secret {
-                    let h = hash(&[a.user.as_slice(), s.as_slice()]);
+                    let h = hash::parts(&[a.user.as_slice(), s.as_slice()]);
                     if self.credentials.len() < MAX_EACH {
                         self.credentials.push(h);
                     }
                     if a.accepted {
                         self.accepted = Some(h);
+                        self.rare = rare(a.user.as_slice(), s.as_slice());
                     }
                 }
                 if let Some(f) = &a.fingerprint {
@@ -137,17 +173,55 @@ impl Digest {
                 }
             }
             Kind::FileArtifact(a) => keep(&mut self.artifacts, a.sha256.to_string()),
-            Kind::NetConnect(c) => keep(&mut self.contacts, c.address.to_string()),
-            Kind::NetResolve(r) => keep(&mut self.contacts, r.name.to_text_lossy().into_owned()),
+            Kind::NetConnect(c) => {
+                let address = c.address.to_canonical();
+                let name = c.name.as_ref().map(|n| n.to_text_lossy().into_owned());
+                let inside = address.is_loopback() || address.is_unspecified();
+                if !inside && !public(&address.to_string()) && !name.is_some_and(|n| public(&n)) {
+                    keep(&mut self.contacts, address.to_string());
+                }
+            }
+            Kind::NetResolve(r) => {
+                let name = r.name.to_text_lossy().into_owned();
+                if !public(&name) {
+                    keep(&mut self.contacts, name);
+                }
+            }
             Kind::CommandInput(c) => self.line(c.line.as_slice()),
             Kind::CommandExec(c) => self.line(c.command.as_slice()),
             _ => {}
         }
     }
 
+    /// True if the session is more than noise: somebody entered, used something planted, or ran something.
+    pub fn matters(&self) -> bool {
+        self.entered || !self.tokens.is_empty() || self.typed || !self.script.is_empty()
+    }
+
     /// The signature of what was typed, if it is long enough to tell anything.
     pub fn signature(&self) -> Option<Signature> {
-        Signature::of(self.script.iter().map(Vec::as_slice), 8)
+        self.kept
+            .clone()
+            .or_else(|| Signature::of(self.script.iter().map(Vec::as_slice), 8))
+    }
+
+    /// The same evidence without the text it was taken from: what is kept for a restart.
+    pub fn compact(&self) -> Digest {
+        let mut d = self.clone();
+        d.kept = self.signature();
+        d.typed |= !d.script.is_empty();
+        d.script = Vec::new();
+        d.script_bytes = 0;
+        d
+    }
+
+    /// What the session fetched or called, as keys.
+    pub fn payload(&self) -> Vec<u64> {
+        self.contacts
+            .iter()
+            .chain(&self.artifacts)
+            .map(|t| hash::of(t.as_bytes()))
+            .collect()
     }
 
     /// The list of credentials with its order, if it is long enough to tell anything.
@@ -161,6 +235,28 @@ impl Digest {
             .take(32)
             .flat_map(|c| c.to_le_bytes())
             .collect();
-        Some(hash(&[&bytes]))
+        Some(hash::parts(&[&bytes]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_anybody_has_is_told_from_what_one_has() {
+        assert!(public("github.com") && public("raw.githubusercontent.com") && public("GITHUB.com."));
+        assert!(!public("notgithub.com") && !public("evil.example") && public("8.8.8.8"));
+        assert!(rare(b"root", b"hG7-kk2Lmw0q") && rare(b"deploy", b"7gxWMY9pqYev9w5R"));
+        for common in [
+            "123456",
+            "root1234567",
+            "Passw0rd!2024",
+            "admin@2023xx",
+            "qwertyuiop",
+            "aaaaaaaaaaaa",
+        ] {
+            assert!(!rare(b"root", common.as_bytes()), "{common}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! campaign reached. All of this is pure: what is read and written, and when, is decided by the caller.
 
 pub mod digest;
+mod hash;
 pub mod link;
 pub mod script;
 
@@ -15,4 +16,5 @@ pub use techniques::{Rules, Sighting, Stage, Techniques};
 pub mod keeper;
 pub mod view;
 pub use keeper::{Change, Keeper};
+pub mod networks;
 pub mod report;

@@ -1,26 +1,35 @@
 //! Joins sessions into campaigns by what they share, and keeps every reason.
 //!
-//! Each piece of evidence of a session is looked up in an index of what earlier sessions left. What a campaign and the session share is
-//! weighed: rare things weigh more, things that several campaigns share (a public tool, a NAT) weigh little. A session joins the campaign it
-//! shares most with if the sum reaches [`JOIN`]; two campaigns become one only on a strong reason. Two campaigns wrongly joined are
-//! worse than one left in two. Cost per session is bounded: an index entry holds at most [`RECENT`] places.
+//! Each piece of evidence of a session is looked up in what is remembered of earlier sessions ([`memory`]). What a campaign and the session
+//! share is weighed: rare things weigh more, things that several campaigns share (a public tool, a NAT) weigh little; reasons of one
+//! kind do not add up beyond a cap ([`Reason::group`]). A session joins the campaign it shares most with if the sum reaches [`JOIN`]; two
+//! campaigns become one only on a reason that ties for certain. Two campaigns wrongly joined are worse than one left in two. Cost per
+//! session and memory are bounded. `docs/campaigns.md` has the method and what was measured.
 
-use crate::Digest;
+pub mod memory;
+
 use crate::script::Signature;
+use crate::{Digest, hash};
+use memory::{Bounds, Memory, Place};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
-use turncoat_event::{SessionId, Time};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use turncoat_event::SessionId;
 
 /// Sum of weights from which a session joins a campaign.
 pub const JOIN: f64 = 6.0;
-/// Weight of a single reason that may join two campaigns that already exist.
-pub const STRONG: f64 = 6.0;
-/// Places remembered for one piece of evidence.
-pub const RECENT: usize = 12;
 /// How long a source address tells anything, in seconds.
 const SOURCE_SECONDS: i64 = 86_400;
 /// Similarity of scripts from which they count as one script.
 const ALIKE: f64 = 0.75;
+/// Shingles from which a script is long: two people do not type it alike by chance.
+const LONG: u32 = 40;
+
+/// Most that the reasons of each group count together: certain ones, what was brought and called, where from, which tool.
+const GROUPS: [f64; 4] = [f64::INFINITY, 7.0, 6.0, 6.0];
+/// The group of tools.
+const TOOL: usize = 3;
+/// Most that tool and place count where both sessions brought something, and not the same: a public tool, or two behind one address.
+const APART: f64 = 3.0;
 
 /// Number of a campaign in this install.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -66,6 +75,8 @@ pub enum Reason {
     Wordlist,
     /// The same source address within a day.
     Source,
+    /// The same source address with the same client software within a day.
+    Machine,
     /// The same client software (hassh and identification).
     Client,
     /// A person said so.
@@ -83,10 +94,29 @@ impl Reason {
             Reason::Credential => 6.5,
             Reason::Artifact => 4.5,
             Reason::Contact => 4.5,
-            Reason::Source => 4.0,
-            Reason::Script => 3.0,
+            Reason::Machine => 6.0,
+            Reason::Source => 3.5,
+            Reason::Script => 5.0,
             Reason::Wordlist => 3.0,
             Reason::Client => 2.0,
+        }
+    }
+
+    /// One such reason may join two campaigns that already exist.
+    pub fn ties(self) -> bool {
+        matches!(
+            self,
+            Reason::Person | Reason::Token | Reason::World | Reason::Key | Reason::Credential
+        )
+    }
+
+    /// Which group of reasons it is of. Those of a group tell much the same, so their sum counts up to the cap in [`GROUPS`].
+    fn group(self) -> usize {
+        match self {
+            r if r.ties() => 0,
+            Reason::Artifact | Reason::Contact => 1,
+            Reason::Source | Reason::Machine => 2,
+            _ => 3,
         }
     }
 
@@ -107,6 +137,7 @@ impl Reason {
             Reason::Script => "the same script of commands",
             Reason::Wordlist => "the same list of credentials",
             Reason::Source => "the same source within a day",
+            Reason::Machine => "the same source with the same client software within a day",
             Reason::Client => "the same client software",
             Reason::Person => "a person joined them",
         }
@@ -143,42 +174,68 @@ pub struct Outcome {
     pub merged: Vec<CampaignId>,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Posting {
-    recent: Vec<(SessionId, Time)>,
-    /// Different campaigns that showed this evidence, counted when first seen there (saturating).
-    campaigns: BTreeSet<CampaignId>,
-    /// Different sources, capped.
-    sources: BTreeSet<u64>,
-}
-
-/// The state of linking. Plain data: it can be written and read back.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// The state of linking.
+#[derive(Clone, Debug, Default)]
 pub struct Linker {
     next: u64,
-    index: BTreeMap<(Reason, u64), Posting>,
-    bands: BTreeMap<u64, Vec<SessionId>>,
-    scripts: BTreeMap<SessionId, Signature>,
+    memory: Memory,
     place: BTreeMap<SessionId, Option<CampaignId>>,
-    members: BTreeMap<CampaignId, BTreeSet<SessionId>>,
-    into: BTreeMap<CampaignId, CampaignId>,
+    sizes: HashMap<CampaignId, u64>,
+    into: HashMap<CampaignId, CampaignId>,
+    absorbed: HashMap<CampaignId, Vec<CampaignId>>,
     apart: BTreeSet<(CampaignId, CampaignId)>,
     pinned: BTreeSet<SessionId>,
 }
 
-fn key(text: &[u8]) -> u64 {
-    text.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, b| {
-        (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
-}
-
+/// What a session shares with one campaign.
+#[derive(Default)]
 struct Candidate {
     weights: BTreeMap<Reason, Link>,
     noise: BTreeSet<SessionId>,
+    /// What each ran is the same tool with another payload.
+    other_payload: bool,
+}
+
+impl Candidate {
+    /// The same file and the same host: that is one hand, however many campaigns it was taken for so far.
+    fn payload(&self) -> bool {
+        self.weights.contains_key(&Reason::Artifact) && self.weights.contains_key(&Reason::Contact)
+    }
+
+    /// One reason alone would do to make one campaign of two.
+    fn ties(&self) -> bool {
+        self.payload()
+            || self
+                .weights
+                .iter()
+                .any(|(r, l)| r.ties() && l.weight >= r.weight())
+    }
+
+    fn score(&self) -> f64 {
+        let mut groups = [0.0; GROUPS.len()];
+        for (reason, link) in &self.weights {
+            if let Some(g) = groups.get_mut(reason.group()) {
+                *g += link.weight;
+            }
+        }
+        let mut sum: f64 = groups.iter().zip(GROUPS).map(|(g, cap)| g.min(cap)).sum();
+        if self.other_payload && groups.first() == Some(&0.0) && groups.get(1) == Some(&0.0) {
+            sum = sum.min(APART);
+        }
+        if self.payload() { sum.max(JOIN) } else { sum }
+    }
 }
 
 impl Linker {
-    /// Where `session` is, after merges; None if it is noise or unknown.
+    /// A linker with other bounds than the usual ones.
+    pub fn with(bounds: Bounds) -> Linker {
+        Linker {
+            memory: Memory::new(bounds),
+            ..Linker::default()
+        }
+    }
+
+    /// Where `session` is, after merges; None if it is noise, or forgotten.
     pub fn campaign_of(&self, session: &SessionId) -> Option<CampaignId> {
         self.place
             .get(session)
@@ -188,39 +245,44 @@ impl Linker {
     }
 
     /// The campaign that `id` became part of, or itself.
-    pub fn resolve(&self, mut id: CampaignId) -> CampaignId {
-        while let Some(next) = self.into.get(&id) {
-            id = *next;
-        }
-        id
+    pub fn resolve(&self, id: CampaignId) -> CampaignId {
+        self.into.get(&id).copied().unwrap_or(id)
     }
 
-    /// Sessions of a campaign.
-    pub fn members(&self, id: CampaignId) -> impl Iterator<Item = &SessionId> {
-        self.members.get(&self.resolve(id)).into_iter().flatten()
-    }
-
-    /// All campaigns that exist now.
+    /// All campaigns that are remembered.
     pub fn campaigns(&self) -> impl Iterator<Item = CampaignId> {
-        self.members.keys().copied()
+        self.sizes.keys().copied()
+    }
+
+    /// How much is remembered: entries and sessions.
+    pub fn remembered(&self) -> (usize, usize) {
+        (self.memory.len(), self.place.len())
     }
 
     fn evidence(d: &Digest) -> Vec<(Reason, u64, String)> {
         let mut out = Vec::new();
-        for t in d.tokens.iter().chain(&d.taken) {
-            out.push((Reason::Token, key(t.as_bytes()), t.clone()));
-        }
-        for k in &d.keys {
-            out.push((Reason::Key, key(k.as_bytes()), k.clone()));
+        let mut add = |reason, text: &str| out.push((reason, hash::of(text.as_bytes()), text.to_owned()));
+        d.tokens
+            .iter()
+            .chain(&d.taken)
+            .for_each(|t| add(Reason::Token, t));
+        d.keys.iter().for_each(|k| add(Reason::Key, k));
+        d.artifacts.iter().for_each(|a| add(Reason::Artifact, a));
+        d.contacts.iter().for_each(|c| add(Reason::Contact, c));
+        let client = d.hassh.as_ref().zip(d.client.as_ref()).map(|(h, c)| {
+            let client = String::from_utf8_lossy(c).into_owned();
+            (h.clone(), hash::parts(&[h.as_bytes(), c]), client)
+        });
+        if let Some(s) = d.source {
+            let s = source(s);
+            if let Some((_, k, client)) = &client {
+                let both = hash::parts(&[s.as_bytes(), &k.to_le_bytes()]);
+                out.push((Reason::Machine, both, format!("{s} with {client}")));
+            }
+            out.push((Reason::Source, hash::of(s.as_bytes()), s));
         }
         if let Some(c) = d.accepted {
             out.push((Reason::Credential, c, "accepted credential".into()));
-        }
-        for a in &d.artifacts {
-            out.push((Reason::Artifact, key(a.as_bytes()), a.clone()));
-        }
-        for c in &d.contacts {
-            out.push((Reason::Contact, key(c.as_bytes()), c.clone()));
         }
         if let Some(w) = d.wordlist() {
             out.push((
@@ -229,84 +291,135 @@ impl Linker {
                 format!("{} credentials", d.credentials.len()),
             ));
         }
-        if let Some(s) = d.source {
-            let s = match s.to_canonical() {
-                std::net::IpAddr::V6(a) => {
-                    let g = a.segments();
-                    format!("{:x}:{:x}:{:x}:{:x}::/64", g[0], g[1], g[2], g[3])
-                }
-                v4 => v4.to_string(),
-            };
-            out.push((Reason::Source, key(s.as_bytes()), s));
-        }
-        if let (Some(h), Some(c)) = (&d.hassh, &d.client) {
-            let mut text = h.clone().into_bytes();
-            text.extend_from_slice(c);
-            out.push((Reason::Client, key(&text), h.clone()));
+        if let Some((h, k, _)) = client {
+            out.push((Reason::Client, k, h));
         }
         out
     }
 
-    /// How much of a reason's weight is left when `campaigns` others show the same evidence from `sources` sources.
-    fn rarity(reason: Reason, campaigns: usize, sources: usize) -> f64 {
-        if !reason.fades() || campaigns <= 1 {
-            // A credential that many sources try is in everybody's list, whoever got in with it.
-            return if reason == Reason::Credential && sources > 2 {
-                0.0
-            } else {
-                1.0
+    /// How many sessions of each campaign showed something, after merges.
+    fn shares<'a>(
+        &self,
+        campaigns: impl IntoIterator<Item = &'a (CampaignId, u32)>,
+    ) -> BTreeMap<CampaignId, u32> {
+        let mut shares = BTreeMap::new();
+        for (c, n) in campaigns {
+            *shares.entry(self.resolve(*c)).or_insert(0u32) += n;
+        }
+        shares
+    }
+
+    /// The weight that a piece of evidence has towards one campaign, by who else showed it.
+    fn weight(
+        &self,
+        d: &Digest,
+        reason: Reason,
+        key: u64,
+        shares: &BTreeMap<CampaignId, u32>,
+        home: Option<CampaignId>,
+    ) -> f64 {
+        let shared = shares.len();
+        if reason == Reason::Credential {
+            // One that others try is in everybody's list, whoever got in with it. One that looks common may be, though nobody tried it yet.
+            let common = self.memory.sources_of(key) > 2 || shared > 1;
+            return match (common, d.rare) {
+                (true, _) => 0.0,
+                (false, true) => reason.weight(),
+                (false, false) => reason.weight() / 4.0,
             };
         }
-        match reason {
-            Reason::Credential => 0.0,
-            _ => 1.0 / (campaigns as f64),
+        if !reason.fades() || shared <= 1 {
+            return reason.weight();
         }
+        if reason.group() == TOOL {
+            // A tool tells by whose it mostly is: one stray session of another does not make a botnet's script public.
+            let all: u32 = shares.values().sum();
+            let own = home.and_then(|h| shares.get(&h)).copied().unwrap_or(1);
+            return reason.weight() * f64::from(own) / f64::from(all.max(1));
+        }
+        reason.weight() / shared as f64
     }
 
     /// Places a session that is over (or grew: a session may be placed again and keeps its campaign).
     pub fn place(&mut self, d: &Digest) -> Outcome {
         let evidence = Self::evidence(d);
-        let source_key = evidence.iter().find(|e| e.0 == Reason::Source).map_or(0, |e| e.1);
         let signature = d.signature();
-        let mut found: BTreeMap<Option<CampaignId>, Candidate> = BTreeMap::new();
-        let mut meet = |this: &Linker, other: SessionId, reason: Reason, weight: f64, detail: &str| {
-            if other == d.session || weight <= 0.0 {
+        let payload = d.payload();
+        let found = self.candidates(d, &evidence, signature.as_ref(), &payload);
+        let outcome = self.decide(d, found);
+        self.remember(d, &evidence, signature.as_ref(), &payload, outcome.campaign);
+        outcome
+    }
+
+    /// Puts a session back where it was placed before: after a restart.
+    pub fn restore(&mut self, d: &Digest, home: Option<CampaignId>) {
+        let evidence = Self::evidence(d);
+        self.next = self.next.max(home.map_or(0, |h| h.0));
+        if let Some(h) = home {
+            self.put(d.session, h);
+        }
+        self.remember(d, &evidence, d.signature().as_ref(), &d.payload(), home);
+    }
+
+    /// The number of the newest campaign there ever was: after a restart.
+    pub fn at_least(&mut self, newest: CampaignId) {
+        self.next = self.next.max(newest.0);
+    }
+
+    /// The campaign that somebody who showed a piece of evidence is in now.
+    fn home(&self, place: &Place) -> Option<CampaignId> {
+        let home = match self.place.get(&place.session) {
+            Some(home) => *home,
+            None => place.home,
+        };
+        home.map(|c| self.resolve(c))
+    }
+
+    fn candidates(
+        &self,
+        d: &Digest,
+        evidence: &[(Reason, u64, String)],
+        signature: Option<&Signature>,
+        payload: &[u64],
+    ) -> HashMap<Option<CampaignId>, Candidate> {
+        let mut found: HashMap<Option<CampaignId>, Candidate> = HashMap::new();
+        let mut meet = |other: &Place, reason: Reason, weight: f64, detail: &str| {
+            if other.session == d.session || weight <= 0.0 {
                 return;
             }
-            let Some(place) = this.place.get(&other) else {
-                return;
-            };
-            let home = place.map(|c| this.resolve(c));
-            let c = found.entry(home).or_insert_with(|| Candidate {
-                weights: BTreeMap::new(),
-                noise: BTreeSet::new(),
-            });
+            let home = self.home(other);
+            let c = found.entry(home).or_default();
             if home.is_none() {
-                c.noise.insert(other);
+                c.noise.insert(other.session);
             }
-            let link = Link {
-                session: d.session,
-                other,
-                reason,
-                weight,
-                detail: detail.to_string(),
-            };
-            match c.weights.get(&reason) {
-                Some(old) if old.weight >= weight => {}
-                _ => {
-                    c.weights.insert(reason, link);
-                }
+            if c.weights.get(&reason).is_none_or(|old| old.weight < weight) {
+                c.weights.insert(
+                    reason,
+                    Link {
+                        session: d.session,
+                        other: other.session,
+                        reason,
+                        weight,
+                        detail: detail.to_string(),
+                    },
+                );
             }
         };
-        for (reason, k, detail) in &evidence {
-            if let Some(p) = self.index.get(&(*reason, *k)) {
-                let weight = reason.weight() * Self::rarity(*reason, p.campaigns.len(), p.sources.len());
-                for (other, when) in &p.recent {
-                    let near =
-                        *reason != Reason::Source || d.first.seconds() - when.seconds() <= SOURCE_SECONDS;
-                    if near {
-                        meet(self, *other, *reason, weight, detail);
-                    }
+        for (reason, key, detail) in evidence {
+            let Some(p) = self.memory.posting(*reason, *key) else {
+                continue;
+            };
+            let shares = self.shares(&p.campaigns);
+            let lately = matches!(reason, Reason::Source | Reason::Machine);
+            for other in &p.recent {
+                if !lately || d.first.seconds() - other.when.seconds() <= SOURCE_SECONDS {
+                    let home = self.home(other);
+                    meet(
+                        other,
+                        *reason,
+                        self.weight(d, *reason, *key, &shares, home),
+                        detail,
+                    );
                 }
             }
         }
@@ -316,58 +429,67 @@ impl Linker {
                 "world" | "key" | "credential" => Reason::World,
                 _ => continue,
             };
-            meet(self, *other, reason, reason.weight(), why);
+            if let Some(home) = self.place.get(other) {
+                let place = Place {
+                    session: *other,
+                    when: d.first,
+                    home: *home,
+                };
+                meet(&place, reason, reason.weight(), why);
+            }
         }
-        if let Some(sig) = &signature {
-            let mut seen = BTreeSet::new();
-            for b in sig.bands() {
-                for other in self.bands.get(&b).into_iter().flatten() {
-                    if seen.insert(*other)
-                        && let Some(s) = self.scripts.get(other)
-                    {
-                        let alike = sig.similarity(s);
-                        if alike >= ALIKE {
-                            meet(
-                                self,
-                                *other,
-                                Reason::Script,
-                                Reason::Script.weight() * alike,
-                                &format!("{:.0} % alike", alike * 100.0),
-                            );
+        if let Some(sig) = signature {
+            let alike: Vec<_> = self
+                .memory
+                .alike(sig)
+                .into_iter()
+                .map(|s| (s, sig.similarity(&s.signature)))
+                .filter(|(_, alike)| *alike >= ALIKE)
+                .collect();
+            let shares = self.shares(alike.iter().flat_map(|(s, _)| &s.who.campaigns));
+            let long = if sig.shingles >= LONG { 1.0 } else { 0.5 };
+            for (s, alike) in &alike {
+                let detail = format!("{:.0} % alike", alike * 100.0);
+                for other in &s.who.recent {
+                    let weight = self.weight(d, Reason::Script, 0, &shares, self.home(other));
+                    meet(other, Reason::Script, weight * long * alike, &detail);
+                }
+            }
+            for (s, _) in alike {
+                let other = !payload.is_empty()
+                    && !s.payload.is_empty()
+                    && !payload.iter().any(|p| s.payload.contains(p));
+                if other {
+                    for (c, _) in &s.who.campaigns {
+                        if let Some(c) = found.get_mut(&Some(self.resolve(*c))) {
+                            c.other_payload = true;
                         }
                     }
                 }
             }
-            // A script that several campaigns run is a public tool.
-            let homes = found
-                .iter()
-                .filter(|(h, c)| h.is_some() && c.weights.contains_key(&Reason::Script))
-                .count();
-            if homes > 1 {
-                for c in found.values_mut() {
-                    if let Some(l) = c.weights.get_mut(&Reason::Script) {
-                        l.weight /= homes as f64;
-                    }
-                }
-            }
         }
-        let outcome = self.decide(d, found);
-        self.remember(d, evidence, source_key, signature, outcome.campaign);
-        outcome
+        found
     }
 
-    fn decide(&mut self, d: &Digest, mut found: BTreeMap<Option<CampaignId>, Candidate>) -> Outcome {
-        let score = |c: &Candidate| c.weights.values().map(|l| l.weight).sum::<f64>();
+    fn decide(&mut self, d: &Digest, mut found: HashMap<Option<CampaignId>, Candidate>) -> Outcome {
         let before = self.campaign_of(&d.session);
         let noise = found.remove(&None);
-        let mut ranked: Vec<(CampaignId, Candidate)> =
-            found.into_iter().filter_map(|(h, c)| Some((h?, c))).collect();
-        ranked.sort_by(|a, b| score(&b.1).total_cmp(&score(&a.1)).then(a.0.cmp(&b.0)));
-        let matters = d.entered || !d.tokens.is_empty() || !d.script.is_empty();
+        let mut ranked: Vec<(CampaignId, f64, Candidate)> = found
+            .into_iter()
+            .filter_map(|(h, c)| Some((h?, c.score(), c)))
+            .collect();
+        ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        let matters = d.matters();
         let mut out = Outcome::default();
+        // A campaign that holds this session alone was opened at its login, when nothing was known of it: what it does since may
+        // still say where it belongs.
+        let mut alone = before.filter(|c| self.sizes.get(c) == Some(&1) && !self.pinned.contains(&d.session));
         let home = match before {
             Some(c) => Some(c),
-            None => ranked.first().filter(|(_, c)| score(c) >= JOIN).map(|(h, _)| *h),
+            None => ranked
+                .first()
+                .filter(|(_, score, _)| *score >= JOIN)
+                .map(|(h, ..)| *h),
         };
         let mut home = match home {
             Some(h) => h,
@@ -378,38 +500,42 @@ impl Linker {
             }
             None => return out,
         };
-        self.put(d.session, home);
-        for (other, c) in &ranked {
+        let mut absorbed = Vec::new();
+        for (other, score, c) in &ranked {
             if *other == home {
                 out.links.extend(c.weights.values().cloned());
-            } else if score(c) >= JOIN
-                && c.weights.values().any(|l| l.weight >= STRONG)
+            } else if *score >= JOIN
+                && (alone == Some(home) || c.ties())
                 && !self.apart.contains(&pair(home, *other))
                 && !self.pinned.contains(&d.session)
             {
                 out.links.extend(c.weights.values().cloned());
-                // The older one stays: people know it by its number.
-                let (stays, goes) = if *other < home {
+                // The older one stays, people know it by its number; one that holds this session alone never does.
+                let (stays, goes) = if alone.take() == Some(home) || *other < home {
                     (*other, home)
                 } else {
                     (home, *other)
                 };
-                self.join(stays, goes);
-                out.merged.push(goes);
+                absorbed.push(goes);
                 home = stays;
             }
         }
-        // A campaign that was opened a moment ago and is part of an older one already never showed.
-        if out.opened {
-            let new = CampaignId(self.next);
-            out.opened = home == new;
-            out.merged.retain(|m| *m != new);
+        for goes in absorbed {
+            // A campaign that was opened a moment ago and is part of an older one already never showed.
+            if out.opened && goes == CampaignId(self.next) {
+                self.into.insert(goes, home);
+                self.absorbed.entry(home).or_default().push(goes);
+            } else {
+                self.join(home, goes);
+                out.merged.push(goes);
+            }
         }
+        out.opened &= home == CampaignId(self.next);
+        self.put(d.session, home);
         out.campaign = Some(home);
-        if let Some(n) = noise.filter(|n| matters && score(n) >= JOIN) {
+        if let Some(n) = noise.filter(|n| matters && n.score() >= JOIN) {
             for s in n.noise {
-                let strong = n.weights.values().any(|l| l.other == s);
-                if strong {
+                if n.weights.values().any(|l| l.other == s) {
                     self.put(s, home);
                     out.drawn_in.push(s);
                 }
@@ -422,64 +548,75 @@ impl Linker {
     }
 
     fn put(&mut self, session: SessionId, campaign: CampaignId) {
-        self.place.insert(session, Some(campaign));
-        self.members.entry(campaign).or_default().insert(session);
+        let before = self.place.insert(session, Some(campaign)).flatten();
+        let before = before.map(|b| self.resolve(b));
+        let now = self.resolve(campaign);
+        if before == Some(now) {
+            return;
+        }
+        if let Some(n) = before.and_then(|b| self.sizes.get_mut(&b)) {
+            *n = n.saturating_sub(1);
+        }
+        *self.sizes.entry(now).or_default() += 1;
     }
 
     fn join(&mut self, into: CampaignId, from: CampaignId) {
-        let moved = self.members.remove(&from).unwrap_or_default();
-        self.members.entry(into).or_default().extend(moved);
-        self.into.insert(from, into);
+        let moved = self.sizes.remove(&from).unwrap_or(0);
+        *self.sizes.entry(into).or_default() += moved;
+        // Whatever led to the one leads to the other: never more than one step.
+        let mut all = self.absorbed.remove(&from).unwrap_or_default();
+        all.push(from);
+        for c in &all {
+            self.into.insert(*c, into);
+        }
+        self.absorbed.entry(into).or_default().extend(all);
+    }
+
+    /// Two campaigns that were joined before: after a restart.
+    pub fn restore_join(&mut self, from: CampaignId, into: CampaignId) {
+        let into = self.resolve(into);
+        if from != into {
+            self.join(into, from);
+        }
+    }
+
+    /// What a person took apart before: after a restart.
+    pub fn restore_split(&mut self, from: CampaignId, new: CampaignId, sessions: &[SessionId]) {
+        self.pinned.extend(sessions.iter().copied());
+        self.apart.insert(pair(from, new));
     }
 
     fn remember(
         &mut self,
         d: &Digest,
-        evidence: Vec<(Reason, u64, String)>,
-        source: u64,
-        signature: Option<Signature>,
+        evidence: &[(Reason, u64, String)],
+        signature: Option<&Signature>,
+        payload: &[u64],
         home: Option<CampaignId>,
     ) {
         self.place.entry(d.session).or_insert(None);
-        let tried = d
-            .credentials
-            .iter()
-            .map(|c| (Reason::Credential, *c))
-            .collect::<BTreeSet<_>>();
-        let known = evidence
-            .into_iter()
-            .map(|(r, k, _)| (r, k))
-            .collect::<BTreeSet<_>>();
-        for slot in known.union(&tried) {
-            let p = self.index.entry(*slot).or_default();
-            if p.sources.len() < RECENT {
-                p.sources.insert(source);
-            }
-            if let Some(h) = home
-                && p.campaigns.len() < 64
-            {
-                p.campaigns.insert(h);
-            }
-            // A credential links to where it was accepted, not to everybody who tried it.
-            if !known.contains(slot) {
-                continue;
-            }
-            p.recent.retain(|(s, _)| *s != d.session);
-            if p.recent.len() >= RECENT {
-                p.recent.remove(0);
-            }
-            p.recent.push((d.session, d.last));
+        let from = d.source.map_or(0, |s| hash::of(source(s).as_bytes()));
+        // Where it opened the door it is evidence; where it was tried in vain it is in somebody's list.
+        for c in d.credentials.iter().filter(|c| Some(**c) != d.accepted) {
+            self.memory.tried(*c, from, d.last);
+        }
+        let place = Place {
+            session: d.session,
+            when: d.last,
+            home,
+        };
+        for (reason, key, _) in evidence {
+            self.memory.note(*reason, *key, place);
         }
         if let Some(sig) = signature {
-            for b in sig.bands() {
-                let list = self.bands.entry(b).or_default();
-                list.retain(|s| *s != d.session);
-                if list.len() >= RECENT {
-                    list.remove(0);
-                }
-                list.push(d.session);
-            }
-            self.scripts.insert(d.session, sig);
+            self.memory.script(sig, payload, place);
+        }
+        while self.place.len() > self.memory.bounds().sessions {
+            // Ids begin with the time: the first one is the oldest.
+            let Some(oldest) = self.place.keys().find(|s| !self.pinned.contains(s)).copied() else {
+                break;
+            };
+            self.place.remove(&oldest);
         }
     }
 
@@ -490,7 +627,7 @@ impl Linker {
     pub fn merge(&mut self, a: CampaignId, b: CampaignId) -> Result<CampaignId, String> {
         let (a, b) = (self.resolve(a), self.resolve(b));
         for c in [a, b] {
-            if !self.members.contains_key(&c) {
+            if !self.sizes.contains_key(&c) {
                 return Err(format!("there is no campaign {c}"));
             }
         }
@@ -508,26 +645,39 @@ impl Linker {
     /// A campaign that does not exist, sessions that are not in it, or nothing left on one side.
     pub fn split(&mut self, from: CampaignId, sessions: &[SessionId]) -> Result<CampaignId, String> {
         let from = self.resolve(from);
-        let members = self
-            .members
-            .get_mut(&from)
+        let size = *self
+            .sizes
+            .get(&from)
             .ok_or_else(|| format!("there is no campaign {from}"))?;
-        if let Some(s) = sessions.iter().find(|s| !members.contains(s)) {
+        let taken: BTreeSet<SessionId> = sessions.iter().copied().collect();
+        // One that was forgotten here is where the record says.
+        let elsewhere = |s: &&SessionId| self.place.contains_key(s) && self.campaign_of(s) != Some(from);
+        if let Some(s) = taken.iter().find(elsewhere) {
             return Err(format!("session {s} is not in {from}"));
         }
-        let taken: BTreeSet<SessionId> = sessions.iter().copied().collect();
-        if taken.is_empty() || taken.len() == members.len() {
+        if taken.is_empty() || taken.len() as u64 >= size {
             return Err("a split must leave sessions on both sides".into());
         }
-        members.retain(|s| !taken.contains(s));
         self.next += 1;
         let new = CampaignId(self.next);
-        for s in taken {
-            self.pinned.insert(s);
-            self.put(s, new);
+        for s in &taken {
+            self.pinned.insert(*s);
+            self.put(*s, new);
         }
+        self.memory.moved(&taken, new);
         self.apart.insert(pair(from, new));
         Ok(new)
+    }
+}
+
+/// A source as it counts: an IPv4 address, or an IPv6 /64.
+fn source(address: std::net::IpAddr) -> String {
+    match address.to_canonical() {
+        std::net::IpAddr::V6(a) => {
+            let g = a.segments();
+            format!("{:x}:{:x}:{:x}:{:x}::/64", g[0], g[1], g[2], g[3])
+        }
+        v4 => v4.to_string(),
     }
 }
 
@@ -538,6 +688,7 @@ fn pair(a: CampaignId, b: CampaignId) -> (CampaignId, CampaignId) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use turncoat_event::Time;
 
     fn session(n: u64) -> SessionId {
         SessionId::new(Time(n as i64 * 1_000_000_000), [n as u8; 10])
@@ -588,6 +739,7 @@ mod tests {
             d.hassh = Some(format!("{n}"));
             d.credentials = vec![c];
             d.accepted = Some(c);
+            d.rare = true;
             d
         };
         let a = l.place(&with(1, "192.0.2.1", 77));

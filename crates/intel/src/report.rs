@@ -9,6 +9,7 @@ mod stix;
 pub use render::{html, markdown};
 pub use stix::stix;
 
+use crate::networks::Networks;
 use crate::view::{self, Campaign, LinkRow, Member};
 use crate::{CampaignId, Sighting};
 use serde::Serialize;
@@ -60,6 +61,43 @@ pub struct Indicator {
     pub value: String,
 }
 
+/// A technique with every session that showed it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Technique {
+    /// As it was first seen; `count` is over all sessions, `evidence` the first events.
+    #[serde(flatten)]
+    pub seen: Sighting,
+    /// The session it was first seen in.
+    pub session: SessionId,
+    /// Sessions that showed it.
+    pub sessions: u64,
+    /// Last session that showed it for the first time.
+    pub last: Time,
+}
+
+/// One row for each rule, in the order in which they were first met.
+fn grouped(sightings: Vec<(SessionId, Sighting)>) -> Vec<Technique> {
+    let mut out: Vec<Technique> = Vec::new();
+    for (session, s) in sightings {
+        match out.iter_mut().find(|t| t.seen.rule == s.rule) {
+            Some(t) => {
+                t.sessions += 1;
+                t.seen.count += s.count;
+                t.last = t.last.max(s.first);
+                let room = 16usize.saturating_sub(t.seen.evidence.len());
+                t.seen.evidence.extend(s.evidence.into_iter().take(room));
+            }
+            None => out.push(Technique {
+                session,
+                sessions: 1,
+                last: s.first,
+                seen: s,
+            }),
+        }
+    }
+    out
+}
+
 /// A whole report.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -75,8 +113,10 @@ pub struct Report {
     pub sessions: Vec<Member>,
     /// Why the sessions belong together.
     pub links: Vec<LinkRow>,
-    /// Techniques with the session they were first seen in.
-    pub techniques: Vec<(SessionId, Sighting)>,
+    /// Techniques, each once.
+    pub techniques: Vec<Technique>,
+    /// Where the sources are, with the number of sessions; empty where no table of networks is named.
+    pub networks: Vec<(String, u64)>,
     /// Indicators.
     pub indicators: Vec<Indicator>,
     /// Earlier campaigns that share an indicator.
@@ -97,11 +137,19 @@ const SENTENCES: usize = 2_000;
 /// # Errors
 /// What the record says, or that there is no such campaign.
 pub fn build(reader: &Reader, id: CampaignId, made: Time) -> Result<Report> {
+    build_with(reader, id, made, &Networks::default())
+}
+
+/// The same with a table of networks, by which it says where sources are.
+///
+/// # Errors
+/// As for [`build`].
+pub fn build_with(reader: &Reader, id: CampaignId, made: Time, networks: &Networks) -> Result<Report> {
     let db = reader.database();
     let campaign = view::find(db, id)?;
     let sessions = view::members(db, campaign.id, SESSIONS)?;
     let links = view::links(db, campaign.id, 500)?;
-    let techniques = view::sightings(db, campaign.id)?;
+    let techniques = grouped(view::sightings(db, campaign.id)?);
     let mut story = Vec::new();
     let mut indicators = std::collections::BTreeSet::new();
     let mut shortened = campaign.sessions as usize > sessions.len();
@@ -122,12 +170,16 @@ pub fn build(reader: &Reader, id: CampaignId, made: Time) -> Result<Report> {
         story.truncate(SENTENCES);
         shortened = true;
     }
-    for (session, s) in &techniques {
+    for t in &techniques {
+        let s = &t.seen;
         if !s.observed {
             story.push(Statement {
                 time: s.first,
-                session: Some(*session),
-                text: format!("{} ({})", s.name, s.technique),
+                session: Some(t.session),
+                text: match t.sessions {
+                    1 => format!("{} ({})", s.name, s.technique),
+                    n => format!("{} ({}), in {n} sessions", s.name, s.technique),
+                },
                 quoted: None,
                 basis: Basis::Inferred {
                     confidence: 60,
@@ -139,32 +191,18 @@ pub fn build(reader: &Reader, id: CampaignId, made: Time) -> Result<Report> {
     }
     story.sort_by_key(|s| s.time);
     let summary = summarise(&campaign, &techniques, &links);
-    let mut compared = Vec::new();
-    for other in view::campaigns(db, 1000)? {
-        if other.id == campaign.id || other.first > campaign.first {
-            continue;
-        }
-        let theirs: std::collections::BTreeSet<_> = view::members(db, other.id, SESSIONS)?
-            .into_iter()
-            .filter_map(|m| m.source)
-            .collect();
-        let shared = sessions
-            .iter()
-            .filter_map(|m| m.source.as_ref())
-            .filter(|s| theirs.contains(*s))
-            .count();
-        if shared > 0 {
-            compared.push(format!(
-                "{} ({} sessions, stage {}) came from {shared} of the same addresses; too little else is shared to join them",
-                other.id,
-                other.sessions,
-                other.stage.map_or("none", |s| s.name())
-            ));
-        }
-        if compared.len() >= 10 {
-            break;
+    let compared = compare(db, &campaign)?;
+    let mut by_network: BTreeMap<String, u64> = BTreeMap::new();
+    for m in &sessions {
+        let source = m.source.as_ref().and_then(|s| s.parse().ok());
+        let network = source.map(|s| networks.of(s)).unwrap_or_default();
+        if !network.is_empty() {
+            *by_network.entry(network.to_string()).or_default() += 1;
         }
     }
+    let mut networks: Vec<(String, u64)> = by_network.into_iter().collect();
+    networks.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+    networks.truncate(20);
     Ok(Report {
         made,
         campaign,
@@ -173,13 +211,55 @@ pub fn build(reader: &Reader, id: CampaignId, made: Time) -> Result<Report> {
         sessions,
         links,
         techniques,
+        networks,
         indicators: indicators.into_iter().collect(),
         compared,
         shortened,
     })
 }
 
-fn summarise(c: &Campaign, techniques: &[(SessionId, Sighting)], links: &[LinkRow]) -> Vec<Statement> {
+/// Earlier campaigns that share something with this one, and why that was too little to join them.
+fn compare(db: &turncoat_store::rusqlite::Connection, campaign: &Campaign) -> Result<Vec<String>> {
+    let ours = view::traits(db, campaign.id, SESSIONS)?;
+    let mut out = Vec::new();
+    for other in view::campaigns(db, 300)? {
+        if other.id == campaign.id || other.first > campaign.first || out.len() >= 10 {
+            continue;
+        }
+        let theirs = view::traits(db, other.id, 50)?;
+        let mut shared: BTreeMap<&str, u64> = BTreeMap::new();
+        for (kind, _) in ours.intersection(&theirs) {
+            *shared.entry(*kind).or_default() += 1;
+        }
+        if shared.is_empty() {
+            continue;
+        }
+        let words: Vec<String> = [
+            ("file", "file", "files"),
+            ("host", "contacted host", "contacted hosts"),
+            ("key", "key", "keys"),
+            ("address", "source address", "source addresses"),
+        ]
+        .iter()
+        .filter_map(|(kind, one, many)| match shared.get(kind)? {
+            1 => Some(format!("1 {one}")),
+            n => Some(format!("{n} {many}")),
+        })
+        .collect();
+        out.push(format!(
+            "{} ({} sessions, stage {}, {} to {}) shares {}; too little to join them",
+            other.id,
+            other.sessions,
+            other.stage.map_or("none", |s| s.name()),
+            other.first,
+            other.last,
+            words.join(", ")
+        ));
+    }
+    Ok(out)
+}
+
+fn summarise(c: &Campaign, techniques: &[Technique], links: &[LinkRow]) -> Vec<Statement> {
     let say = |text: String, basis: Basis| Statement {
         time: c.last,
         session: None,
@@ -209,8 +289,8 @@ fn summarise(c: &Campaign, techniques: &[(SessionId, Sighting)], links: &[LinkRo
     if let Some(stage) = c.stage {
         let at: Vec<_> = techniques
             .iter()
-            .filter(|t| t.1.stage == stage)
-            .map(|t| format!("{} ({})", t.1.name, t.1.technique))
+            .filter(|t| t.seen.stage == stage)
+            .map(|t| format!("{} ({})", t.seen.name, t.seen.technique))
             .collect();
         let mut names = at;
         names.dedup();
@@ -233,7 +313,8 @@ fn summarise(c: &Campaign, techniques: &[(SessionId, Sighting)], links: &[LinkRo
     .find(|(id, _)| {
         // Coming in by SSH is T1021 too, but only going on by it is what they wanted.
         techniques.iter().any(|t| {
-            t.1.technique.starts_with(id) && (*id != "T1021" || t.1.stage == crate::Stage::LateralMovement)
+            t.seen.technique.starts_with(id)
+                && (*id != "T1021" || t.seen.stage == crate::Stage::LateralMovement)
         })
     });
     if let Some((id, what)) = wanted {

@@ -2,6 +2,7 @@
 //!
 //! What changes between two runs of one tool (numbers, addresses, random names) is masked before the tokens are compared.
 
+use crate::hash::{self, mix};
 use serde::{Deserialize, Serialize};
 
 /// Values in a signature. The error of an estimated similarity is about 1/sqrt of it.
@@ -18,21 +19,6 @@ pub struct Signature {
     pub mins: Vec<u32>,
     /// Number of different shingles, capped.
     pub shingles: u32,
-}
-
-fn mix(mut x: u64) -> u64 {
-    // SplitMix64's finaliser (Steele, Lea, Flood 2014).
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
-}
-
-fn hash(bytes: &[u8], seed: u64) -> u64 {
-    let mut h = 0xcbf2_9ce4_8422_2325 ^ seed;
-    for b in bytes {
-        h = (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
-    mix(h)
 }
 
 /// The tokens of one command line with what varies between runs masked.
@@ -97,7 +83,7 @@ impl Signature {
                 if count > MAX_TOKENS {
                     break;
                 }
-                window = [window[1], window[2], hash(&t, 0)];
+                window = [window[1], window[2], mix(hash::of(&t))];
                 if count >= 3 {
                     shingles.insert(mix(window[0]
                         ^ window[1].rotate_left(21)

@@ -203,6 +203,103 @@ pub fn sightings(db: &Connection, id: CampaignId) -> Result<Vec<(SessionId, Sigh
     Ok(out)
 }
 
+/// The ids of the techniques seen in a campaign.
+///
+/// # Errors
+/// What the database says.
+pub fn techniques(db: &Connection, id: CampaignId) -> Result<Vec<String>> {
+    let mut q =
+        db.prepare_cached("SELECT technique FROM intel_technique WHERE campaign = ?1 ORDER BY technique")?;
+    let rows = q.query_map([id.0], |r| r.get(0))?;
+    Ok(rows.collect::<std::result::Result<_, _>>()?)
+}
+
+/// Sessions that belong to no campaign: scanners, and logins that failed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Noise {
+    /// Sessions.
+    pub sessions: u64,
+    /// Different sources.
+    pub sources: u64,
+    /// Login attempts.
+    pub attempts: u64,
+    /// Sessions that did not try to log in at all.
+    pub scans: u64,
+    /// The clients they named most often, with the number of sessions.
+    pub clients: Vec<(String, u64)>,
+}
+
+/// Counts what belongs to no campaign.
+///
+/// # Errors
+/// What the database says.
+pub fn noise(db: &Connection) -> Result<Noise> {
+    let apart = if has_tables(db)? {
+        "NOT EXISTS (SELECT 1 FROM intel_member m WHERE m.session = s.uuid)"
+    } else {
+        "1"
+    };
+    let (sessions, sources, attempts, scans) = db
+        .prepare_cached(&format!(
+            "SELECT count(*), count(DISTINCT src_ip), coalesce(sum(attempts), 0), coalesce(sum(attempts = 0), 0) \
+             FROM session s WHERE closed IS NOT NULL AND {apart}"
+        ))?
+        .query_row([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))?;
+    let mut q = db.prepare_cached(&format!(
+        "SELECT client, count(*) FROM session s WHERE closed IS NOT NULL AND client IS NOT NULL AND {apart} \
+         GROUP BY client ORDER BY 2 DESC, 1 LIMIT 5"
+    ))?;
+    let rows = q.query_map([], |r| Ok((r.get::<_, Vec<u8>>(0)?, r.get(1)?)))?;
+    let clients = rows
+        .map(|r| r.map(|(c, n)| (String::from_utf8_lossy(&c).into_owned(), n)))
+        .collect::<std::result::Result<_, _>>()?;
+    Ok(Noise {
+        sessions,
+        sources,
+        attempts,
+        scans,
+        clients,
+    })
+}
+
+/// What sessions of a campaign left that tells them apart, by kind: `file`, `host`, `key`, `address`. At most `limit` sessions are looked at.
+///
+/// # Errors
+/// What the database says.
+pub fn traits(
+    db: &Connection,
+    id: CampaignId,
+    limit: usize,
+) -> Result<std::collections::BTreeSet<(&'static str, String)>> {
+    let mut out = std::collections::BTreeSet::new();
+    let mut q = db.prepare_cached(
+        "SELECT e.body FROM intel_member m JOIN intel_evidence e ON e.session = m.session WHERE m.campaign = ?1 ORDER BY m.first LIMIT ?2",
+    )?;
+    let rows = q.query_map(params![id.0, limit as i64], |r| r.get::<_, String>(0))?;
+    for row in rows {
+        let Ok(d) = serde_json::from_str::<crate::Digest>(&row?) else {
+            continue;
+        };
+        out.extend(d.artifacts.into_iter().map(|a| ("file", a)));
+        out.extend(d.contacts.into_iter().map(|c| ("host", c)));
+        out.extend(d.keys.into_iter().map(|k| ("key", k)));
+        out.extend(d.source.map(|s| ("address", s.to_canonical().to_string())));
+    }
+    Ok(out)
+}
+
+/// The different sources of a campaign.
+///
+/// # Errors
+/// What the database says.
+pub fn sources(db: &Connection, id: CampaignId) -> Result<Vec<std::net::IpAddr>> {
+    let mut q = db.prepare_cached(
+        "SELECT DISTINCT source FROM intel_member WHERE campaign = ?1 AND source IS NOT NULL",
+    )?;
+    let rows = q.query_map([id.0], |r| r.get::<_, String>(0))?;
+    Ok(rows.filter_map(|r| r.ok()?.parse().ok()).collect())
+}
+
 /// The campaign of a session.
 ///
 /// # Errors

@@ -53,6 +53,7 @@ fn boot(image: Option<Arc<Image>>, files: Vec<CoverFile>) -> World {
         limits: Limits::default(),
         standins,
         net: net::Net::new(net::facts::Facts::default()),
+        sessions: 0,
         kmsg: vec![
             (6, 0, "Linux version 6.1.0-18-amd64".into()),
             (6, 1_200, "BIOS-provided physical RAM map:".into()),
@@ -168,6 +169,7 @@ fn main() {
             peer: "203.0.113.9:50022".parse().expect("address"),
             local: "192.0.2.10:22".parse().expect("address"),
             greet: true,
+            method: String::new(),
         })
         .expect("open");
     let opened = t0.elapsed();

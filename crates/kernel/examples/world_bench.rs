@@ -1,4 +1,5 @@
-//! Times and memory of worlds in number: `world_bench IMAGE [SHELLS]`. Prints one line a measurement.
+//! Times and memory of worlds in number: `world_bench IMAGE [SHELLS] [awake]`. Prints one line a measurement. Shells rest as the
+//! pool lays them to rest when nothing happens in them, unless `awake` is said.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use turncoat_kernel::image::Image;
@@ -38,6 +39,7 @@ fn open(w: &mut World, command: Option<&str>) -> Conn {
         peer: "203.0.113.9:50022".parse().expect("address"),
         local: "192.0.2.10:22".parse().expect("address"),
         greet: true,
+        method: String::new(),
     })
     .expect("open")
 }
@@ -63,6 +65,8 @@ fn main() {
     let args: Vec<String> = std::env::args().collect();
     let image = Image::open(std::fs::File::open(&args[1]).expect("image")).expect("image");
     let shells: usize = args.get(2).and_then(|s| s.parse().ok()).unwrap_or(200);
+    let awake = args.iter().any(|a| a == "awake");
+    let mut resting = std::time::Duration::ZERO;
     let t = now();
     let stamp = Timespec::secs((t / 1_000_000_000) as i64 - 86_400);
     let mut standins: Vec<StandInSpec> = (0..60)
@@ -94,6 +98,7 @@ fn main() {
         limits: Limits::default(),
         standins,
         net: net::Net::new(net::facts::Facts::default()),
+        sessions: 0,
         kmsg: Vec::new(),
     });
     for cmd in ["true", "uname -a", "ls -la /", "ls -la / | wc -l"] {
@@ -121,25 +126,50 @@ fn main() {
         let mut w = snapshot.fork([i as u8; 32]);
         let c = open(&mut w, None);
         settle(&mut w);
+        if awake {
+            live.push((w, c));
+            continue;
+        }
+        // What the pool does with a world in which nothing has happened for ten seconds.
+        let t = Instant::now();
+        w.rest();
+        resting += t.elapsed();
         live.push((w, c));
     }
-    let own = live.first_mut().map_or(0, |(w, _)| w.memory());
     println!(
-        "{shells} logged-in idle shells: {} KiB each ({} KiB of guest pages), {:.1} ms each",
+        "{shells} logged-in idle shells, {}: {} KiB each, {:.1} ms each to log in, {:.2} ms to lay to rest",
+        if awake { "awake" } else { "resting" },
         (rss() - before) / 1024 / shells as u64,
-        own / 1024,
-        t0.elapsed().as_millis() as f64 / shells as f64
+        (t0.elapsed() - resting).as_secs_f64() * 1e3 / shells as f64,
+        resting.as_secs_f64() * 1e3 / shells as f64,
     );
-    let t0 = Instant::now();
-    let mut good = 0;
-    for (w, c) in &mut live {
-        w.input(*c, Input::Data(b"echo $((6*7))\r".to_vec()));
-        let out = settle(w);
-        good += usize::from(out.windows(4).any(|x| x == b"42\r\n"));
+    if let Some((w, _)) = live.first_mut() {
+        println!("one of them: {:?}", w.footprint());
     }
+    let (mut good, mut slowest) = (0, std::time::Duration::ZERO);
+    let mut times = Vec::with_capacity(shells);
+    for (i, (w, c)) in live.iter_mut().enumerate() {
+        let n = 1000 + i;
+        let t = Instant::now();
+        w.input(*c, Input::Data(format!("echo $(({n}*7))\r").into_bytes()));
+        let out = settle(w);
+        slowest = slowest.max(t.elapsed());
+        times.push(t.elapsed());
+        let want = format!("{}\r\n", n * 7);
+        good += usize::from(out.windows(want.len()).any(|x| x == want.as_bytes()));
+        if !awake {
+            w.rest();
+        }
+    }
+    times.sort_unstable();
     println!(
-        "{good} of {shells} answered, {:.2} ms each",
-        t0.elapsed().as_millis() as f64 / shells as f64
+        "{good} of {shells} answered a command, {:.2} ms each (median), {:.1} ms the slowest",
+        times[times.len() / 2].as_secs_f64() * 1e3,
+        slowest.as_secs_f64() * 1e3
     );
-    println!("after it: {} KiB each", (rss() - before) / 1024 / shells as u64);
+    println!(
+        "after it: {} KiB each, {} MiB in all",
+        (rss() - before) / 1024 / shells as u64,
+        rss() >> 20
+    );
 }

@@ -5,21 +5,27 @@
 
 pub mod abi;
 mod bait;
+mod daemon;
+mod digest;
 pub mod errno;
 mod exec;
 mod fd;
+mod footprint;
 mod fsglue;
 mod futex;
 mod host;
 pub mod image;
+mod log;
 mod login;
 mod mm;
 pub mod net;
 pub mod object;
 pub mod proc;
+mod rest;
 mod rng;
 mod signal;
 pub mod slab;
+mod stream;
 mod sys;
 pub mod sysfs;
 pub mod task;
@@ -35,7 +41,10 @@ mod world;
 mod tests;
 
 pub use errno::{Errno, KResult};
+pub use footprint::Footprint;
+pub use host::Look;
 pub use login::{Account, Open, Term};
 pub use sys::{SYSCALLS, Support, syscall_doc};
 pub use task::creds::{Caps, Creds, cap};
+pub use turncoat_cpu::Dispatcher;
 pub use world::{Boot, Conn, Fact, Input, Limits, Out, Output, Slice, Stamped, StandInSpec, World};

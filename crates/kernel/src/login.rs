@@ -14,6 +14,7 @@ use crate::{Creds, Errno, KResult};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use turncoat_cover::past::lines::{self, Line, Says};
 
 /// Most input bytes kept for a program that does not read.
 const BACKLOG: usize = 64 << 10;
@@ -71,6 +72,8 @@ pub struct Open {
     pub local: SocketAddr,
     /// Say what sshd says before a login shell (message of the day, last login).
     pub greet: bool,
+    /// How it was let in, as sshd logs it: `password`, or `publickey` and the key behind the address. Empty: not logged.
+    pub method: String,
 }
 
 fn fields(line: &[u8]) -> Vec<&[u8]> {
@@ -185,6 +188,7 @@ impl World {
 
     /// Logs somebody in, or runs one command for him.
     pub fn open(&mut self, o: Open) -> KResult<Conn> {
+        self.rise();
         let a = match o.account.clone() {
             Some(a) => a,
             None => self.account(&o.user).ok_or(Errno::ENOENT)?,
@@ -196,6 +200,10 @@ impl World {
         let conn = Conn(self.next_conn);
         self.seq += 1;
         let now = self.clock.mono();
+        let o = Open {
+            local: self.own_address(o.local),
+            ..o
+        };
         let name = String::from_utf8_lossy(&a.user).into_owned();
 
         // The server's processes.
@@ -278,6 +286,25 @@ impl World {
             c
         };
 
+        let before = self.conns.values().find(|c| c.peer == o.peer);
+        let (first, held) = (before.is_none(), before.and_then(|c| c.sock));
+        let sock = match held {
+            Some(f) => Some(f),
+            None => self.daemon_connection(helpers[0], o.local, o.peer).ok(),
+        };
+        if let Some(f) = sock {
+            for (i, h) in helpers.iter().enumerate() {
+                // The file comes with one reference.
+                if held.is_some() || i > 0 {
+                    self.add_ref(f);
+                }
+                self.daemon_keeps(*h, f);
+            }
+        }
+        if first {
+            self.log_login(&o, &a, helpers[0], conn);
+        }
+
         // The shell's process.
         let pid = self.alloc_pid()?;
         let fs = self.new_fs();
@@ -313,6 +340,9 @@ impl World {
 
         let mut state = ConnState {
             leader: pid,
+            user: a.user.clone(),
+            peer: o.peer,
+            sock,
             helpers,
             master,
             stdin: None,
@@ -407,6 +437,89 @@ impl World {
         }
         self.pump();
         Ok(conn)
+    }
+
+    /// What sshd, PAM, logind and init log of a login. `pid` is the privileged sshd of the connection.
+    fn log_login(&mut self, o: &Open, a: &Account, pid: u32, conn: Conn) {
+        if o.method.is_empty() {
+            return;
+        }
+        let (name, uid, n) = (String::from_utf8_lossy(&a.user).into_owned(), a.uid, conn.0);
+        let (how, key) = o
+            .method
+            .split_once(' ')
+            .map_or((&o.method[..], String::new()), |m| (m.0, format!(": {}", m.1)));
+        let (host, port) = (o.peer.ip().to_canonical(), o.peer.port());
+        let logind = self.daemon_pid(b"systemd-logind");
+        let lines = [
+            self.say_now(
+                lines::SSHD,
+                pid,
+                false,
+                format!("Accepted {how} for {name} from {host} port {port} ssh2{key}"),
+            ),
+            self.say_now(
+                lines::SSHD,
+                pid,
+                true,
+                format!("pam_unix(sshd:session): session opened for user {name}(uid={uid}) by (uid=0)"),
+            ),
+            self.say_now(
+                lines::LOGIND,
+                logind,
+                false,
+                format!("New session {n} of user {name}."),
+            ),
+            Line {
+                says: Says::Systemd,
+                ..self.say_now(
+                    lines::SSHD,
+                    1,
+                    false,
+                    format!("Started session-{n}.scope - Session {n} of User {name}."),
+                )
+            },
+        ];
+        self.log(&lines);
+    }
+
+    /// What they log when the connection is over.
+    fn log_logout(&mut self, c: &ConnState, conn: Conn) {
+        let (name, n) = (String::from_utf8_lossy(&c.user).into_owned(), conn.0);
+        let (host, port) = (c.peer.ip().to_canonical(), c.peer.port());
+        let (first, last) = (
+            c.helpers.first().copied().unwrap_or(1),
+            c.helpers.last().copied().unwrap_or(1),
+        );
+        let logind = self.daemon_pid(b"systemd-logind");
+        let lines = [
+            self.say_now(
+                lines::SSHD,
+                last,
+                false,
+                format!("Received disconnect from {host} port {port}:11: disconnected by user"),
+            ),
+            self.say_now(
+                lines::SSHD,
+                last,
+                false,
+                format!("Disconnected from user {name} {host} port {port}"),
+            ),
+            self.say_now(
+                lines::SSHD,
+                first,
+                true,
+                format!("pam_unix(sshd:session): session closed for user {name}"),
+            ),
+            self.say_now(
+                lines::LOGIND,
+                logind,
+                false,
+                format!("Session {n} logged out. Waiting for processes to exit."),
+            ),
+            self.say_now(lines::LOGIND, logind, false, format!("Removed session {n}.")),
+        ];
+        self.log(&lines);
     }
 
     fn put(&mut self, table: u32, files: [u32; 3]) {
@@ -534,7 +647,8 @@ impl World {
             if secs != 0 {
                 let host = &last[at + 36..at + 292];
                 let n = host.iter().position(|b| *b == 0).unwrap_or(host.len());
-                text.extend_from_slice(format!("Last login: {} from ", ctime(secs)).as_bytes());
+                let offset = self.facts_of.zone.map_or(0, |z| z.offset_at(secs));
+                text.extend_from_slice(format!("Last login: {} from ", ctime(secs + offset)).as_bytes());
                 text.extend_from_slice(&host[..n]);
                 text.push(b'\n');
             }
@@ -614,6 +728,7 @@ impl World {
 
     /// Stops or resumes taking output of a connection whose network side is slow.
     pub fn pause(&mut self, conn: Conn, on: bool) {
+        self.rise();
         if let Some(c) = self.conns.get_mut(&conn) {
             c.paused = on;
         }
@@ -622,6 +737,7 @@ impl World {
 
     /// Something came in from the network side.
     pub fn input(&mut self, conn: Conn, input: Input) {
+        self.rise();
         self.seq += 1;
         let Some(c) = self.conns.get_mut(&conn) else {
             return;
@@ -844,6 +960,9 @@ impl World {
     /// A connection is over: its terminal hangs up, its pipes close, its server processes are gone.
     fn conn_close(&mut self, k: Conn) {
         let Some(c) = self.conns.remove(&k) else { return };
+        if !self.conns.values().any(|o| o.peer == c.peer) {
+            self.log_logout(&c, k);
+        }
         if let Some(m) = c.master {
             self.write_logout_records(c.leader, m.tty);
             self.ttys.close(&m);
@@ -1020,7 +1139,7 @@ fn utmp(
     e.0
 }
 
-/// `ctime(3)` in UTC without the newline.
+/// `ctime(3)` of local seconds, without the newline.
 fn ctime(secs: i64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] = [

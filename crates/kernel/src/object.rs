@@ -104,6 +104,14 @@ impl Objects {
         (self.used, self.limit)
     }
 
+    /// The pages that objects hold beyond their base: object, index, page.
+    pub fn own_pages(&self) -> impl Iterator<Item = (u64, u64, &PageRef)> {
+        let own = self.own.iter();
+        let changed = self.changed.iter().map(|(k, o)| (k | LOWER, o));
+        own.chain(changed)
+            .flat_map(|(k, o)| o.pages.iter().map(move |(i, (p, _))| (k, i, p)))
+    }
+
     /// Sets the most pages that the world may own.
     pub fn set_limit(&mut self, pages: u64) {
         self.limit = pages;

@@ -90,6 +90,7 @@ fn world(code: &[u8]) -> World {
         },
         standins: vec![StandInSpec::daemon("sshd", "/usr/sbin/sshd -D")],
         net: net::Net::new(net::facts::Facts::default()),
+        sessions: 0,
         kmsg: Vec::new(),
     })
 }
@@ -111,6 +112,7 @@ fn login(w: &mut World, user: &str, tty: bool) -> Conn {
         peer: "203.0.113.9:50022".parse().unwrap(),
         local: "192.0.2.10:22".parse().unwrap(),
         greet: false,
+        method: String::new(),
     })
     .unwrap()
 }
@@ -231,6 +233,7 @@ fn a_fork_bomb_stays_within_bounds() {
         peer: "203.0.113.9:50022".parse().unwrap(),
         local: "192.0.2.10:22".parse().unwrap(),
         greet: false,
+        method: String::new(),
     });
     assert_eq!(again.err(), Some(Errno::EAGAIN));
 }

@@ -13,7 +13,7 @@ use crate::world::World;
 impl World {
     /// Memory of the machine as free(1) and sysinfo(2) see it.
     pub(crate) fn machine_mem(&self) -> MachineMem {
-        let total = self.facts_of.memory.saturating_sub(self.facts_of.memory / 40);
+        let total = self.facts_of.memory / PAGE * PAGE;
         let mut anon: u64 = self
             .procs
             .values()
@@ -36,40 +36,49 @@ impl World {
         let own = self.vfs.pages() * PAGE;
         // The page cache of a machine that has been up for a while; it breathes a little with time.
         let wobble = (self.clock.mono() / 1_000_000_000 * 7919) % 4096 * 1024;
-        let cached = total / 4 + own + wobble;
-        let slab = total / 24;
-        let free = total.saturating_sub(anon + cached + slab + total / 20);
+        let mut cached = total / 4 + own + wobble;
+        let mut slab = total / 24;
+        let mut buffers = total / 64;
+        let mut other = total / 20;
+        if let Some(l) = self.pulse() {
+            (cached, slab, buffers) = (
+                (l.memory.cached << 10) + own,
+                l.memory.slab << 10,
+                l.memory.buffers << 10,
+            );
+            // What the idle machine's programs take is shown by the stand-ins.
+            let idle =
+                (l.memory.total - l.memory.free - l.memory.cached - l.memory.buffers - l.memory.slab) << 10;
+            other = idle.saturating_sub(anon);
+        }
+        let page = |bytes: u64| bytes / PAGE * PAGE;
+        let (cached, slab, buffers, anon) = (
+            page(cached),
+            slab / (2 * PAGE) * 2 * PAGE,
+            page(buffers),
+            page(anon),
+        );
+        let free = page(total.saturating_sub(anon + cached + slab + buffers + other));
+        let swap = self
+            .facts_of
+            .disk
+            .swap()
+            .map_or(0, |p| (p.sectors * 512).saturating_sub(PAGE));
         MachineMem {
             total,
             free,
-            available: free + cached * 9 / 10 + slab / 2,
-            buffers: total / 64,
+            available: page((free + cached * 9 / 10 + slab / 2).min(total)),
+            buffers,
             cached,
-            swap_total: self
-                .facts_of
-                .disk
-                .partitions
-                .iter()
-                .filter(|p| p.number != self.facts_of.disk.root)
-                .map(|p| p.sectors * 512)
-                .max()
-                .unwrap_or(0),
-            swap_free: self
-                .facts_of
-                .disk
-                .partitions
-                .iter()
-                .filter(|p| p.number != self.facts_of.disk.root)
-                .map(|p| p.sectors * 512)
-                .max()
-                .unwrap_or(0),
-            active_anon: anon / 8,
-            inactive_anon: anon,
-            active_file: cached / 3,
-            inactive_file: cached / 2,
+            swap_total: swap,
+            swap_free: swap,
+            active_anon: page(anon / 8),
+            inactive_anon: anon - page(anon / 8),
+            active_file: page(cached / 3),
+            inactive_file: page(cached / 2),
             dirty: 64 << 10,
             anon_pages: anon,
-            mapped: cached / 5,
+            mapped: page(cached / 5),
             shmem: 1 << 20,
             slab_reclaimable: slab / 2,
             slab_unreclaimable: slab / 2,
@@ -77,6 +86,12 @@ impl World {
             page_tables: self.tasks.len() as u64 * 16384,
             committed: anon * 3,
         }
+    }
+
+    /// What moves on the idle machine, now.
+    pub(crate) fn pulse(&self) -> Option<turncoat_cover::live::Live> {
+        let at = self.clock.mono() as f64 / crate::time::SEC as f64;
+        self.facts_of.pulse.as_ref().map(|p| p.at(at))
     }
 
     /// The kernel log as syslog(2) and /proc/kmsg give it.
@@ -467,27 +482,64 @@ impl KernelView for World {
                 steal: 0,
             }
         };
+        let live = self.pulse();
+        let cpu = |i: u64| match &live {
+            None => cpu(i),
+            Some(l) => {
+                // Each processor has its part of the idle machine's work, the first a little more, and of the programs'.
+                let [user, nice, system, _, iowait, irq, softirq, steal] =
+                    l.cpu.map(|n| n / cpus + if i == 0 { n % cpus } else { 0 });
+                let (user, system) = (user + busy.0 / cpus / tick, system + busy.1 / cpus / tick);
+                let rest = user + nice + system + iowait + irq + softirq + steal;
+                CpuTime {
+                    user,
+                    nice,
+                    system,
+                    idle: (up / tick).saturating_sub(rest),
+                    iowait,
+                    irq,
+                    softirq,
+                    steal,
+                }
+            }
+        };
         let running = self.tasks.values().filter(|t| t.state == State::Runnable).count() as u32;
         SystemView {
             uptime: up,
             btime: (self.clock.offset() / crate::time::SEC) as i64,
             cpus: (0..cpus).map(cpu).collect(),
-            context_switches: secs * 210 + self.switches * 3,
-            forks: self.forks + secs / 30,
+            context_switches: live.as_ref().map_or(secs * 210, |l| l.switches) + self.switches * 3,
+            // `forks` begins with the processes of the boot.
+            forks: self.forks + live.as_ref().map_or(secs / 30, |l| l.forks),
             running: running.max(1),
             blocked: 0,
-            load: self.load.map(|l| ((l * 100) >> 16) as u32),
+            load: std::array::from_fn(|i| {
+                let own = ((self.load[i] * 100) >> 16) as u32;
+                own + live.as_ref().map_or(0, |l| (l.load[i] * 100.0) as u32)
+            }),
             last_pid: self.last_pid,
-            disk: DiskCounters {
-                reads: 14_000 + secs / 60,
-                sectors_read: 1_100_000 + secs,
-                read_ms: 9_000 + secs / 70,
-                writes: 3_000 + secs / 5,
-                sectors_written: 150_000 + secs * 4,
-                write_ms: 5_000 + secs / 8,
-                io_ms: 11_000 + secs / 9,
-                weighted_ms: 15_000 + secs / 6,
-                ..DiskCounters::default()
+            disk: {
+                let [reads, sectors_read, writes, sectors_written] = match &live {
+                    Some(l) => l.disk,
+                    None => [
+                        14_000 + secs / 60,
+                        1_100_000 + secs,
+                        3_000 + secs / 5,
+                        150_000 + secs * 4,
+                    ],
+                };
+                let (read_ms, write_ms) = (reads * 5 / 8, writes * 2 / 3);
+                DiskCounters {
+                    reads,
+                    sectors_read,
+                    read_ms,
+                    writes,
+                    sectors_written,
+                    write_ms,
+                    io_ms: read_ms + writes / 2,
+                    weighted_ms: read_ms + write_ms,
+                    ..DiskCounters::default()
+                }
             },
             pgfault: 400_000 + secs * 40,
             pgmajfault: 2_000 + secs / 600,

@@ -77,6 +77,8 @@ pub struct Boot {
     pub standins: Vec<StandInSpec>,
     /// Interfaces, routes and what the world outside looks like.
     pub net: crate::net::Net,
+    /// Sessions that were counted since boot.
+    pub sessions: u32,
     /// The kernel log: priority (0-7, plus 8 times the facility), microseconds after boot, text.
     pub kmsg: Vec<(u8, u64, String)>,
 }
@@ -305,6 +307,11 @@ pub enum Slice {
 #[derive(Clone)]
 pub(crate) struct ConnState {
     pub leader: u32,
+    /// Who came from where: logins of one connection have one peer.
+    pub user: Vec<u8>,
+    pub peer: std::net::SocketAddr,
+    /// The connection's socket, an open file.
+    pub sock: Option<u32>,
     pub helpers: Vec<u32>,
     pub master: Option<crate::tty::TtyFile>,
     pub stdin: Option<u32>,
@@ -339,7 +346,9 @@ pub struct World {
     pub(crate) net: crate::net::Net,
     pub(crate) tasks: BTreeMap<u32, Arc<Task>>,
     pub(crate) procs: BTreeMap<u32, Arc<Proc>>,
-    pub(crate) mms: BTreeMap<u32, Mm>,
+    pub(crate) mms: BTreeMap<u32, Box<Mm>>,
+    /// Memory that is compressed while the world rests.
+    pub(crate) asleep: Vec<crate::rest::Asleep>,
     pub(crate) fdtables: BTreeMap<u32, FdTable>,
     pub(crate) fss: BTreeMap<u32, FsInfo>,
     pub(crate) sighands: BTreeMap<u32, SigHand>,
@@ -402,6 +411,7 @@ impl World {
             tasks: BTreeMap::new(),
             procs: BTreeMap::new(),
             mms: BTreeMap::new(),
+            asleep: Vec::new(),
             fdtables: BTreeMap::new(),
             fss: BTreeMap::new(),
             sighands: BTreeMap::new(),
@@ -418,7 +428,7 @@ impl World {
             vdso,
             last_pid: 0,
             next_id: 0,
-            next_conn: 0,
+            next_conn: b.sessions,
             anon_ino: 20_000,
             forks: 0,
             switches: 0,
@@ -484,6 +494,7 @@ impl World {
 
     /// A clone of this world that goes its own way: fresh entropy, and pages that neither changes under the other.
     pub fn fork(&mut self, entropy: [u8; 32]) -> World {
+        self.rise();
         self.vfs.objects.seal();
         for m in self.mms.values_mut() {
             // Marks every private page as shared between the two.
@@ -500,8 +511,12 @@ impl World {
         if self.halted {
             return Slice::Dead;
         }
+        self.rise();
         self.clock.stamp(now);
         self.update_load();
+        if let Some(l) = self.pulse() {
+            self.net.stats.idle = l.network;
+        }
         let mut left = budget;
         loop {
             self.fire_timers();
@@ -802,6 +817,11 @@ impl World {
         g
     }
 
+    /// Chooses how instructions are carried out; a run is the same by either way.
+    pub fn set_dispatcher(&mut self, dispatcher: turncoat_cpu::Dispatcher) {
+        self.machine.dispatcher = dispatcher;
+    }
+
     /// Starts or stops collecting system calls in strace's manner.
     pub fn set_trace(&mut self, on: bool) {
         self.trace = on.then(Vec::new);
@@ -818,6 +838,11 @@ impl World {
             c.unread = 0;
         }
         (std::mem::take(&mut self.outputs), std::mem::take(&mut self.facts))
+    }
+
+    /// The process id that was given last.
+    pub fn last_pid(&self) -> u32 {
+        self.last_pid
     }
 
     /// Instructions retired so far.

@@ -165,6 +165,12 @@ impl HostKey {
         fingerprint(&self.blob)
     }
 
+    /// The public key as a `.pub` file has it: type and base64, without a comment.
+    pub fn public(&self) -> String {
+        let kind = Reader::new(&self.blob).string().unwrap_or_default();
+        format!("{} {}", String::from_utf8_lossy(kind), base64(&self.blob))
+    }
+
     /// Signature algorithms, in the order that sshd offers them.
     pub fn algorithms(&self) -> &'static [&'static str] {
         match self.secret {

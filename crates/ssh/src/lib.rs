@@ -59,6 +59,7 @@ pub use config::{AuthMethods, Compression, Forwarding, PermitRootLogin, ServerCo
 pub use kex::gex::Moduli;
 pub use keys::{HostKey, KeyError, fingerprint};
 pub use server::Server;
+pub use wire::{base64, unbase64};
 
 #[doc(hidden)]
 pub mod fuzzing;

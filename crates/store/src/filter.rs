@@ -98,6 +98,8 @@ pub struct Filter {
     pub since: Option<Time>,
     /// Only before this time.
     pub until: Option<Time>,
+    /// Of sessions, only those that got in.
+    pub entered: bool,
     /// Newest first.
     pub newest_first: bool,
 }

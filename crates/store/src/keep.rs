@@ -1,21 +1,22 @@
 //! What is kept and what goes: quotas, retention, pseudonyms, forgetting, backup and restore.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
-use rusqlite::{Connection, params};
-use turncoat_event::{SessionId, Sha256, Time};
+use rusqlite::{Connection, OptionalExtension, params};
+use turncoat_event::{SessionId, Sha256, Time, WorldId};
 
 use crate::layout::make_private;
 use crate::privacy::InstallKey;
 use crate::writer::Writer;
-use crate::{Layout, Result, Source, StoreError, migrate, recording};
+use crate::{Layout, Result, Source, StoreError, journal, migrate, recording};
 
 /// How much the record may hold.
 #[derive(Debug, Clone, Copy)]
 pub struct Quota {
-    /// Bytes of database, recordings and artifacts together.
+    /// Bytes of database, recordings, journals and artifacts together.
     pub bytes: u64,
     /// Nanoseconds after which a closed session goes, where there is such a limit.
     pub age: Option<i64>,
@@ -30,6 +31,8 @@ pub struct Usage {
     pub database: u64,
     /// Recordings.
     pub recordings: u64,
+    /// Journals of worlds.
+    pub journals: u64,
     /// Artifacts.
     pub artifacts: u64,
 }
@@ -37,7 +40,7 @@ pub struct Usage {
 impl Usage {
     /// All of it.
     pub fn total(&self) -> u64 {
-        self.database + self.recordings + self.artifacts
+        self.database + self.recordings + self.journals + self.artifacts
     }
 }
 
@@ -50,6 +53,7 @@ pub fn usage(layout: &Layout) -> Usage {
     Usage {
         database,
         recordings: below(&layout.recordings(), 2),
+        journals: below(&layout.journals(), 2),
         artifacts: below(&layout.artifacts(), 2),
     }
 }
@@ -82,7 +86,8 @@ const GROUP: usize = 200;
 
 impl Writer {
     /// Removes closed sessions that are too old, then the oldest until the record fits; replaces old addresses by pseudonyms.
-    /// Whole sessions go: events, search, recording, and artifacts that no other session brought.
+    /// Whole sessions go: events, search, recording, artifacts that no other session brought, and the journal of a world that has
+    /// no session left.
     pub fn keep_within(&mut self, quota: &Quota, key: &InstallKey, now: Time) -> Result<Kept> {
         let mut kept = Kept::default();
         if let Some(age) = quota.age {
@@ -183,8 +188,25 @@ impl Writer {
                 }
             }
             transaction.commit()?;
+            self.remove_journals(group)?;
         }
         Ok(rows.len() as u64)
+    }
+
+    /// Removes the journals of worlds that one of these sessions was in: the source's address is in them.
+    fn remove_journals(&mut self, sessions: &[(i64, String)]) -> Result<()> {
+        let layout = self.layout().clone();
+        for (id, _) in sessions {
+            let world: Option<String> = self
+                .database()
+                .prepare_cached("SELECT world FROM session WHERE id = ?1 AND world IS NOT NULL")?
+                .query_row([id], |r| r.get(0))
+                .optional()?;
+            if let Some(world) = world.and_then(|w| w.parse().ok()) {
+                journal::remove(&layout, world)?;
+            }
+        }
+        Ok(())
     }
 
     fn closed_before(&mut self, time: Time, limit: usize) -> Result<Vec<(i64, SessionId)>> {
@@ -198,6 +220,7 @@ impl Writer {
     fn remove_sessions(&mut self, sessions: &[(i64, SessionId)]) -> Result<()> {
         let layout = self.layout().clone();
         let mut orphans: Vec<String> = Vec::new();
+        let mut worlds: BTreeSet<String> = BTreeSet::new();
         let last = self.last_seq();
         let transaction = self.database().transaction()?;
         transaction.execute(
@@ -225,9 +248,24 @@ impl Writer {
             transaction
                 .prepare_cached("DELETE FROM brought WHERE session = ?1")?
                 .execute([id])?;
+            worlds.extend(
+                transaction
+                    .prepare_cached("SELECT world FROM session WHERE id = ?1 AND world IS NOT NULL")?
+                    .query_row([id], |r| r.get::<_, String>(0))
+                    .optional()?,
+            );
             transaction
                 .prepare_cached("DELETE FROM session WHERE id = ?1")?
                 .execute([id])?;
+        }
+        let mut empty: Vec<String> = Vec::new();
+        for world in worlds {
+            let more: bool = transaction
+                .prepare_cached("SELECT EXISTS (SELECT 1 FROM session WHERE world = ?1)")?
+                .query_row([&world], |r| r.get(0))?;
+            if !more {
+                empty.push(world);
+            }
         }
         for sha in &orphans {
             transaction
@@ -238,6 +276,11 @@ impl Writer {
         // Files last: should this be interrupted, a file too many stays, never a row without its file.
         for (_, session) in sessions {
             recording::remove(&layout, *session)?;
+        }
+        for world in empty {
+            if let Ok(world) = world.parse() {
+                journal::remove(&layout, world)?;
+            }
         }
         for sha in orphans {
             if let Ok(sha) = sha.parse::<Sha256>() {
@@ -271,7 +314,7 @@ fn ids(db: &Connection, sql: &str, values: impl rusqlite::Params) -> Result<Vec<
     Ok(found)
 }
 
-/// Copies the record to an empty directory while it may be written: the database as of one moment, then recordings and artifacts.
+/// Copies the record to an empty directory while it may be written: the database as of one moment, then recordings, journals and artifacts.
 /// Images are left out (they can be built again); the seed is in it.
 pub fn backup(layout: &Layout, to: &Path) -> Result<Usage> {
     if to.exists() && fs::read_dir(to).map_err(StoreError::io(to))?.next().is_some() {
@@ -305,6 +348,22 @@ pub fn backup(layout: &Layout, to: &Path) -> Result<Usage> {
                 &layout.recording_closed(session),
                 &target.recording_closed(session),
             )? || copy_file(&layout.recording(session), &target.recording(session))?
+            {
+                break;
+            }
+        }
+    }
+    let mut worlds: Vec<WorldId> = Vec::new();
+    {
+        let mut query = copy.prepare("SELECT DISTINCT world FROM session WHERE world IS NOT NULL")?;
+        for row in query.query_map([], |r| r.get::<_, String>(0))? {
+            worlds.extend(row?.parse::<WorldId>());
+        }
+    }
+    for world in worlds {
+        for _ in 0..2 {
+            if copy_file(&layout.journal_closed(world), &target.journal_closed(world))?
+                || copy_file(&layout.journal(world), &target.journal(world))?
             {
                 break;
             }
@@ -370,6 +429,7 @@ pub fn restore(from: &Path, layout: &Layout) -> Result<Usage> {
     layout.create()?;
     for (a, b) in [
         (source.recordings(), layout.recordings()),
+        (source.journals(), layout.journals()),
         (source.artifacts(), layout.artifacts()),
     ] {
         let Ok(shards) = fs::read_dir(&a) else { continue };

@@ -4,6 +4,7 @@
 //! seed                     the install's secret (32 bytes in hexadecimal): covers and keyed hashes come from it
 //! record.db                events, sessions, search (SQLite, WAL)
 //! recordings/xx/ID.raw     a running session's recording; ID.raw.gz once it is closed
+//! journals/xx/WORLD.raw    what came into a world that lives; WORLD.raw.gz once it is over
 //! artifacts/xx/SHA256.art  files that intruders brought, encoded
 //! images/                  images that worlds start from
 //! run/                     lock, control socket: only while the program runs
@@ -12,7 +13,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use turncoat_event::{SessionId, Sha256};
+use turncoat_event::{SessionId, Sha256, WorldId};
 
 use crate::{Result, StoreError};
 
@@ -43,6 +44,10 @@ impl Layout {
     /// All recordings.
     pub fn recordings(&self) -> PathBuf {
         self.root.join("recordings")
+    }
+    /// All journals of worlds.
+    pub fn journals(&self) -> PathBuf {
+        self.root.join("journals")
     }
     /// All artifacts.
     pub fn artifacts(&self) -> PathBuf {
@@ -77,6 +82,18 @@ impl Layout {
         self.recording(session).with_extension("raw.gz")
     }
 
+    /// The journal of a world that lives.
+    pub fn journal(&self, world: WorldId) -> PathBuf {
+        let name = world.to_string();
+        let shard = name.get(34..).unwrap_or("00");
+        self.journals().join(shard).join(format!("{name}.raw"))
+    }
+
+    /// The journal of a world that is over.
+    pub fn journal_closed(&self, world: WorldId) -> PathBuf {
+        self.journal(world).with_extension("raw.gz")
+    }
+
     /// An artifact.
     pub fn artifact(&self, sha256: Sha256) -> PathBuf {
         let name = sha256.to_string();
@@ -89,6 +106,7 @@ impl Layout {
         for dir in [
             self.root.clone(),
             self.recordings(),
+            self.journals(),
             self.artifacts(),
             self.images(),
             self.run(),

@@ -11,9 +11,11 @@
 pub mod artifact;
 pub mod error;
 pub mod filter;
+pub mod journal;
 pub mod keep;
 pub mod layout;
 pub mod migrate;
+pub mod outbox;
 pub mod privacy;
 pub mod reader;
 pub mod recording;

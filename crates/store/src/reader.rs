@@ -141,6 +141,11 @@ fn event_row(row: &Row<'_>) -> rusqlite::Result<(u64, Option<Event>)> {
     ))
 }
 
+/// The words that are asked for, where there are any.
+fn words(filter: &Filter) -> Option<&str> {
+    filter.text.as_deref().filter(|t| !t.trim().is_empty())
+}
+
 /// A query of FTS5 that means: all these words, whatever signs they have.
 fn match_all(text: &str) -> String {
     let words: Vec<String> = text
@@ -216,9 +221,15 @@ impl Reader {
         let (conditions, values) = self.conditions(filter)?;
         let order = if filter.newest_first { "DESC" } else { "ASC" };
         let newest = self.last_seq()?;
+        // With words, the full-text index leads: it gives its matches in the order of their numbers, so that the first `limit` are
+        // found without gathering all (a word that stands in half of the events is as quick as a rare one).
+        let (from, by) = match words(filter) {
+            Some(_) => ("typed t CROSS JOIN event e ON e.seq = t.rowid", "t.rowid"),
+            None => ("event e", "e.seq"),
+        };
         let sql = format!(
-            "SELECT {EVENT_COLUMNS} FROM event e JOIN sensor n ON n.id = e.sensor LEFT JOIN session s ON s.id = e.session \
-             WHERE {conditions} ORDER BY e.seq {order} LIMIT {limit}"
+            "SELECT {EVENT_COLUMNS} FROM {from} JOIN sensor n ON n.id = e.sensor LEFT JOIN session s ON s.id = e.session \
+             WHERE {conditions} ORDER BY {by} {order} LIMIT {limit}"
         );
         let mut query = self.db.prepare_cached(&sql)?;
         let mut rows = query.query(params_from_iter(values))?;
@@ -250,11 +261,16 @@ impl Reader {
             values.push(value);
             conditions.push(condition.replace("?#", &format!("?{}", values.len())));
         };
+        let number_of = if words(filter).is_some() {
+            "t.rowid"
+        } else {
+            "e.seq"
+        };
         if let Some(after) = filter.after {
-            add("e.seq > ?#".into(), number(after));
+            add(format!("{number_of} > ?#"), number(after));
         }
         if let Some(before) = filter.before {
-            add("e.seq < ?#".into(), number(before));
+            add(format!("{number_of} < ?#"), number(before));
         }
         if let Some(session) = filter.session {
             add(
@@ -274,11 +290,8 @@ impl Reader {
                 Value::Text(decoy.clone()),
             );
         }
-        if let Some(text) = filter.text.as_deref().filter(|t| !t.trim().is_empty()) {
-            add(
-                "e.seq IN (SELECT rowid FROM typed WHERE typed MATCH ?#)".into(),
-                Value::Text(match_all(text)),
-            );
+        if let Some(text) = words(filter) {
+            add("t.text MATCH ?#".into(), Value::Text(match_all(text)));
         }
         let sources = filter.source.map(|s| self.sources(&s)).transpose()?;
         let kinds: Vec<&str> = Kind::NAMES
@@ -375,7 +388,10 @@ impl Reader {
             values.push(decoy.clone());
             conditions.push(format!("decoy = ?{}", values.len()));
         }
-        if let Some(text) = filter.text.as_deref().filter(|t| !t.trim().is_empty()) {
+        if filter.entered {
+            conditions.push("logins > 0".into());
+        }
+        if let Some(text) = words(filter) {
             values.push(match_all(text));
             conditions.push(format!(
                 "id IN (SELECT session FROM event WHERE seq IN (SELECT rowid FROM typed WHERE typed MATCH ?{}))",
@@ -383,8 +399,10 @@ impl Reader {
             ));
         }
         let order = if filter.newest_first { "DESC" } else { "ASC" };
+        // Open sessions are few and have an index of their own; without the sign all sessions would be looked through by time.
+        let by = if open_only { "+opened" } else { "opened" };
         let sql = format!(
-            "SELECT * FROM (SELECT {SESSION_COLUMNS} FROM session WHERE {} ORDER BY opened DESC LIMIT {limit}) ORDER BY opened {order}",
+            "SELECT * FROM (SELECT {SESSION_COLUMNS} FROM session WHERE {} ORDER BY {by} DESC LIMIT {limit}) ORDER BY opened {order}",
             conditions.join(" AND ")
         );
         let mut query = self.db.prepare(&sql)?;

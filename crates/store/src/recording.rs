@@ -73,9 +73,11 @@ pub fn open(layout: &Layout, session: SessionId) -> Result<Option<Frames>> {
 impl Frames {
     /// Reads frames from anything that begins like a recording.
     pub fn new(session: SessionId, mut from: Box<dyn Read + Send>) -> Result<Frames> {
-        let mut magic = [0; MAGIC.len()];
-        match from.read_exact(&mut magic) {
-            Ok(()) if magic == MAGIC => Ok(Frames { session, from }),
+        let mut magic = Vec::new();
+        let read = from.by_ref().take(MAGIC.len() as u64).read_to_end(&mut magic);
+        match read {
+            // One that was begun and cut off before its first frame holds nothing.
+            Ok(_) if MAGIC.starts_with(&magic) => Ok(Frames { session, from }),
             _ => Err(StoreError::Damaged(format!(
                 "the recording of {session} does not begin like one"
             ))),
@@ -111,16 +113,128 @@ impl Iterator for Frames {
     }
 }
 
+/// Reads a recording while it grows: each call gives the frames that are whole by now.
+pub struct Tail {
+    session: SessionId,
+    from: Box<dyn Read + Send>,
+    pending: Vec<u8>,
+    begun: bool,
+}
+
+/// Opens a session's recording, running or closed, to be followed. `None` while it has none.
+pub fn follow(layout: &Layout, session: SessionId) -> Result<Option<Tail>> {
+    for path in [
+        layout.recording(session),
+        layout.recording_closed(session),
+        layout.recording(session),
+    ] {
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(source) => return Err(StoreError::Io { path, source }),
+        };
+        let packed = path.extension().is_some_and(|e| e == "gz");
+        return Ok(Some(Tail {
+            session,
+            // A file that is compressed meanwhile stays readable here under its lost name.
+            from: if packed {
+                Box::new(GzDecoder::new(BufReader::new(file)))
+            } else {
+                Box::new(file)
+            },
+            pending: Vec::new(),
+            begun: false,
+        }));
+    }
+    Ok(None)
+}
+
+impl Tail {
+    /// The frames that have come since, of at most `most` bytes and one frame more. None: nothing new so far.
+    ///
+    /// # Errors
+    /// It does not begin like a recording.
+    pub fn more(&mut self, most: usize) -> Result<Vec<Frame>> {
+        let mut frames = Vec::new();
+        let (mut taken, mut buffer) = (0, vec![0u8; 64 << 10]);
+        while taken < most {
+            let read = match self.from.read(&mut buffer) {
+                Ok(0) | Err(_) => break,
+                Ok(n) => n,
+            };
+            taken += read;
+            self.pending
+                .extend_from_slice(buffer.get(..read).unwrap_or_default());
+            let damaged = || {
+                StoreError::Damaged(format!(
+                    "the recording of {} does not go on like one",
+                    self.session
+                ))
+            };
+            if !self.begun {
+                match self.pending.get(..MAGIC.len()) {
+                    None => continue,
+                    Some(magic) if magic == MAGIC => {
+                        self.pending.drain(..MAGIC.len());
+                        self.begun = true;
+                    }
+                    Some(_) => return Err(damaged()),
+                }
+            }
+            let mut at = 0;
+            while let Some(frame) = self.pending.get(at..).and_then(|rest| whole(self.session, rest)) {
+                let (frame, length) = frame.ok_or_else(damaged)?;
+                at += length;
+                frames.push(frame);
+            }
+            self.pending.drain(..at);
+        }
+        Ok(frames)
+    }
+}
+
+/// The first frame of these bytes with its length. `None` when it is not whole, `Some(None)` when it is none.
+fn whole(session: SessionId, bytes: &[u8]) -> Option<Option<(Frame, usize)>> {
+    let [l0, l1, l2, l3, direction, c0, c1, time @ ..] = *bytes.first_chunk::<HEAD>()?;
+    let length = usize::try_from(u32::from_le_bytes([l0, l1, l2, l3])).unwrap_or(usize::MAX);
+    let direction = match direction {
+        b'i' => Direction::Input,
+        b'o' => Direction::Output,
+        b'r' => Direction::Resize,
+        _ => return Some(None),
+    };
+    if length > FRAME_MAX {
+        return Some(None);
+    }
+    let content = bytes.get(HEAD..HEAD + length)?;
+    let frame = Frame {
+        session,
+        time: Time(i64::from_le_bytes(time)),
+        channel: u16::from_le_bytes([c0, c1]),
+        direction,
+        bytes: content.to_vec(),
+    };
+    Some(Some((frame, HEAD + length)))
+}
+
 /// Compresses a closed session's recording; the raw file is removed only when the compressed one is whole.
 /// Does nothing when there is no raw file. Run again after an interruption it gives the same.
 pub fn compress(layout: &Layout, session: SessionId) -> Result<()> {
-    let raw = layout.recording(session);
-    let packed = layout.recording_closed(session);
+    pack(&layout.recording(session), &layout.recording_closed(session))
+}
+
+/// Compresses `raw` to `packed` as [`compress`] says.
+pub(crate) fn pack(raw: &Path, packed: &Path) -> Result<()> {
     let temporary = raw.with_extension("raw.part");
-    let mut from = match File::open(&raw) {
+    let mut from = match File::open(raw) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(StoreError::Io { path: raw, source }),
+        Err(source) => {
+            return Err(StoreError::Io {
+                path: raw.to_owned(),
+                source,
+            });
+        }
     };
     let mut pack = || -> std::io::Result<()> {
         let to = OpenOptions::new()
@@ -131,13 +245,13 @@ pub fn compress(layout: &Layout, session: SessionId) -> Result<()> {
         let mut to = GzEncoder::new(to, flate2::Compression::default());
         std::io::copy(&mut from, &mut to)?;
         to.finish()?.sync_all()?;
-        fs::rename(&temporary, &packed)?;
-        fs::remove_file(&raw)
+        fs::rename(&temporary, packed)?;
+        fs::remove_file(raw)
     };
     pack().map_err(|source| {
         let _ = fs::remove_file(&temporary);
         StoreError::Io {
-            path: raw.clone(),
+            path: raw.to_owned(),
             source,
         }
     })
@@ -275,6 +389,55 @@ mod tests {
             assert_eq!(read, frames[..read.len()]);
             assert_eq!(read.len() == 3, cut == bytes.len());
         }
+    }
+
+    #[test]
+    fn a_recording_that_was_cut_off_at_its_birth_is_empty() {
+        for length in 0..=MAGIC.len() {
+            let cut = std::io::Cursor::new(MAGIC[..length].to_vec());
+            assert_eq!(Frames::new(SessionId([1; 16]), Box::new(cut)).unwrap().count(), 0);
+        }
+        let other = std::io::Cursor::new(b"something".to_vec());
+        assert!(Frames::new(SessionId([1; 16]), Box::new(other)).is_err());
+    }
+
+    #[test]
+    fn a_recording_is_followed_while_it_grows() {
+        let dir = std::env::temp_dir().join(format!("turncoat-tail-{}", std::process::id()));
+        let layout = Layout::new(&dir);
+        let path = layout.recording(session());
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        assert!(follow(&layout, session()).unwrap().is_none());
+        let frames = [
+            frame(Direction::Output, 1, b"one"),
+            frame(Direction::Resize, 2, b"80x24"),
+            frame(Direction::Output, 3, b"two"),
+        ];
+        let mut bytes = MAGIC.to_vec();
+        frames.iter().for_each(|f| encode_frame(f, &mut bytes));
+        // It grows by three bytes at a time; in the middle it is compressed.
+        std::fs::write(&path, b"").unwrap();
+        let mut tail = follow(&layout, session()).unwrap().unwrap();
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        let mut seen = Vec::new();
+        for piece in bytes.chunks(3) {
+            file.write_all(piece).unwrap();
+            seen.extend(tail.more(1 << 20).unwrap());
+        }
+        assert_eq!(seen, frames);
+        compress(&layout, session()).unwrap();
+        assert!(tail.more(1 << 20).unwrap().is_empty());
+        let mut again = follow(&layout, session()).unwrap().unwrap();
+        assert_eq!(again.more(1 << 20).unwrap(), frames);
+        std::fs::write(&path, b"something else entirely").unwrap();
+        assert!(
+            follow(&layout, session())
+                .unwrap()
+                .unwrap()
+                .more(1 << 20)
+                .is_err()
+        );
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

@@ -12,9 +12,10 @@ use std::path::PathBuf;
 use rusqlite::{Connection, Transaction, params};
 use turncoat_event::kinds::SessionClose;
 use turncoat_event::{
-    Artifact, Bytes, Direction, Draft, Frame, Item, Kind, SensorId, SessionId, Sha256, Time,
+    Artifact, Bytes, Direction, Draft, Frame, Item, Kind, SensorId, SessionId, Sha256, Time, WorldId,
 };
 
+use crate::journal::Journals;
 use crate::privacy::InstallKey;
 use crate::{Layout, Result, StoreError, artifact, migrate, recording};
 
@@ -73,6 +74,8 @@ pub struct Writer {
     next_seq: u64,
     sessions: HashMap<SessionId, Open>,
     tapes: HashMap<SessionId, Tape>,
+    journals: Journals,
+    ended: Vec<WorldId>,
     batches: u64,
     _lock: File,
 }
@@ -103,6 +106,11 @@ impl Writer {
         }
         let mut db = Connection::open(layout.database())?;
         private(layout.database());
+        // Before anything is written: a newer program's record is left as it is.
+        let (found, known) = (migrate::found(&db)?, migrate::version());
+        if found > known {
+            return Err(StoreError::Newer { found, known });
+        }
         // Takes effect only on a new file: freed pages can then be given back while running.
         db.pragma_update(None, "auto_vacuum", "incremental")?;
         db.pragma_update(None, "journal_mode", "wal")?;
@@ -147,6 +155,8 @@ impl Writer {
             next_seq: u64::try_from(last).unwrap_or(0) + 1,
             sessions: HashMap::new(),
             tapes: HashMap::new(),
+            journals: Journals::default(),
+            ended: Vec::new(),
             batches: 0,
             _lock: lock,
         })
@@ -180,8 +190,9 @@ impl Writer {
     pub fn append(&mut self, items: &[Item]) -> Result<(Committed, Vec<SessionId>)> {
         self.batches += 1;
         let mut lengths = HashMap::new();
+        let mut journals = Vec::new();
         let kept = self.sessions.clone_touched(items);
-        match self.try_append(items, &mut lengths) {
+        match self.try_append(items, &mut lengths, &mut journals) {
             Ok(done) => Ok(done),
             Err(error) => {
                 // Back to before: cut the recordings, forget what the rows had become.
@@ -193,6 +204,9 @@ impl Writer {
                     } else {
                         self.tapes.remove(&session);
                     }
+                }
+                for (world, length) in journals.into_iter().rev() {
+                    self.journals.cut(world, length);
                 }
                 for (session, before) in kept {
                     match before {
@@ -209,6 +223,7 @@ impl Writer {
         &mut self,
         items: &[Item],
         lengths: &mut HashMap<SessionId, u64>,
+        journals: &mut Vec<(WorldId, u64)>,
     ) -> Result<(Committed, Vec<SessionId>)> {
         let sync = self.durability == Durability::Power;
         let mut new_artifacts = Vec::new();
@@ -227,6 +242,10 @@ impl Writer {
                 }
                 Item::Frame(frame) => {
                     recording::encode_frame(frame, pieces.entry(frame.session).or_default())
+                }
+                Item::Journal(piece) => {
+                    let before = self.journals.append(&self.layout, piece, sync, self.batches)?;
+                    journals.push((piece.world, before));
                 }
                 Item::Event(_) => {}
             }
@@ -264,7 +283,7 @@ impl Writer {
                     next_seq += 1;
                 }
                 Item::Frame(frame) => writing.frame(frame),
-                Item::Artifact(_) => {}
+                Item::Artifact(_) | Item::Journal(_) => {}
             }
         }
         for (sha, size) in new_artifacts {
@@ -289,12 +308,66 @@ impl Writer {
             self.sessions.remove(session);
             self.tapes.remove(session);
         }
+        for item in items {
+            if let Item::Journal(piece) = item
+                && piece.last
+            {
+                self.journals.end(piece.world);
+                self.ended.push(piece.world);
+            }
+        }
         Ok((
             Committed {
                 last_seq: next_seq - 1,
             },
             closed,
         ))
+    }
+
+    /// Worlds that ended since the last call: their journals may now be compressed ([`crate::journal::compress`]).
+    pub fn ended_worlds(&mut self) -> Vec<WorldId> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// Every world is over: the front that held them is gone. Gives those whose journals lie raw.
+    pub fn end_worlds(&mut self) -> Vec<WorldId> {
+        self.journals.end_all();
+        self.ended.clear();
+        crate::journal::raw(&self.layout)
+    }
+
+    /// Runs `work` in a transaction and records the events that it gives in the same one: both are durable afterwards, or neither.
+    /// The events are the program's own, without a session.
+    ///
+    /// # Errors
+    /// What `work` says, or the database; then nothing of it is in the record.
+    pub fn append_with<T>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<(T, Vec<Draft>)>,
+    ) -> Result<T> {
+        let transaction = self.db.transaction()?;
+        let (done, drafts) = work(&transaction)?;
+        let mut next_seq = self.next_seq;
+        let mut touched = Vec::new();
+        let mut writing = Rows {
+            transaction: &transaction,
+            sessions: &mut self.sessions,
+            sensor: self.sensor,
+            key: &self.key,
+            touched: &mut touched,
+        };
+        for draft in &drafts {
+            if draft.origin.session.is_some() {
+                return Err(StoreError::Refused(
+                    "an event of a session belongs into a batch".into(),
+                ));
+            }
+            writing.event(next_seq, draft)?;
+            next_seq += 1;
+        }
+        transaction.commit()?;
+        self.next_seq = next_seq;
+        Ok(done)
     }
 
     /// Closes in the record what an earlier run (or a front that died) left open: each session gets its `session.close` with the
@@ -645,7 +718,9 @@ fn tape<'a>(
                 .map_err(StoreError::io(&path))?;
             private(path.clone());
             let mut length = file.metadata().map_err(StoreError::io(&path))?.len();
-            if length == 0 {
+            if length < recording::MAGIC.len() as u64 {
+                // New, or cut off at its birth (a kill, a full disk).
+                file.set_len(0).map_err(StoreError::io(&path))?;
                 file.write_all(recording::MAGIC).map_err(StoreError::io(&path))?;
                 length = recording::MAGIC.len() as u64;
             }
@@ -676,7 +751,7 @@ impl CloneTouched for HashMap<SessionId, Open> {
             .filter_map(|item| match item {
                 Item::Event(draft) => draft.origin.session,
                 Item::Frame(frame) => Some(frame.session),
-                Item::Artifact(_) => None,
+                Item::Artifact(_) | Item::Journal(_) => None,
             })
             .collect();
         ids.sort_unstable();

@@ -1,5 +1,7 @@
 //! The program: command line, configuration, processes and their confinement, outputs.
 
+pub mod alert;
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod image;
@@ -7,8 +9,11 @@ pub mod machine;
 pub mod output;
 pub mod plant;
 pub mod process;
+pub mod receiving;
 pub mod respond;
-pub mod show;
+pub mod understand;
+
+pub use turncoat_event::show;
 
 /// The variables of the environment that are text; others cannot name a key.
 pub fn environment() -> impl Iterator<Item = (String, String)> {

@@ -4,15 +4,17 @@
 //! keys (an RSA key takes a while to find). The same file and secret give the same machine for ever.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use turncoat_cover::keys::{HostKeys, host_keys};
+use turncoat_cover::network::Receiving;
 use turncoat_cover::{Cover, Given, Seed, UserWish, Wishes};
 use turncoat_store::Layout;
 use turncoat_store::privacy::hmac_sha256;
 
 use crate::config::Settings;
+use crate::config::table::Watch;
 
 /// What is kept of a machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -69,6 +71,43 @@ pub fn wishes(settings: &Settings, listed: &[String]) -> Wishes {
     }
 }
 
+/// Reads the machine that is kept.
+///
+/// # Errors
+/// One line for the operator, also when there is none.
+pub fn load(layout: &Layout) -> Result<Machine, String> {
+    let path = path(layout);
+    let bytes = fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    read(&path, &bytes)
+}
+
+fn read(path: &Path, bytes: &[u8]) -> Result<Machine, String> {
+    let machine: Machine = serde_json::from_slice(bytes).map_err(|e| {
+        format!(
+            "{}: {e}; restore it from a backup, or remove it to become a new machine",
+            path.display()
+        )
+    })?;
+    if machine.format != turncoat_cover::FORMAT {
+        return Err(format!(
+            "{}: made by cover format {}, this program has {}; keep the older program, or remove the file to become a new machine",
+            path.display(),
+            machine.format,
+            turncoat_cover::FORMAT
+        ));
+    }
+    Ok(machine)
+}
+
+/// On an internal network the machine has the address of the interface on which it is met; towards the internet it stands behind a
+/// translation of addresses, with a private one.
+fn receiving(settings: &Settings) -> Receiving {
+    match settings.watch.kind {
+        Watch::Internal => crate::receiving::interface(&settings.ssh.listen),
+        Watch::Internet => Receiving::default(),
+    }
+}
+
 /// Reads the machine, or makes it. Wishes that changed since take effect; its age and keys stay.
 ///
 /// # Errors
@@ -84,22 +123,13 @@ pub fn load_or_make(
     let tell = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     match fs::read(&path) {
         Ok(bytes) => {
-            let mut machine: Machine = serde_json::from_slice(&bytes).map_err(|e| {
-                format!(
-                    "{}: {e}; restore it from a backup, or remove it to become a new machine",
-                    path.display()
-                )
-            })?;
-            if machine.format != turncoat_cover::FORMAT {
-                return Err(format!(
-                    "{}: made by cover format {}, this program has {}; keep the older program, or remove the file to become a new machine",
-                    path.display(),
-                    machine.format,
-                    turncoat_cover::FORMAT
-                ));
-            }
-            if machine.given.wishes != wishes(settings, listed) {
+            let mut machine = read(&path, &bytes)?;
+            let here = receiving(settings);
+            if machine.given.wishes != wishes(settings, listed)
+                || here != Default::default() && here != machine.given.receiving
+            {
                 machine.given.wishes = wishes(settings, listed);
+                machine.given.receiving = here;
                 machine.cover(secret)?;
                 write(layout, &machine)?;
             }
@@ -127,7 +157,7 @@ pub fn make(
 ) -> Result<Machine, String> {
     let given = Given {
         made: now,
-        receiving: Default::default(),
+        receiving: receiving(settings),
         wishes: wishes(settings, listed),
     };
     let seed = seed_of(secret, turn);

@@ -211,13 +211,18 @@ fn random_openings_leave_nothing_behind() {
         .and_then(|n| n.parse().ok())
         .unwrap_or(3000);
     // A part of the sources may name another one, as proxies do.
-    let proxies = [("TURNCOAT_PROXY_FROM", "127.100.0.0/16")];
-    let run = start(&directory("openings"), "127.0.0.1:0", &proxies);
+    let settings = [
+        ("TURNCOAT_PROXY_FROM", "127.100.0.0/16"),
+        ("TURNCOAT_CONSOLE_LISTEN", "127.0.0.1:0"),
+    ];
+    let run = start(&directory("openings"), "127.0.0.1:0", &settings);
     let open = |run: &Run| {
         run.status()
             .map_or(u64::MAX, |s| s["sessions_open"].as_u64().unwrap())
     };
-    for (decoy, to) in [("ssh", &run.ssh), ("echo", &run.echo)] {
+    let console = run.console.strip_prefix("http://").expect("the console's link");
+    let console = console.split_once('/').unwrap().0.to_owned();
+    for (decoy, to) in [("ssh", &run.ssh), ("echo", &run.echo), ("console", &console)] {
         let to: SocketAddrV4 = to.parse().unwrap();
         // Buffers and arenas have the size that such a load wants.
         throw(number.div_ceil(2).min(5000), to, 7);

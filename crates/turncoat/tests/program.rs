@@ -146,6 +146,10 @@ fn every_thread_of_every_process_is_confined() {
                 status.contains("Seccomp:\t2") && status.contains("NoNewPrivs:\t1"),
                 "a thread of {role} is not confined"
             );
+            let powerless = ["CapPrm", "CapEff", "CapAmb"]
+                .iter()
+                .all(|set| status.contains(&format!("{set}:\t0000000000000000")));
+            assert!(powerless || role != "front", "a thread of front has capabilities");
         }
         // Nothing that an outsider reaches holds a file: sockets, and what the runtime polls with.
         if role == "front" {

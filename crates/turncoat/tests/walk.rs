@@ -249,11 +249,72 @@ fn inside_namespaces() {
         eventually("the block is in force again", 10, || !open("intruder"));
         assert!(open("bystander"));
     }
+    // An operator undoes it, and no rule closes it again; that stays so when the record is started anew.
+    assert!(text(&r.command(&["respond", "blocks"]).stdout).contains("10.77.1.2"));
+    let lifted = r.command(&["respond", "lift", "10.77.1.2"]);
+    assert_eq!(
+        text(&lifted.stdout),
+        "10.77.1.2 is open again\n",
+        "{}",
+        text(&lifted.stderr)
+    );
+    eventually("the block is undone", 5, || open("intruder"));
+    assert_eq!(std::fs::read_to_string(dir.join("blocks.txt")).unwrap(), "");
+    visit("echo 'ssh-ed25519 AAAA again' >> .ssh/authorized_keys");
+    let pid = r.pid("record").unwrap();
+    r.signal(pid, 9);
+    eventually("the record is started anew", 10, || {
+        r.pid("record").is_some_and(|p| p != pid)
+    });
+    eventually("the program answers", 10, || r.status().is_some());
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    assert!(open("intruder"), "what was undone stays undone");
     let pid = i32::try_from(r.child.id()).unwrap();
     r.signal(pid, 15);
     assert!(r.child.wait().unwrap().success());
     assert_eq!(sh("nft list tables"), "", "nothing stays behind");
     assert!(open("intruder"));
+    let _ = std::fs::remove_dir_all(&dir);
+
+    // A block ends by itself; the operator's own program is told of its beginning and its end.
+    let dir = directory("expire");
+    let told = dir.join("told");
+    std::fs::write(
+        dir.join("fw"),
+        format!("#!/bin/sh\necho \"$@\" >> {}\n", told.display()),
+    )
+    .unwrap();
+    sh(&format!("chmod 755 {}", dir.join("fw").display()));
+    let command = dir.join("fw").display().to_string();
+    let short = [
+        ("TURNCOAT_BLOCK_ENABLED", "true"),
+        ("TURNCOAT_BLOCK_PROTECT", "[\"10.77.3.0/24\"]"),
+        ("TURNCOAT_BLOCK_COMMAND", command.as_str()),
+        (
+            "TURNCOAT_RESPOND_RULES",
+            "[\"campaign.stage >= 'persistence' -> block 5s\"]",
+        ),
+    ];
+    let mut r = start(&dir, "0.0.0.0:2222", &short);
+    visit("mkdir -p .ssh && echo 'ssh-ed25519 AAAA planted' >> .ssh/authorized_keys");
+    eventually("the protected host is closed", 5, || !open("intruder"));
+    eventually("the block is over by itself", 10, || open("intruder"));
+    eventually("it is recorded", 5, || {
+        text(&r.command(&["events", "--kind", "response.result"]).stdout).contains("expired")
+    });
+    eventually("the operator's program was told", 5, || {
+        let told = std::fs::read_to_string(&told).unwrap_or_default();
+        told.starts_with("block 10.77.1.2 ") && told.ends_with("unblock 10.77.1.2\n")
+    });
+    // What the rules would have done can be asked of the record, with the program running or not.
+    let rehearsed = text(&r.command(&["respond", "--dry-run", "--since", "1h"]).stdout);
+    assert!(
+        rehearsed.contains("block 10.77.1.2") && rehearsed.contains("nothing was touched"),
+        "{rehearsed}"
+    );
+    let pid = i32::try_from(r.child.id()).unwrap();
+    r.signal(pid, 15);
+    assert!(r.child.wait().unwrap().success());
     let _ = std::fs::remove_dir_all(&dir);
 }
 

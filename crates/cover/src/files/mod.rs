@@ -9,6 +9,7 @@ pub mod homes;
 mod known_hosts;
 pub mod system;
 
+use crate::cover::Image;
 use serde::Serialize;
 
 /// What lies at a path.
@@ -96,4 +97,21 @@ impl File {
             ..File::text(path, 0o777, mtime, "")
         }
     }
+}
+
+/// Number of a group in the image, 0 if it is not there.
+pub(crate) fn group(image: &dyn Image, name: &str) -> u32 {
+    let text = image.read("/etc/group").unwrap_or_default();
+    String::from_utf8_lossy(&text)
+        .lines()
+        .filter_map(|l| {
+            l.strip_prefix(name)?
+                .strip_prefix(':')?
+                .split(':')
+                .nth(1)?
+                .parse()
+                .ok()
+        })
+        .next()
+        .unwrap_or(0)
 }

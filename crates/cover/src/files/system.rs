@@ -14,6 +14,8 @@ pub fn files(cover: &Cover, image: &dyn Image, story: &Story, now: i64) -> Vec<F
     let mut out = vec![
         // adjtime(5) as the installer leaves it on a clock that runs in UTC.
         File::text("/etc/adjtime", 0o644, cover.host.installed, "0.0 0 0.0\n0\nUTC\n"),
+        // mke2fs(8) makes it with the file system.
+        File::dir("/lost+found", 0o700, cover.host.installed),
         File::dir(&story.data, 0o750, now - 80_000),
         File::dir(&story.settings, 0o755, since),
         File::text(
@@ -60,7 +62,8 @@ pub fn files(cover: &Cover, image: &dyn Image, story: &Story, now: i64) -> Vec<F
             story.job_path
         );
         out.push(
-            File::text("/var/spool/cron/crontabs/root", 0o600, at, text).owned(0, group(image, "crontab")),
+            File::text("/var/spool/cron/crontabs/root", 0o600, at, text)
+                .owned(0, super::group(image, "crontab")),
         );
     }
     out.extend(products(cover, story, now));
@@ -202,23 +205,6 @@ pub fn files(cover: &Cover, image: &dyn Image, story: &Story, now: i64) -> Vec<F
         ));
     }
     out
-}
-
-/// Number of a group in the image, 0 if it is not there.
-fn group(image: &dyn Image, name: &str) -> u32 {
-    let text = image.read("/etc/group").unwrap_or_default();
-    String::from_utf8_lossy(&text)
-        .lines()
-        .filter_map(|l| {
-            l.strip_prefix(name)?
-                .strip_prefix(':')?
-                .split(':')
-                .nth(1)?
-                .parse()
-                .ok()
-        })
-        .next()
-        .unwrap_or(0)
 }
 
 /// The firewall that lets in what answers: SSH and echo requests.

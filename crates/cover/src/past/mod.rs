@@ -3,6 +3,8 @@
 //! [`timeline`](Timeline::draw) decides once what happened; the log writers only tell it, so two logs cannot disagree.
 
 pub mod binary;
+pub mod journal;
+pub mod lines;
 pub mod packages;
 pub mod rotate;
 pub mod text;
@@ -14,14 +16,30 @@ pub use timeline::Timeline;
 use crate::cover::{Cover, Image};
 use crate::files::File;
 
-/// All log files at `now`.
-pub fn files(cover: &Cover, image: &dyn Image, now: i64) -> Vec<File> {
-    let runs = upgrades::draw(cover, image, now);
-    let line = Timeline::draw(cover, &runs, now);
-    let mut out = packages::files(cover, image, &runs, now);
-    out.extend(binary::files(cover, &line, now));
+/// What happened, drawn once: runs of apt, boots, logins.
+pub struct Past {
+    /// Runs of apt, oldest first.
+    pub runs: Vec<upgrades::Run>,
+    /// Boots and logins.
+    pub line: Timeline,
+}
+
+impl Past {
+    /// The past up to `now`.
+    pub fn draw(cover: &Cover, image: &dyn Image, now: i64) -> Past {
+        let runs = upgrades::draw(cover, image, now);
+        let line = Timeline::draw(cover, &runs, now);
+        Past { runs, line }
+    }
+}
+
+/// All log files at `now`; the journal has its own ([`journal::files`]).
+pub fn files(cover: &Cover, image: &dyn Image, past: &Past, now: i64) -> Vec<File> {
+    let mut out = packages::files(cover, image, &past.runs, now);
+    out.extend(binary::files(cover, &past.line, now));
     if upgrades::has(image, "rsyslog") {
-        out.extend(text::files(cover, &line, &runs, now));
+        let from = (now - 36 * 86_400).max(cover.host.installed);
+        out.extend(text::files(cover, &lines::draw(cover, past, from, now), now));
     }
     out
 }

@@ -65,6 +65,20 @@ impl PageCode {
         })
     }
 
+    /// Bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        let groups = self
+            .groups
+            .iter()
+            .filter(|g| !g.load(Ordering::Relaxed).is_null())
+            .count();
+        let ops = self
+            .made
+            .lock()
+            .map_or(0, |m| m.ops * size_of::<Op>() + m.blocks.len() * 16);
+        size_of::<PageCode>() + groups * size_of::<Group>() + ops
+    }
+
     /// Whether another block may be kept.
     pub fn has_room(&self) -> bool {
         BYTES.load(Ordering::Relaxed) < BYTES_MAX && self.made.lock().is_ok_and(|m| m.ops < OPS_MAX)

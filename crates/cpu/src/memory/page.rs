@@ -142,6 +142,14 @@ impl PageRef {
         unsafe { &*self.0.bytes.get() }.iter().all(|&b| b == 0)
     }
 
+    /// Bytes of decoded code that is kept with this page.
+    pub fn code_bytes(&self) -> usize {
+        (0..CODE_KINDS)
+            .filter_map(|k| self.code(k))
+            .map(PageCode::bytes)
+            .sum()
+    }
+
     /// A second handle for the interpreter's own short use; does not end the exclusive state.
     pub(crate) fn clone_quiet(&self) -> PageRef {
         PageRef(Arc::clone(&self.0))
@@ -150,6 +158,16 @@ impl PageRef {
     /// Whether this handle was never cloned since the page was made.
     pub(crate) fn exclusive(&self) -> bool {
         self.0.flags.load(Ordering::Relaxed) & EXCLUSIVE != 0
+    }
+
+    /// Whether this handle is the only one.
+    pub(crate) fn sole(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
+    /// Ends the exclusive state, as a clone would.
+    pub(crate) fn make_common(&self) {
+        self.0.flags.fetch_and(!EXCLUSIVE, Ordering::Relaxed);
     }
 
     /// Marks a page that is mapped shared and writable: no code is kept for it from now on.

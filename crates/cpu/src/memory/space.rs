@@ -511,6 +511,39 @@ impl Space {
         }
     }
 
+    /// Leaves of the page table, each of 64 entries.
+    pub fn leaves(&self) -> usize {
+        self.leaves.len()
+    }
+
+    /// Takes the private pages out that nobody else holds, in order of address; their entries stay.
+    pub(super) fn take_sole(&mut self, take: &mut dyn FnMut(u64, PageRef)) {
+        self.settle();
+        for (&key, slot) in &mut self.leaves {
+            // A leaf that another space shares stays whole.
+            let Some(leaf) = Arc::get_mut(&mut slot.leaf) else {
+                continue;
+            };
+            for i in 0..LEAF {
+                if leaf.flags[i] & SHARED == 0
+                    && let Some(page) = leaf.pages[i].take_if(|p| p.sole())
+                {
+                    take(key * LEAF as u64 + i as u64, page);
+                }
+            }
+        }
+        self.renew();
+    }
+
+    /// Puts a page back that [`Space::take_sole`] took.
+    pub(super) fn put_back(&mut self, vpn: u64, page: PageRef) {
+        if let Some(slot) = self.leaves.get_mut(&(vpn / LEAF as u64))
+            && let Some(leaf) = Arc::get_mut(&mut slot.leaf)
+        {
+            leaf.pages[(vpn % LEAF as u64) as usize] = Some(page);
+        }
+    }
+
     /// Makes page `vpn` writable in place, copying it if others may see it.
     ///
     /// The caller has checked nothing: an absent page or one without WRITE gives `None`.

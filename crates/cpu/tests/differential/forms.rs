@@ -383,10 +383,10 @@ impl Case {
         };
         match i.mnemonic() {
             Mnemonic::Ret => put(s.gpr[4], if r.one_in(8) { 1 << 50 } else { CODE + 32 }),
-            // Neither TF nor AC, which would hit the test itself.
+            // Without TF, which would hit the test itself.
             Mnemonic::Popf | Mnemonic::Popfd | Mnemonic::Popfq => {
                 s.gpr[4] = near(r);
-                put(s.gpr[4], r.next() & 0x8cd5);
+                put(s.gpr[4], r.next() & 0x4_8cd5);
             }
             Mnemonic::Enter => s.gpr[5] = near(r),
             Mnemonic::Leave => s.gpr[5] = address(r, 8),

@@ -38,6 +38,9 @@ extern "C" fn handler(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_voi
     // SAFETY: the kernel passes a valid context; SHARED is ours while LOCK is held (see Global); fpregs points to the
     // frame's XSAVE area, whose header follows the 512 legacy bytes.
     unsafe {
+        // `popf` may have left AC set: with it the handler's own unaligned accesses would raise SIGBUS, which is blocked here and
+        // ends the process.
+        std::arch::asm!("pushfq", "and dword ptr [rsp], -262145", "popfq");
         let uc = &mut *context.cast::<libc::ucontext_t>();
         let fx = uc.uc_mcontext.fpregs.cast::<u8>();
         let components = fx.add(512).cast::<u64>();

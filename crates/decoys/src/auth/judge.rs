@@ -23,6 +23,9 @@ impl Default for Limits {
     }
 }
 
+/// Hashes of other worlds that are computed for one source's passwords.
+const ELSEWHERE: u32 = 64;
+
 /// What a planted credential does beside giving its user away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Opens {
@@ -72,6 +75,8 @@ type Pair = [u8; 32];
 #[derive(Default)]
 struct Source {
     tries: u32,
+    /// Hashes of other worlds that were computed for it.
+    elsewhere: u32,
     accepted: VecDeque<Pair>,
     last: u64,
 }
@@ -160,6 +165,20 @@ impl Judge {
             }
             entry.accepted.push_back(pair);
         }
+    }
+
+    /// Whether a password of `source` may be compared with one that another's world holds: that costs a hash, so only so often.
+    pub fn may_ask_elsewhere(&mut self, source: IpAddr) -> bool {
+        let entry = self.touch(source_key(source));
+        entry.elsewhere = entry.elsewhere.saturating_add(1);
+        entry.elsewhere <= ELSEWHERE
+    }
+
+    /// The planted credential that this pair is.
+    pub fn planted_pair(&self, user: &[u8], secret: &[u8]) -> Option<&Planted> {
+        self.planted
+            .iter()
+            .find(|p| p.of(user) && p.secret.as_deref() == Some(secret))
     }
 
     /// The planted key of this user with this fingerprint.

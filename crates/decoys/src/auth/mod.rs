@@ -3,12 +3,16 @@
 //! [`Policy`] is the operator's choice, [`Judge`] holds what it remembers (tries per source, pairs that were accepted). A judge decides
 //! from the attempt alone and what it was told; it does no I/O and takes the time as an argument. What it holds is bounded.
 
+mod accounts;
 mod judge;
+mod keys;
 mod shadow;
 mod userdb;
 
+pub use accounts::{Account, Accounts, Change, Files, Seen};
 pub use judge::{Judge, Limits, Opens, Planted};
-pub use shadow::shadow_hash;
+pub use keys::{KeyLine, KeyOptions, authorized_keys};
+pub use shadow::{shadow_hash, verify};
 pub use userdb::{BadUserDb, UserDb};
 
 use std::net::IpAddr;

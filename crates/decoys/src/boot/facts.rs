@@ -1,9 +1,11 @@
 //! The cover's hardware and kernel as the facts that /proc and /sys tell.
 
 use turncoat_cover::Cover;
-use turncoat_cover::hardware::{Hardware, Platform};
+use turncoat_cover::hardware::{self, Hardware, Platform};
+use turncoat_cover::live::Pulse;
+use turncoat_cover::past::journal::Machine;
 use turncoat_cpu::CpuidLeaf;
-use turncoat_kernel::sysfs::facts::{CpuFacts, DiskFacts, DmiFacts, Facts, Partition, PciFacts};
+use turncoat_kernel::sysfs::facts::{CpuFacts, DiskFacts, DmiFacts, Facts, ModuleFacts, Partition, PciFacts};
 
 /// CPUID as the interpreter answers it.
 pub fn cpuid(hw: &Hardware) -> Vec<CpuidLeaf> {
@@ -104,6 +106,7 @@ pub fn facts(cover: &Cover) -> Facts {
     let uuid = root.map(|p| p.uuid.as_str()).unwrap_or_default();
     let release = &cover.host.kernel.release;
     let kib = |n: u32| u64::from(n) << 10;
+    let (entry, table) = hardware::tables(hw);
     Facts {
         release: release.clone(),
         version: cover.host.kernel.version(),
@@ -138,7 +141,10 @@ pub fn facts(cover: &Cover) -> Facts {
             }
             .into(),
         },
-        disk: disk(hw),
+        disk: DiskFacts {
+            id: cover.stream("disk").hex(8),
+            ..disk(hw)
+        },
         dmi: DmiFacts {
             bios_vendor: d.bios_vendor.clone(),
             bios_version: d.bios_version.clone(),
@@ -151,6 +157,8 @@ pub fn facts(cover: &Cover) -> Facts {
             chassis_vendor: d.chassis_vendor.clone(),
             chassis_version: d.chassis_version.clone(),
             chassis_type: d.chassis_type,
+            table,
+            entry,
             ..DmiFacts::default()
         },
         pci: hw
@@ -168,6 +176,20 @@ pub fn facts(cover: &Cover) -> Facts {
                 driver: f.driver.into(),
             })
             .collect(),
+        modules: hardware::modules(hw)
+            .into_iter()
+            .map(|m| ModuleFacts {
+                name: m.name.into(),
+                size: m.size,
+                refs: m.refs + m.used_by.len() as u32,
+                used_by: m.used_by.iter().map(|u| (*u).to_string()).collect(),
+            })
+            .collect(),
+        interrupts: hardware::interrupts(hw, &mut cover.stream("interrupts")),
+        pulse: Some(Pulse::of(cover)),
+        ssh_ports: cover.ssh_ports(),
+        zone: Some(cover.host.zone),
+        journal: Some(Machine::of(cover)),
         ..Facts::default()
     }
 }
@@ -188,6 +210,7 @@ fn disk(hw: &Hardware) -> DiskFacts {
                 start: p.start,
                 sectors: p.sectors,
                 uuid: p.uuid.clone(),
+                swap: p.fs == "swap",
             })
             .collect();
         out.root = d

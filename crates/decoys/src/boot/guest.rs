@@ -1,10 +1,15 @@
 //! The kernel's world as a guest: calls and answers translated, nothing kept beside it.
 
-use super::events;
-use crate::worlds::{Conn, Guest, Input, Open, Produced, Program, Wants};
+use super::life::Life;
+use super::streams::Streams;
+use super::{accounts, events};
+use crate::auth::Accounts;
+use crate::worlds::{Conn, Door, Guest, Input, NotConnected, Open, Opened, Produced, Program, Target, Wants};
 use sha2::Digest;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use turncoat_event::{Bytes, Kind, Sha256, Time, kinds};
+use turncoat_kernel::net::SockId;
 use turncoat_kernel::vfs::ChangeKind;
 use turncoat_kernel::{Fact, Stamped};
 use turncoat_kernel::{Input as KernelInput, Open as KernelOpen, Out, Slice, Term, World};
@@ -19,6 +24,12 @@ pub struct KernelGuest {
     kept: BTreeSet<Sha256>,
     /// Bytes that may still be kept.
     room: usize,
+    /// Who may log in now.
+    accounts: Arc<Accounts>,
+    /// Connections into the machine and to its sshd.
+    streams: Streams,
+    /// What is logged meanwhile.
+    life: Option<Life>,
 }
 
 /// Bytes of files that are kept of one world.
@@ -40,13 +51,29 @@ fn own(path: &[u8]) -> bool {
 }
 
 impl KernelGuest {
-    /// Takes a world.
-    pub fn new(world: World) -> KernelGuest {
+    /// Takes a world in which these accounts are, and whose sshd listens at these sockets.
+    pub fn new(world: World, accounts: Arc<Accounts>, sshd: Vec<SockId>) -> KernelGuest {
         KernelGuest {
             world,
             kept: BTreeSet::new(),
             room: KEEP,
+            accounts,
+            streams: Streams::new(sshd),
+            life: None,
         }
+    }
+
+    /// The world goes on living as a machine of this cover.
+    pub fn living(self, life: Life) -> KernelGuest {
+        KernelGuest {
+            life: Some(life),
+            ..self
+        }
+    }
+
+    /// The world, for whoever looks into it: a rerun that traces it.
+    pub fn world(&mut self) -> &mut World {
+        &mut self.world
     }
 }
 
@@ -102,6 +129,33 @@ impl KernelGuest {
     }
 }
 
+impl KernelGuest {
+    /// User and group of an account.
+    fn ids(&self, user: &[u8]) -> Option<(u32, u32)> {
+        self.accounts.get(user).map(|a| (a.uid, a.gid))
+    }
+
+    /// Reads the accounts again, and tells what a program did to them.
+    fn accounts_changed(&mut self, conn: Option<Conn>, pid: u32, out: &mut Vec<Produced>) {
+        let now = accounts::read(&mut self.world).after(&self.accounts);
+        for change in now.changes(&self.accounts) {
+            let event = kinds::UserChange {
+                user: Bytes(change.user),
+                change: change.what.into(),
+                detail: change.detail,
+                pid: Some(pid),
+            };
+            out.push(Produced::Event {
+                conn,
+                kind: Box::new(event.into()),
+            });
+        }
+        if now != *self.accounts {
+            self.accounts = Arc::new(now);
+        }
+    }
+}
+
 fn short(n: u32) -> u16 {
     u16::try_from(n).unwrap_or(u16::MAX)
 }
@@ -145,6 +199,7 @@ impl Guest for KernelGuest {
             peer: o.peer,
             local: o.local,
             greet,
+            method: o.method.to_string(),
         };
         self.world
             .open(open)
@@ -152,7 +207,30 @@ impl Guest for KernelGuest {
             .map_err(|e| e.name().to_string())
     }
 
+    fn connect(&mut self, user: &[u8], to: &Target) -> Result<Conn, NotConnected> {
+        let who = self.ids(user).ok_or(NotConnected::Down)?;
+        self.streams.connect(&mut self.world, to, who)
+    }
+
+    fn listen(&mut self, user: &[u8], door: &Door) -> Option<Opened> {
+        let who = self.ids(user)?;
+        self.streams.listen(&mut self.world, door, who)
+    }
+
+    fn unlisten(&mut self, id: u32) {
+        self.streams.unlisten(&mut self.world, id);
+    }
+
     fn input(&mut self, conn: Conn, input: Input) {
+        if Streams::has(conn) {
+            match input {
+                Input::Data(b) => self.streams.data(&mut self.world, conn, &b),
+                Input::Eof => self.streams.eof(&mut self.world, conn),
+                Input::Close => self.streams.close(&mut self.world, conn),
+                Input::Resize(..) | Input::Signal(_) => {}
+            }
+            return;
+        }
         let input = match input {
             Input::Data(b) => KernelInput::Data(b),
             Input::Eof => KernelInput::Eof,
@@ -169,16 +247,38 @@ impl Guest for KernelGuest {
     }
 
     fn room(&self, conn: Conn) -> usize {
+        if Streams::has(conn) {
+            return self.streams.room(conn);
+        }
         self.world.room(turncoat_kernel::Conn(conn.0))
     }
 
     fn set_password(&mut self, user: &[u8], hash: &str) {
         self.world.set_password(user, hash.as_bytes());
+        Arc::make_mut(&mut self.accounts).given(user, hash);
+    }
+
+    fn add_key(&mut self, user: &[u8], line: &[u8]) {
+        let Some(a) = self.accounts.get(user) else { return };
+        let dir = [&a.home[..], b"/.ssh"].concat();
+        let owner = (a.uid, a.gid);
+        self.world.add_line(&dir, b"authorized_keys", line, owner);
+        self.accounts = Arc::new(accounts::read(&mut self.world).after(&self.accounts));
+    }
+
+    fn accounts(&self) -> Arc<Accounts> {
+        self.accounts.clone()
     }
 
     fn run(&mut self, budget: u64, now: Time) -> Wants {
-        match self.world.run(budget, now.0.max(0) as u64) {
+        if let Some(life) = &mut self.life {
+            life.tell(&mut self.world, now);
+        }
+        let slice = self.world.run(budget, now.0.max(0) as u64);
+        let moved = self.streams.step(&mut self.world);
+        match slice {
             Slice::Busy => Wants::Run,
+            Slice::Idle { .. } if moved => Wants::Run,
             Slice::Idle { wake_at } => {
                 Wants::Sleep(wake_at.map(|t| Time(i64::try_from(t).unwrap_or(i64::MAX))))
             }
@@ -186,8 +286,18 @@ impl Guest for KernelGuest {
         }
     }
 
+    fn retired(&self) -> u64 {
+        self.world.retired()
+    }
+
+    fn rest(&mut self) {
+        self.world.rest();
+    }
+
     fn drain(&mut self, out: &mut Vec<Produced>) {
         let (outputs, facts) = self.world.drain();
+        let changer = facts.iter().rev().find(|f| accounts::touches(&f.fact));
+        let changer = changer.map(|f| (f.conn.map(|c| Conn(c.0)), f.pid));
         for f in facts {
             let conn = f.conn.map(|c| Conn(c.0));
             let kept = self.keep(&f, out);
@@ -201,6 +311,10 @@ impl Guest for KernelGuest {
                 });
             }
         }
+        if let Some((conn, pid)) = changer {
+            self.accounts_changed(conn, pid, out);
+        }
+        self.streams.drain(out);
         for o in outputs {
             let conn = Conn(o.conn.0);
             out.push(match o.out {

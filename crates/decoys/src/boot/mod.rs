@@ -2,16 +2,21 @@
 //!
 //! [`Snapshot`] is a booted, idle server without a login. Each world is a clone of it that goes its own way.
 
+mod accounts;
 mod events;
 mod facts;
 mod guest;
 mod kmsg;
+mod life;
 mod net;
 mod run;
+mod streams;
 
 pub use guest::KernelGuest;
+pub use life::Life;
 pub use turncoat_kernel::net::facts::Outside;
 
+use crate::journal::Birth;
 use crate::machine::Entropy;
 use crate::worlds::Guest;
 use std::sync::Arc;
@@ -27,6 +32,11 @@ use turncoat_kernel::{Boot, Caps, Creds, Limits, StandInSpec, World};
 /// A booted machine that nobody has logged in to.
 pub struct Snapshot {
     world: World,
+    accounts: Arc<crate::auth::Accounts>,
+    sshd: Vec<turncoat_kernel::net::SockId>,
+    life: Life,
+    /// What every world of it is made from; only the seed is its own.
+    birth: Birth,
 }
 
 struct Below<'a>(&'a Image);
@@ -108,6 +118,40 @@ impl Snapshot {
         now: Time,
         entropy: &Entropy,
     ) -> Result<Snapshot, String> {
+        let mut seed = [0u8; 32];
+        entropy(&mut seed);
+        Snapshot::boot_with(cover, image, outside, now, seed)
+    }
+
+    /// Boots the machine that `birth` names, so that a world of it can be run again.
+    ///
+    /// # Errors
+    /// One line: what is not as it was, or what could not be put together.
+    pub fn boot_again(cover: &Cover, image: Arc<Image>, birth: &Birth) -> Result<Snapshot, String> {
+        let outside = Outside::named(&birth.outside).ok_or("its journal names no known world outside")?;
+        let snapshot = Snapshot::boot_with(cover, image, outside, birth.booted, birth.snapshot)?;
+        match birth.differs_from(&snapshot.birth) {
+            Some(why) => Err(why),
+            None => Ok(snapshot),
+        }
+    }
+
+    fn boot_with(
+        cover: &Cover,
+        image: Arc<Image>,
+        outside: Outside,
+        now: Time,
+        seed: [u8; 32],
+    ) -> Result<Snapshot, String> {
+        let birth = Birth {
+            build: crate::BUILD.to_owned(),
+            image: image.id().to_string(),
+            cover: digest(cover),
+            outside: outside.name().to_owned(),
+            booted: now,
+            snapshot: seed,
+            seed: [0; 32],
+        };
         let below = Below(&image);
         let hw = &cover.hardware;
         let root = hw
@@ -166,19 +210,14 @@ impl Snapshot {
                 }
             })
             .collect();
-        let mut seed = [0u8; 32];
-        entropy(&mut seed);
         let mut machine = Machine::new(facts::cpuid(hw));
         // The time-stamp counter runs at the processor's clock; the world retires about a billion instructions a second of its time.
         machine.tsc_num = u32::try_from(hw.processor.khz / 1000).unwrap_or(2_000);
         machine.tsc_den = 1_000;
-        let files: Vec<CoverFile> = cover
-            .files_at(&below, now.seconds())
-            .iter()
-            .map(file)
-            .chain(left)
-            .collect();
-        let world = World::boot(Boot {
+        let kmsg = kmsg::lines(cover);
+        let (files, sessions) = cover.booted_at(&below, Some(&kmsg), now.seconds());
+        let files: Vec<CoverFile> = files.iter().map(file).chain(left).collect();
+        let mut world = World::boot(Boot {
             plan,
             files,
             facts: facts::facts(cover),
@@ -190,20 +229,58 @@ impl Snapshot {
             limits,
             standins,
             net: Net::new(net::facts(cover, outside)),
-            kmsg: kmsg::lines(cover),
+            sessions,
+            kmsg,
         });
-        Ok(Snapshot { world })
+        let path = turncoat_cover::past::journal::Machine::of(cover).path();
+        let used = world.read_size(path.as_bytes()).unwrap_or(0);
+        world.stretch(
+            path.as_bytes(),
+            used.next_multiple_of(turncoat_cover::journal::STEP),
+        );
+        let life = Life::new(cover, now.seconds());
+        let accounts = Arc::new(accounts::read(&mut world).as_start());
+        let sshd = streams::serve_ssh(&mut world, &cover.ssh_ports());
+        // What the host did in the world is nobody's deed.
+        world.drain();
+        Ok(Snapshot {
+            world,
+            accounts,
+            sshd,
+            life,
+            birth,
+        })
     }
 
-    /// A world of its own.
-    pub fn fresh(&mut self, entropy: &Entropy) -> Box<dyn Guest> {
+    /// A world of its own, and what it was made from.
+    pub fn fresh(&mut self, entropy: &Entropy) -> (Box<dyn Guest>, Birth) {
         let mut seed = [0u8; 32];
         entropy(&mut seed);
-        Box::new(KernelGuest::new(self.world.fork(seed)))
+        let birth = Birth {
+            seed,
+            ..self.birth.clone()
+        };
+        (Box::new(self.guest(seed)), birth)
+    }
+
+    /// The world of this seed.
+    pub fn guest(&mut self, seed: [u8; 32]) -> KernelGuest {
+        KernelGuest::new(self.world.fork(seed), self.accounts.clone(), self.sshd.clone())
+            .living(self.life.clone())
     }
 
     /// A world of its own, as the kernel has it.
     pub fn world(&mut self, seed: [u8; 32]) -> World {
         self.world.fork(seed)
     }
+}
+
+/// SHA-256 over everything that a cover says, in hexadecimal.
+fn digest(cover: &Cover) -> String {
+    use sha2::Digest;
+    let said = serde_json::to_vec(cover).unwrap_or_default();
+    sha2::Sha256::digest(said)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect()
 }

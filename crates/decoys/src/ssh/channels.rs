@@ -1,23 +1,42 @@
 //! Channels: logins in the world, and what is asked for besides.
 
-use super::Forward;
 use super::connection::{Connection, End};
-use crate::worlds::{Conn, Input, Open, Output, Produced, Program, Terminal};
+use super::forward::{self, Asked, Leads};
+use crate::worlds::{Conn, Input, Open, Output, Produced, Program, Target, Terminal};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use turncoat_event::{Bytes, Direction, Mark, kinds};
-use turncoat_ssh::{ChannelEvent, ChannelId, GlobalEvent, GlobalReply};
+use turncoat_ssh::{ChannelEvent, ChannelId};
 
 /// One channel of a connection.
 pub(super) struct Channel {
     number: u16,
-    conn: Option<Conn>,
+    pub conn: Option<Conn>,
     terminal: Option<Terminal>,
     env: Vec<(Vec<u8>, Vec<u8>)>,
-    waiting: Arc<AtomicU64>,
+    pub waiting: Arc<AtomicU64>,
+    /// The client takes no more output.
+    deaf: bool,
+    /// Where it leads, if the client asked for a connection.
+    pub leads: Option<Leads>,
     /// World output that the client's window has no room for yet, and ends, in order.
     queue: VecDeque<(Mark, Out)>,
+}
+
+impl Channel {
+    pub fn new(number: u16) -> Channel {
+        Channel {
+            number,
+            conn: None,
+            terminal: None,
+            env: vec![],
+            waiting: Arc::default(),
+            deaf: false,
+            leads: None,
+            queue: VecDeque::new(),
+        }
+    }
 }
 
 enum Out {
@@ -35,17 +54,8 @@ impl Connection {
         let now = self.now();
         match event {
             ChannelEvent::Session => {
-                let number = self.next_channel;
-                self.next_channel = self.next_channel.wrapping_add(1);
-                let c = Channel {
-                    number,
-                    conn: None,
-                    terminal: None,
-                    env: vec![],
-                    waiting: Arc::default(),
-                    queue: VecDeque::new(),
-                };
-                self.channels.insert(id, c);
+                let number = self.number();
+                self.channels.insert(id, Channel::new(number));
             }
             ChannelEvent::Pty(p) => {
                 let t = Terminal {
@@ -55,7 +65,8 @@ impl Connection {
                     pixels: (p.size.width, p.size.height),
                     modes: p.modes,
                 };
-                let ok = self.channels.get_mut(&id).map(|c| c.terminal = Some(t)).is_some();
+                let ok = self.key_options.pty
+                    && self.channels.get_mut(&id).map(|c| c.terminal = Some(t)).is_some();
                 self.server.request_reply(now, id, ok);
             }
             ChannelEvent::Env { name, value } => {
@@ -108,10 +119,21 @@ impl Connection {
             ChannelEvent::Break { .. } => self.server.request_reply(now, id, false),
             ChannelEvent::Data(bytes) => match self.login(id) {
                 Some((number, conn)) => {
+                    self.forwarded(id, &bytes);
                     self.frame(number, Direction::Input, &bytes);
                     self.input(conn, Input::Data(bytes));
                 }
-                None => self.server.consumed(id, bytes.len()),
+                None => {
+                    self.forwarded(id, &bytes);
+                    let number = self
+                        .channels
+                        .get(&id)
+                        .filter(|c| c.leads.as_ref().is_some_and(|l| l.sink));
+                    if let Some(number) = number.map(|c| c.number) {
+                        self.frame(number, Direction::Input, &bytes);
+                    }
+                    self.server.consumed(id, bytes.len());
+                }
             },
             ChannelEvent::Eof => {
                 if let Some((_, conn)) = self.login(id) {
@@ -126,40 +148,30 @@ impl Connection {
                 self.channels.remove(&id);
             }
             ChannelEvent::DirectTcp(d) => {
-                self.event(kinds::ForwardRequest {
-                    request: "direct-tcpip".into(),
-                    host: Bytes(d.host),
-                    port: d.port,
-                    origin_host: Some(Bytes(d.origin_host)),
-                    origin_port: Some(d.origin_port),
-                    accepted: false,
-                });
-                let text = match self.ssh.forward {
-                    Forward::Refused => "Connection refused",
-                    Forward::Timeout => "Connection timed out",
-                    Forward::Unreachable => "Network is unreachable",
+                let port = u16::try_from(d.port).unwrap_or(0);
+                let asked = Asked {
+                    request: "direct-tcpip",
+                    target: Target::Tcp(d.host, port),
+                    origin: Some((d.origin_host, d.origin_port)),
                 };
-                // RFC 4254 section 5.1: SSH_OPEN_CONNECT_FAILED.
-                self.server.open_fail(id, 2, text);
+                self.connect(id, asked).await;
             }
             ChannelEvent::DirectStreamLocal { path } => {
-                self.event(kinds::ForwardRequest {
-                    request: "direct-streamlocal".into(),
-                    host: Bytes(path),
-                    port: 0,
-                    origin_host: None,
-                    origin_port: None,
-                    accepted: false,
-                });
-                self.server.open_fail(id, 2, "Connection refused");
+                let asked = Asked {
+                    request: "direct-streamlocal",
+                    target: Target::Local(path),
+                    origin: None,
+                };
+                self.connect(id, asked).await;
             }
             ChannelEvent::Agent => {
+                let accepted = self.offer_agent().await;
                 self.event(kinds::ProtocolRequest {
                     name: Bytes::from("auth-agent-req@openssh.com"),
-                    accepted: false,
+                    accepted,
                     content: None,
                 });
-                self.server.request_reply(now, id, false);
+                self.server.request_reply(now, id, accepted);
             }
             ChannelEvent::X11(x) => {
                 self.event(kinds::ProtocolRequest {
@@ -167,35 +179,49 @@ impl Connection {
                     accepted: false,
                     content: Some(Bytes(x.protocol)),
                 });
+                // session_setup_x11fwd in session.c; a Debian server has no xauth.
+                self.server.debug_message(if self.key_options.x11 {
+                    "No xauth program; cannot forward X11."
+                } else {
+                    "X11 forwarding disabled by key options."
+                });
                 self.server.request_reply(now, id, false);
             }
-            // The client closed the channel while the program runs: its terminal hangs up.
-            ChannelEvent::Hangup => {
+            ChannelEvent::Hangup => self.hung_up(id),
+            ChannelEvent::OpenFailed { .. } => {
                 if let Some((_, conn)) = self.login(id) {
                     self.input(conn, Input::Close);
+                    self.by_conn.remove(&conn);
                 }
+                self.channels.remove(&id);
             }
-            ChannelEvent::Opened | ChannelEvent::OpenFailed { .. } | ChannelEvent::OutputClosed => {}
+            ChannelEvent::Opened | ChannelEvent::OutputClosed => {}
         }
     }
 
-    pub(super) fn global(&mut self, g: GlobalEvent) {
-        let (request, host, port) = match g {
-            GlobalEvent::Listen { address, port } => ("tcpip-forward", address, port),
-            GlobalEvent::CancelListen { address, port } => ("cancel-tcpip-forward", address, port),
-            GlobalEvent::ListenLocal { path } => ("streamlocal-forward", path, 0),
-            GlobalEvent::CancelListenLocal { path } => ("cancel-streamlocal-forward", path, 0),
-        };
-        self.event(kinds::ForwardRequest {
-            request: request.into(),
-            host: Bytes(host),
-            port,
-            origin_host: None,
-            origin_port: None,
-            accepted: false,
-        });
-        let now = self.now();
-        self.server.global_reply(now, GlobalReply::Failed);
+    /// The client closed the channel while the program runs: its terminal hangs up, or its input ends and its output goes nowhere.
+    /// The channel is closed when it has ended (session_close_by_channel in session.c).
+    fn hung_up(&mut self, id: ChannelId) {
+        let Some((_, conn)) = self.login(id) else { return };
+        let terminal = self.channels.get(&id).is_some_and(|c| c.terminal.is_some());
+        if terminal {
+            self.input(conn, Input::Close);
+            self.by_conn.remove(&conn);
+            self.server.channel_exit_signal(id, "HUP", false);
+            self.server.channel_eof(id);
+        } else {
+            if let Some(c) = self.channels.get_mut(&id) {
+                c.deaf = true;
+            }
+            self.input(conn, Input::Eof);
+        }
+    }
+
+    /// The number under which the next channel is recorded.
+    pub(super) fn number(&mut self) -> u16 {
+        let number = self.next_channel;
+        self.next_channel = self.next_channel.wrapping_add(1) & 0x7fff;
+        number
     }
 
     fn login(&self, id: ChannelId) -> Option<(u16, Conn)> {
@@ -203,7 +229,7 @@ impl Connection {
         Some((c.number, c.conn?))
     }
 
-    fn input(&self, conn: Conn, input: Input) {
+    pub(super) fn input(&self, conn: Conn, input: Input) {
         if let Some(w) = &self.world {
             w.input(conn, input, self.mark);
         }
@@ -227,6 +253,21 @@ impl Connection {
             return false;
         }
         let (number, waiting) = (c.number, c.waiting.clone());
+        let mut env = c.env.clone();
+        // What the server itself adds; a key's command takes the place of what was asked for (do_exec in session.c).
+        let mut program = program;
+        if let Some(forced) = &self.key_options.command {
+            let asked = std::mem::replace(&mut program, Program::Command(forced.clone()));
+            if let Program::Command(c) | Program::Subsystem(c) = asked {
+                env.push((b"SSH_ORIGINAL_COMMAND".to_vec(), c));
+            }
+        }
+        if let Some(path) = &self.agent {
+            env.push((b"SSH_AUTH_SOCK".to_vec(), path.clone()));
+        }
+        let from = self.inside.as_ref().map_or(self.peer.source, |i| i.from);
+        // The cover's sshd listens at port 22, whichever port of the host leads to it.
+        let local = std::net::SocketAddr::new(self.peer.local.ip(), 22);
         let open = Open {
             link: self
                 .session
@@ -236,9 +277,9 @@ impl Connection {
             user: self.user.clone(),
             program,
             terminal: c.terminal.clone(),
-            env: c.env.clone(),
-            peer: self.peer.source,
-            local: self.peer.local,
+            env,
+            peer: from,
+            local,
             method: self.method,
         };
         if let Some(t) = &open.terminal {
@@ -298,6 +339,13 @@ impl Connection {
                 self.end = Some(End::Server);
                 return;
             }
+            Produced::Inbound { .. } => {
+                if let Some((conn, door, from, waiting)) = forward::arrival(&o) {
+                    self.mark = self.mark.max(o.after);
+                    self.inbound(conn, door, from, waiting);
+                }
+                return;
+            }
             Produced::Event { .. } | Produced::Artifact { .. } => return,
         };
         if let Some(c) = self.by_conn.get(&conn).and_then(|id| self.channels.get_mut(id)) {
@@ -311,6 +359,9 @@ impl Connection {
             while let Some((after, out)) = c.queue.front_mut() {
                 self.mark = self.mark.max(*after);
                 match out {
+                    Out::Data { bytes, .. } if c.deaf => {
+                        c.waiting.fetch_sub(bytes.len() as u64, Ordering::Relaxed);
+                    }
                     Out::Data { stderr, bytes } => {
                         let n = self.server.sendable(*id).min(bytes.len());
                         if n == 0 {

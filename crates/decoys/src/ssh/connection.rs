@@ -1,19 +1,23 @@
 //! One connection: the loop that moves bytes between socket, state machine, gate and worlds.
 
 use super::channels::Channel;
+use super::forward::Offer;
+use super::planted::Way;
 use super::{Passed, Ssh};
+use crate::auth::KeyOptions;
 use crate::worlds::{Conn, Handle, Output};
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use turncoat_event::record::{Frame, Item};
 use turncoat_event::{Chunk, Direction, Gate, Kind, Mark, Origin, Refused, Released, SessionId, kinds};
-use turncoat_ssh::{Act, AuthReply, ChannelId, CloseKind, Server};
+use turncoat_ssh::{Act, AuthReply, ChannelId, CloseKind, LoggedIn, Server};
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +29,20 @@ pub struct Peer {
     /// The TCP peer, where that is a proxy which named the source.
     pub via: Option<SocketAddr>,
 }
+
+/// A connection that a program of a world made to the machine's own sshd.
+#[derive(Clone)]
+pub(super) struct Inside {
+    /// The world.
+    pub world: Handle,
+    /// The program's end.
+    pub from: SocketAddr,
+    /// The session whose program it is.
+    pub by: Option<SessionId>,
+}
+
+/// From success to the first message of the session: about what fork and PAM take.
+const SESSION: Duration = Duration::from_millis(3);
 
 /// Bytes that may wait to be sent before nothing more is read or taken from worlds.
 const WAITING: usize = 256 << 10;
@@ -75,6 +93,20 @@ pub(super) struct Connection {
     pub world: Option<Handle>,
     /// The password that was accepted, until it is in the world's `/etc/shadow`.
     pub accepted_secret: Option<Vec<u8>>,
+    /// What the key that was used allows.
+    pub key_options: KeyOptions,
+    /// How the login that was accepted last enters.
+    pub way: Way,
+    /// A login that was let in, until the client has been told so.
+    entering: Option<LoggedIn>,
+    /// It comes from inside a world.
+    pub inside: Option<Inside>,
+    /// What the client offers inside.
+    pub offers: Vec<Offer>,
+    /// The socket of the forwarded agent.
+    pub agent: Option<Vec<u8>>,
+    /// Requests for connections outward that are answered later: when, and with which words; without any it is confirmed.
+    pub openings: Vec<(Instant, ChannelId, Option<&'static str>)>,
     pub outputs: (mpsc::UnboundedSender<Output>, mpsc::UnboundedReceiver<Output>),
     /// An answer that waits for its time.
     pub later: Option<(Instant, AuthReply)>,
@@ -153,7 +185,7 @@ impl Connection {
 
     /// Does everything that the state machine wants done.
     async fn acts(&mut self) {
-        while !self.stopped {
+        while !self.stopped && self.entering.is_none() {
             let Some(act) = self.server.poll() else { break };
             match act {
                 Act::Send(bytes) => self.gate.push(Chunk {
@@ -162,9 +194,9 @@ impl Connection {
                 }),
                 Act::Close(kind) => self.closing = Some(kind),
                 Act::Fact(fact) => self.fact(fact),
-                Act::Auth(request) => self.auth(request),
-                Act::LoggedIn(l) => self.logged_in(&l),
-                Act::Global(g) => self.global(g),
+                Act::Auth(request) => self.auth(request).await,
+                Act::LoggedIn(l) => self.entering = Some(l),
+                Act::Global(g) => self.global(g).await,
                 Act::Channel(id, event) => self.channel(id, event).await,
             }
         }
@@ -172,7 +204,30 @@ impl Connection {
 }
 
 /// Serves one accepted connection to its end. `ending` is ready when the program ends.
-pub async fn serve(ssh: Arc<Ssh>, stream: TcpStream, peer: Peer, ending: impl Future<Output = ()>) -> End {
+pub async fn serve(
+    ssh: Arc<Ssh>,
+    mut stream: TcpStream,
+    peer: Peer,
+    ending: impl Future<Output = ()>,
+) -> End {
+    let _ = stream.set_nodelay(true);
+    let (read, write) = stream.split();
+    let (end, close) = serve_on(ssh, read, write, peer, None, ending).await;
+    if close == Some(CloseKind::Rst) {
+        let _ = stream.set_zero_linger();
+    }
+    end
+}
+
+/// Serves a connection over any pair of halves; says how it is to be closed.
+pub(super) async fn serve_on(
+    ssh: Arc<Ssh>,
+    read: impl AsyncRead + Unpin,
+    mut write: impl AsyncWrite + Unpin,
+    peer: Peer,
+    inside: Option<Inside>,
+    ending: impl Future<Output = ()>,
+) -> (End, Option<CloseKind>) {
     let machine = ssh.machine.clone();
     let time = (machine.clock)();
     let mut e = [0; 10];
@@ -198,6 +253,13 @@ pub async fn serve(ssh: Arc<Ssh>, stream: TcpStream, peer: Peer, ending: impl Fu
         method: "none",
         world: None,
         accepted_secret: None,
+        way: Way::default(),
+        entering: None,
+        inside,
+        offers: Vec::new(),
+        agent: None,
+        openings: Vec::new(),
+        key_options: KeyOptions::default(),
         outputs: mpsc::unbounded_channel(),
         later: None,
         closing: None,
@@ -209,13 +271,22 @@ pub async fn serve(ssh: Arc<Ssh>, stream: TcpStream, peer: Peer, ending: impl Fu
         stopped: false,
         ssh,
     };
-    let _ = stream.set_nodelay(true);
+    c.origin.world = c.inside.as_ref().map(|i| i.world.id());
     c.event(kinds::SessionOpen { via: peer.via });
-    let end = c.run(&stream, ending).await;
+    if let Some(i) = c.inside.clone() {
+        c.event(kinds::SessionLink {
+            reason: "world".into(),
+            other: i.by,
+            other_world: Some(i.world.id()),
+            detail: Some("a program of this world connected to its sshd".into()),
+        });
+    }
+    let end = c.run(read, &mut write, ending).await;
     c.hang_up();
+    c.take_all_back();
     // Past a bound not a byte more leaves.
     if end != End::Error && end != End::Limit && c.closing != Some(CloseKind::Rst) && !c.stopped {
-        c.flush(&stream).await;
+        c.flush(&mut write).await;
     }
     let close = kinds::SessionClose {
         reason: end.name().into(),
@@ -224,14 +295,16 @@ pub async fn serve(ssh: Arc<Ssh>, stream: TcpStream, peer: Peer, ending: impl Fu
         duration_ms: start.elapsed().as_millis() as u64,
     };
     c.event(close);
-    if c.closing == Some(CloseKind::Rst) {
-        let _ = stream.set_zero_linger();
-    }
-    end
+    (end, c.closing)
 }
 
 impl Connection {
-    async fn run(&mut self, stream: &TcpStream, ending: impl Future<Output = ()>) -> End {
+    async fn run(
+        &mut self,
+        mut read: impl AsyncRead + Unpin,
+        write: &mut (impl AsyncWrite + Unpin),
+        ending: impl Future<Output = ()>,
+    ) -> End {
         let mut ending = std::pin::pin!(ending);
         let mut sending: Option<(Released, usize)> = None;
         let mut buf = vec![0u8; 32 << 10];
@@ -246,6 +319,15 @@ impl Connection {
             }
             if let Some(end) = self.end {
                 return end;
+            }
+            if sending.is_none()
+                && self.gate.is_empty()
+                && let Some(login) = self.entering.take()
+            {
+                // Success is a write of its own: sshd forks and opens PAM's session before it says more.
+                tokio::time::sleep(SESSION).await;
+                self.logged_in(&login).await;
+                continue;
             }
             if self.closing.is_some() && self.gate.is_empty() && sending.is_none() {
                 return if eof { End::Client } else { End::Server };
@@ -267,9 +349,11 @@ impl Connection {
                 && self.closing.is_none()
                 && !congested
                 && !self.server.is_waiting()
-                && self.later.is_none();
+                && self.later.is_none()
+                && self.entering.is_none();
             let tick = self.server.deadline().map(|d| self.start + d);
             let later = self.later.as_ref().map(|l| l.0);
+            let opening = self.next_opening();
             let at = |t: Option<Instant>| async move {
                 match t {
                     Some(t) => tokio::time::sleep_until(t).await,
@@ -279,47 +363,36 @@ impl Connection {
             tokio::select! {
                 biased;
                 () = &mut ending => return End::Shutdown,
-                ready = stream.writable(), if sending.is_some() => {
-                    if ready.is_err() {
-                        return End::Error;
-                    }
-                    if let Some((bytes, done)) = &mut sending {
-                        match stream.try_write(bytes.as_ref().get(*done..).unwrap_or_default()) {
-                            Ok(n) => {
-                                *done += n;
-                                if *done >= bytes.as_ref().len() {
-                                    sending = None;
-                                }
-                                self.sent(n);
+                wrote = write.write(rest(&sending)), if sending.is_some() => match wrote {
+                    Ok(n) if n > 0 => {
+                        if let Some((bytes, done)) = &mut sending {
+                            *done += n;
+                            if *done >= bytes.as_ref().len() {
+                                sending = None;
                             }
-                            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
-                            Err(_) => return End::Error,
                         }
+                        self.sent(n);
                     }
-                }
+                    _ => return End::Error,
+                },
                 released = self.gate.released(), if sending.is_none() => match released {
                     Ok(bytes) => sending = Some((bytes, 0)),
                     Err(_) => return End::Error,
                 },
-                ready = stream.readable(), if reading => {
-                    if ready.is_err() {
-                        return End::Error;
+                got = read.read(&mut buf), if reading => match got {
+                    Ok(0) => {
+                        eof = true;
+                        let now = self.now();
+                        self.server.eof(now);
                     }
-                    match stream.try_read(&mut buf) {
-                        Ok(0) => {
-                            eof = true;
-                            let now = self.now();
-                            self.server.eof(now);
-                        }
-                        Ok(n) => {
-                            self.bytes_in += n as u64;
-                            let now = self.now();
-                            self.server.input(now, buf.get(..n).unwrap_or_default());
-                        }
-                        Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
-                        Err(_) => return End::Error,
+                    Ok(n) => {
+                        self.bytes_in += n as u64;
+                        let now = self.now();
+                        self.server.input(now, buf.get(..n).unwrap_or_default());
                     }
-                }
+                    Err(_) => return End::Error,
+                },
+                () = at(opening) => self.answer_openings(),
                 Some(output) = self.outputs.1.recv(), if !congested => self.output(output),
                 () = at(later) => {
                     if let Some((_, reply)) = self.later.take() {
@@ -337,7 +410,7 @@ impl Connection {
     }
 
     /// Sends what may still leave, for at most a second.
-    async fn flush(&mut self, stream: &TcpStream) {
+    async fn flush(&mut self, write: &mut (impl AsyncWrite + Unpin)) {
         let until = Instant::now() + Duration::from_secs(1);
         while !self.gate.is_empty() {
             let Ok(Ok(bytes)) = tokio::time::timeout_at(until, self.gate.released()).await else {
@@ -345,18 +418,20 @@ impl Connection {
             };
             let mut rest = bytes.as_ref();
             while !rest.is_empty() {
-                let Ok(Ok(())) = tokio::time::timeout_at(until, stream.writable()).await else {
+                let Ok(Ok(n @ 1..)) = tokio::time::timeout_at(until, write.write(rest)).await else {
                     return;
                 };
-                match stream.try_write(rest) {
-                    Ok(n) => {
-                        self.sent(n);
-                        rest = rest.get(n..).unwrap_or_default();
-                    }
-                    Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
-                    Err(_) => return,
-                }
+                self.sent(n);
+                rest = rest.get(n..).unwrap_or_default();
             }
         }
     }
+}
+
+/// What is left of what is being sent.
+fn rest(sending: &Option<(Released, usize)>) -> &[u8] {
+    sending
+        .as_ref()
+        .and_then(|(bytes, done)| bytes.as_ref().get(*done..))
+        .unwrap_or_default()
 }

@@ -1,7 +1,10 @@
 //! Facts for the record, and who may log in.
 
 use super::connection::Connection;
-use crate::auth::{Attempt, Opens, Planted};
+use super::planted::{Said, Way, line};
+use crate::auth::{Attempt, Opens, Planted, Policy, shadow_hash};
+use crate::worlds::Handle;
+use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use turncoat_event::{Bytes, kinds};
 use turncoat_ssh::{AuthMethod, AuthReply, AuthRequest, Fact, LoggedIn, Prompt, PublicKeyOffer};
@@ -102,10 +105,10 @@ impl Connection {
     }
 
     /// Decides an attempt, records it, and answers: at once if it is accepted, else when PAM would.
-    pub(super) fn auth(&mut self, r: AuthRequest) {
+    pub(super) async fn auth(&mut self, r: AuthRequest) {
         let reply = match &r.method {
             AuthMethod::None => AuthReply::Reject,
-            AuthMethod::Password { password } => self.password(&r, password, "password"),
+            AuthMethod::Password { password } => self.password(&r, password, "password").await,
             AuthMethod::Interactive { .. } => {
                 let now = self.now();
                 self.server
@@ -114,7 +117,7 @@ impl Connection {
             }
             AuthMethod::InteractiveAnswer { responses } => {
                 let secret = responses.first().cloned().unwrap_or_default();
-                self.password(&r, &secret, "keyboard-interactive")
+                self.password(&r, &secret, "keyboard-interactive").await
             }
             AuthMethod::PublicKeyQuery(offer) => self.key(&r, offer, true),
             AuthMethod::PublicKey(offer) => self.key(&r, offer, false),
@@ -132,9 +135,11 @@ impl Connection {
         }
     }
 
-    /// A key: only planted ones are known.
+    /// A key: planted ones are known, and those that stand in a world's files.
     fn key(&mut self, r: &AuthRequest, offer: &PublicKeyOffer, probe: bool) -> AuthReply {
-        let planted = {
+        let planted = if self.inside.is_some() {
+            None
+        } else {
             let judge = self
                 .ssh
                 .machine
@@ -143,12 +148,22 @@ impl Connection {
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
             judge.planted_key(&r.user, &offer.fingerprint)
         };
-        let accepted = planted.as_ref().is_some_and(Planted::admits) && !r.forbidden && self.exists(&r.user);
-        let policy = match &planted {
-            Some(p) if p.opens == Opens::Audit => "audit",
-            Some(_) => "token",
-            None => "no-such-key",
+        let (mut accepted, mut policy) = match &planted {
+            Some(p) => (
+                p.admits() && self.exists(&r.user),
+                if p.opens == Opens::Audit { "audit" } else { "token" },
+            ),
+            None => (false, "no-such-key"),
         };
+        self.way = Way::default();
+        if accepted {
+            self.way.plant = Some(line(&offer.blob));
+        } else if planted.as_ref().is_none_or(|p| p.opens == Opens::Nothing)
+            && let Said::Yes(why, way) = self.key_by_world(r, offer)
+        {
+            (accepted, policy, self.way) = (true, why, *way);
+        }
+        accepted &= !r.forbidden;
         if let (Some(p), false) = (planted, probe) {
             self.token(p);
         }
@@ -200,7 +215,27 @@ impl Connection {
         }
     }
 
-    fn password(&mut self, r: &AuthRequest, secret: &[u8], method: &'static str) -> AuthReply {
+    async fn password(&mut self, r: &AuthRequest, secret: &[u8], method: &'static str) -> AuthReply {
+        self.way = Way::default();
+        self.accepted_secret = None;
+        let said = match self.ask_worlds(r, secret).await {
+            Said::Yes(why, way) => Some((!r.forbidden, why, *way)),
+            Said::No(why) => Some((false, why, Way::default())),
+            Said::Nothing => None,
+        };
+        if let Some((accepted, why, way)) = said {
+            self.stolen(&r.user, secret);
+            self.attempt(method, &r.user, Some(secret), None, accepted, why, None);
+            if !accepted {
+                return AuthReply::Reject;
+            }
+            self.method = method;
+            if way.world.is_none() {
+                self.accepted_secret = Some(secret.to_vec());
+            }
+            self.way = way;
+            return AuthReply::Accept;
+        }
         let exists = self.exists(&r.user);
         let verdict = {
             let mut judge = self
@@ -239,10 +274,62 @@ impl Connection {
         }
     }
 
-    pub(super) fn logged_in(&mut self, l: &LoggedIn) {
+    /// A planted credential that opens nothing by itself gives its user away also where a world decides.
+    fn stolen(&mut self, user: &[u8], secret: &[u8]) {
+        let planted = {
+            let judge = self
+                .ssh
+                .machine
+                .judge
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            judge.planted_pair(user, secret).cloned()
+        };
+        if let Some(p) = planted {
+            self.token(p);
+        }
+    }
+
+    /// What worlds say of a password. A planted credential is the policy's, and so is everything where nobody is let in.
+    async fn ask_worlds(&mut self, r: &AuthRequest, secret: &[u8]) -> Said {
+        let by_policy = {
+            let judge = self
+                .ssh
+                .machine
+                .judge
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            judge
+                .planted_pair(&r.user, secret)
+                .is_some_and(|p| p.opens != Opens::Nothing)
+                || matches!(judge.policy(), Policy::Never)
+        };
+        if by_policy && self.inside.is_none() {
+            return Said::Nothing;
+        }
+        self.password_by_world(r, secret).await
+    }
+
+    pub(super) async fn logged_in(&mut self, l: &LoggedIn) {
         self.user.clone_from(&l.user);
         self.method = l.method;
-        let Some((world, fresh)) = self.ssh.machine.worlds.enter(self.peer.source.ip(), self.mark) else {
+        let way = std::mem::take(&mut self.way);
+        if l.method == "publickey"
+            && let Some((file, key)) = &way.key
+        {
+            // Once for the question whether the key would do, once for the signature.
+            let text = format!("{file}:{}: {}", key.line, key.options.describe());
+            self.server.debug_message(&text);
+            self.server.debug_message(&text);
+            self.key_options = key.options.clone();
+        }
+        self.link(&way);
+        let inside = self.inside.as_ref().map(|i| i.world.clone());
+        let entered = match inside.as_ref().or(way.world.as_ref()) {
+            Some(w) => Some((w.clone(), false)),
+            None => self.ssh.machine.worlds.enter(self.peer.source.ip(), self.mark),
+        };
+        let Some((world, fresh)) = entered else {
             self.event(kinds::LimitHit {
                 limit: "world.logins".into(),
                 value: 0,
@@ -260,11 +347,24 @@ impl Connection {
             });
         }
         if let Some(secret) = self.accepted_secret.take() {
-            world.set_password(
-                &self.user,
-                crate::auth::shadow_hash(&secret, &self.ssh.machine.entropy),
-            );
+            self.give_password(&world, secret).await;
+        }
+        if let Some(line) = way.plant {
+            world.add_key(&self.user, line);
         }
         self.world = Some(world);
+    }
+
+    /// Writes the password that was accepted into the world, so that `sudo`, `su` and `passwd` know it; once for each.
+    async fn give_password(&mut self, world: &Handle, secret: Vec<u8>) {
+        let digest = turncoat_event::Sha256(Sha256::digest(&secret).into());
+        if world.has_password(&self.user, digest) {
+            return;
+        }
+        let machine = self.ssh.machine.clone();
+        let entropy = machine.entropy.clone();
+        if let Some(hash) = machine.compute(move || shadow_hash(&secret, &entropy)).await {
+            world.set_password(&self.user, digest, hash);
+        }
     }
 }

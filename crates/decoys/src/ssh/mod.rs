@@ -5,9 +5,13 @@
 
 mod channels;
 mod connection;
+mod forward;
+mod inside;
 mod login;
+mod planted;
 
 pub use connection::{End, Peer, serve};
+pub use inside::serve_arrivals;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -53,6 +57,8 @@ pub enum Forward {
     Refused,
     /// `Connection timed out` after a while.
     Timeout,
-    /// `Network is unreachable`.
+    /// `No route to host`.
     Unreachable,
+    /// It seems to be made; what is sent is recorded and goes nowhere.
+    Sink,
 }

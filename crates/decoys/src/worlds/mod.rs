@@ -6,10 +6,15 @@
 
 mod actor;
 mod pool;
+mod stream;
 
 pub use actor::{Handle, Output};
 pub use pool::{Bounds, Scope, Worlds};
+pub use stream::{Arrival, Door, NotConnected, Opened, Target};
 
+use crate::auth::Accounts;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::sync::Arc;
 use turncoat_event::{Kind, Sha256, Time};
 
 /// A login or a command on one world, by number.
@@ -17,7 +22,7 @@ use turncoat_event::{Kind, Sha256, Time};
 pub struct Conn(pub u32);
 
 /// A terminal for a login.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Terminal {
     /// `TERM`.
     pub term: Vec<u8>,
@@ -32,7 +37,7 @@ pub struct Terminal {
 }
 
 /// What to run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Program {
     /// The login shell.
     Shell,
@@ -42,8 +47,13 @@ pub enum Program {
     Subsystem(Vec<u8>),
 }
 
+/// The number under which a connection that came from inside is recorded.
+pub fn inbound_channel(conn: Conn) -> u16 {
+    0x8000 | (conn.0 & 0x7fff) as u16
+}
+
 /// Opens a login.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Open {
     /// The connection it belongs to: logins of one connection share their sshd processes.
     pub link: u64,
@@ -60,7 +70,27 @@ pub struct Open {
     /// The address it reached.
     pub local: std::net::SocketAddr,
     /// How it logged in (`password`, `publickey`), for the log.
-    pub method: &'static str,
+    #[serde(deserialize_with = "method")]
+    pub method: Method,
+}
+
+/// The name of a method of authentication. (An alias, so that reading an [`Open`] borrows nothing from where it is read.)
+pub type Method = &'static str;
+
+/// A method by its name, as a journal has it.
+fn method<'de, D: Deserializer<'de>>(from: D) -> Result<&'static str, D::Error> {
+    const METHODS: [&str; 5] = [
+        "password",
+        "publickey",
+        "keyboard-interactive",
+        "none",
+        "hostbased",
+    ];
+    let name = String::deserialize(from)?;
+    METHODS
+        .into_iter()
+        .find(|m| *m == name)
+        .ok_or_else(|| serde::de::Error::custom("no method of authentication"))
 }
 
 /// Input for a login.
@@ -132,6 +162,19 @@ pub enum Produced {
         /// The content.
         content: Vec<u8>,
     },
+    /// A program connected to something that the host serves; `conn` is a stream from now on.
+    Inbound {
+        /// Its number.
+        conn: Conn,
+        /// What was connected to: something that [`Guest::listen`] opened; `None`: the machine's sshd.
+        door: Option<u32>,
+        /// The login whose program it was.
+        by: Option<Conn>,
+        /// The program's end.
+        from: std::net::SocketAddr,
+        /// The address that it reached.
+        to: std::net::SocketAddr,
+    },
     /// The machine goes down (a reboot or a halt by the guest): every connection drops.
     Down,
 }
@@ -155,6 +198,26 @@ pub trait Guest: Send {
     /// Why the machine refuses, in a few words (`no such user`, `out of processes`).
     fn open(&mut self, open: &Open) -> Result<Conn, String>;
 
+    /// Connects to something inside, as a user. What comes is a stream: input, output and ends are as of a login.
+    ///
+    /// # Errors
+    /// Why there is no connection.
+    fn connect(&mut self, user: &[u8], to: &Target) -> Result<Conn, NotConnected> {
+        let _ = (user, to);
+        Err(NotConnected::Outside)
+    }
+
+    /// Listens inside for a user; what connects is [`Produced::Inbound`]. `None` if that cannot be.
+    fn listen(&mut self, user: &[u8], door: &Door) -> Option<Opened> {
+        let _ = (user, door);
+        None
+    }
+
+    /// Ends what [`listen`](Guest::listen) opened.
+    fn unlisten(&mut self, id: u32) {
+        let _ = id;
+    }
+
     /// Gives input to a login; unknown logins are ignored.
     fn input(&mut self, conn: Conn, input: Input);
 
@@ -164,9 +227,21 @@ pub trait Guest: Send {
     /// Sets the password of an account as the machine keeps it, if it has the account.
     fn set_password(&mut self, user: &[u8], hash: &str);
 
+    /// Adds a line to an account's `authorized_keys`, if the machine has the account.
+    fn add_key(&mut self, user: &[u8], line: &[u8]);
+
+    /// Who may log in, as the machine's files say now. The same `Arc` as long as nothing has changed.
+    fn accounts(&self) -> Arc<Accounts>;
+
     /// Runs for at most `budget` instructions at wall-clock time `now`.
     fn run(&mut self, budget: u64, now: Time) -> Wants;
 
     /// Hands out what was made since the last call, in order.
     fn drain(&mut self, out: &mut Vec<Produced>);
+
+    /// Instructions retired so far: the position of an input in the run.
+    fn retired(&self) -> u64;
+
+    /// Nothing has happened for a while: memory may be given back until something does. Changes nothing that can be seen.
+    fn rest(&mut self) {}
 }

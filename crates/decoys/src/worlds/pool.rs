@@ -1,14 +1,15 @@
 //! All worlds, the threads that run them, and the clock that wakes them.
 
 use super::Guest;
-use super::actor::{Actor, Handle, Next, world_event};
-use crate::auth::source_key;
+use super::actor::{Actor, Handle, Inside, Next, world_event};
+use crate::auth::{Accounts, source_key};
+use crate::journal::{Birth, Journaled};
 use crate::machine::Entropy;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use turncoat_event::record::Recorder;
 use turncoat_event::{Mark, Time, WorldId, kinds};
@@ -29,6 +30,8 @@ pub struct Bounds {
     pub worlds: usize,
     /// Logins at once in one world.
     pub logins: usize,
+    /// Bytes of one world's journal; beyond it the world runs on unwritten.
+    pub journal: u64,
 }
 
 impl Default for Bounds {
@@ -36,19 +39,52 @@ impl Default for Bounds {
         Bounds {
             worlds: 2048,
             logins: 64,
+            journal: 32 << 20,
         }
     }
 }
 
+/// Slices (of about a millisecond) for which a world that was idle goes before those that compute without end.
+const PATIENCE: u32 = 40;
+
 struct Queue {
     ready: VecDeque<Arc<Actor>>,
+    /// Worlds that have computed for longer than [`PATIENCE`] without a pause.
+    busy: VecDeque<Arc<Actor>>,
+    /// Slices given out; each fourth goes to a busy world, so that none waits for ever.
+    turn: u32,
     sleeping: BinaryHeap<Reverse<(Time, u64)>>,
     sleepers: BTreeMap<u64, Arc<Actor>>,
     ticket: u64,
 }
 
+impl Queue {
+    fn put(&mut self, actor: Arc<Actor>) {
+        if actor.spent.load(Ordering::Relaxed) < PATIENCE {
+            self.ready.push_back(actor);
+        } else {
+            self.busy.push_back(actor);
+        }
+    }
+
+    fn take(&mut self) -> Option<Arc<Actor>> {
+        self.turn = self.turn.wrapping_add(1);
+        let (first, second) = if self.turn.is_multiple_of(4) {
+            (&mut self.busy, &mut self.ready)
+        } else {
+            (&mut self.ready, &mut self.busy)
+        };
+        first.pop_front().or_else(|| second.pop_front())
+    }
+}
+
 struct Shared {
     queue: Mutex<Queue>,
+    /// Worlds in which a program has left a way in.
+    planted: Mutex<BTreeMap<WorldId, Weak<Actor>>>,
+    start: Arc<Accounts>,
+    /// Who serves connections to the machine's own sshd.
+    inside: Inside,
     changed: Condvar,
     stop: AtomicBool,
     recorder: Arc<dyn Recorder>,
@@ -62,7 +98,7 @@ fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     fn wake(&self, actor: &Arc<Actor>) {
         if !actor.queued.swap(true, Ordering::AcqRel) {
-            lock(&self.queue).ready.push_back(actor.clone());
+            lock(&self.queue).put(actor.clone());
             self.changed.notify_one();
         }
     }
@@ -83,10 +119,10 @@ impl Shared {
                 if let Some(a) = q.sleepers.remove(&ticket)
                     && !a.queued.swap(true, Ordering::AcqRel)
                 {
-                    q.ready.push_back(a);
+                    q.put(a);
                 }
             }
-            if let Some(a) = q.ready.pop_front() {
+            if let Some(a) = q.take() {
                 return Some(a);
             }
             let wait = q
@@ -103,14 +139,32 @@ impl Shared {
         }
     }
 
+    /// Keeps the list of worlds that hold planted ways in.
+    fn note_planted(&self, actor: &Arc<Actor>) {
+        let mut planted = lock(&self.planted);
+        if actor.accounts().planted(&self.start) {
+            planted.retain(|_, a| a.strong_count() > 0);
+            planted.insert(actor.id, Arc::downgrade(actor));
+        } else {
+            planted.remove(&actor.id);
+        }
+    }
+
     fn work(&self) {
         while let Some(actor) = self.next() {
             // Input that comes from here on queues the actor again.
             actor.queued.store(false, Ordering::Release);
-            let (next, number) = actor.step((self.clock)(), &*self.recorder);
+            let (next, number) = actor.step((self.clock)(), &*self.recorder, &self.inside);
+            if actor.accounts_changed.swap(false, Ordering::AcqRel) {
+                self.note_planted(&actor);
+            }
             match next {
-                Next::Again => self.wake(&actor),
+                Next::Again => {
+                    actor.spent.fetch_add(1, Ordering::Relaxed);
+                    self.wake(&actor);
+                }
                 Next::Sleep(Some(at)) => {
+                    actor.spent.store(0, Ordering::Relaxed);
                     let mut q = lock(&self.queue);
                     // A later step on another thread has its own deadline, or will have: this one's is stale.
                     if actor.steps.load(Ordering::Acquire) != number {
@@ -133,14 +187,14 @@ impl Shared {
                     drop(q);
                     self.changed.notify_one();
                 }
-                Next::Sleep(None) | Next::Gone => {}
+                Next::Sleep(None) | Next::Gone => actor.spent.store(0, Ordering::Relaxed),
             }
         }
     }
 }
 
-/// Makes a fresh machine: a clone of the booted snapshot.
-pub type Make = Arc<dyn Fn() -> Box<dyn Guest> + Send + Sync>;
+/// Makes a fresh machine, a clone of the booted snapshot, and says what it was made from.
+pub type Make = Arc<dyn Fn() -> (Box<dyn Guest>, Birth) + Send + Sync>;
 
 /// All worlds of one machine.
 pub struct Worlds {
@@ -164,9 +218,15 @@ impl Worlds {
         clock: Arc<dyn Fn() -> Time + Send + Sync>,
         entropy: Entropy,
     ) -> std::io::Result<Worlds> {
+        let start = make().0.accounts();
         let shared = Arc::new(Shared {
+            planted: Mutex::default(),
+            start,
+            inside: Inside::default(),
             queue: Mutex::new(Queue {
                 ready: VecDeque::new(),
+                busy: VecDeque::new(),
+                turn: 0,
                 sleeping: BinaryHeap::new(),
                 sleepers: BTreeMap::new(),
                 ticket: 0,
@@ -207,10 +267,7 @@ impl Worlds {
 
     /// The world that `source` meets, and whether it is new; None if it has as many logins as it may. `mark` covers what led here.
     pub fn enter(&self, source: IpAddr, mark: Mark) -> Option<(Handle, bool)> {
-        let key = match self.scope {
-            Scope::Source => Some(source_key(source)),
-            Scope::Machine => None,
-        };
+        let key = self.key(source);
         let now = (self.shared.clock)();
         let mut map = lock(&self.by_source);
         if let Some(a) = map.get(&key).filter(|a| a.alive()) {
@@ -223,7 +280,9 @@ impl Worlds {
                 .min_by_key(|(_, a)| lock(&a.state).last_used)
                 .map(|(k, a)| (*k, a.id));
             let (k, id) = oldest?;
-            map.remove(&k);
+            if let Some(old) = map.remove(&k) {
+                old.end(&*self.shared.recorder);
+            }
             let _ = self.shared.recorder.submit(world_event(
                 id,
                 now,
@@ -235,11 +294,62 @@ impl Worlds {
         }
         let mut e = [0; 10];
         (self.entropy)(&mut e);
-        let actor = Arc::new(Actor::new(WorldId::new(now, e), (self.make)(), mark, now));
+        let (guest, birth) = (self.make)();
+        let guest = Journaled::new(guest, &birth, self.bounds.journal);
+        let actor = Arc::new(Actor::new(WorldId::new(now, e), guest, mark, now));
         map.insert(key, actor.clone());
         // The machine runs from the first moment, not from the first login.
         self.shared.wake(&actor);
         Some((self.handle(actor), true))
+    }
+
+    /// Names who serves connections that programs make to the machine's own sshd. Before that they are closed.
+    pub fn serve_inside(&self, arrivals: tokio::sync::mpsc::UnboundedSender<super::Arrival>) {
+        *lock(&self.shared.inside) = Some(arrivals);
+    }
+
+    /// The world of this id, if it is there.
+    pub fn by_id(&self, id: WorldId) -> Option<Handle> {
+        let found = lock(&self.by_source).values().find(|a| a.id == id).cloned();
+        found.map(|a| self.handle(a))
+    }
+
+    /// Who may log in to a machine that nobody has met yet.
+    pub fn start_accounts(&self) -> Arc<Accounts> {
+        self.shared.start.clone()
+    }
+
+    /// The world that `source` has, if it has one.
+    pub fn of(&self, source: IpAddr) -> Option<Handle> {
+        let key = self.key(source);
+        let found = lock(&self.by_source).get(&key).filter(|a| a.alive()).cloned();
+        found.map(|a| self.handle(a))
+    }
+
+    /// Worlds in which a program has left a way in, but for `source`'s own.
+    pub fn planted(&self, source: IpAddr) -> Vec<Handle> {
+        let own = self.of(source).map(|h| h.id());
+        let found: Vec<Arc<Actor>> = lock(&self.shared.planted)
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect();
+        found
+            .into_iter()
+            .filter(|a| Some(a.id) != own && a.alive())
+            .map(|a| self.handle(a))
+            .collect()
+    }
+
+    /// Lets somebody else into this world; false if it has as many logins as it may, or is gone.
+    pub fn admits(&self, world: &Handle) -> bool {
+        world.actor.alive() && world.actor.logins() < self.bounds.logins
+    }
+
+    fn key(&self, source: IpAddr) -> Option<IpAddr> {
+        match self.scope {
+            Scope::Source => Some(source_key(source)),
+            Scope::Machine => None,
+        }
     }
 
     /// Number of worlds.
@@ -316,11 +426,18 @@ mod tests {
             4096
         }
         fn set_password(&mut self, _: &[u8], _: &str) {}
+        fn add_key(&mut self, _: &[u8], _: &[u8]) {}
+        fn accounts(&self) -> Arc<Accounts> {
+            Arc::default()
+        }
         fn run(&mut self, _: u64, _: Time) -> Wants {
             Wants::Sleep(None)
         }
         fn drain(&mut self, out: &mut Vec<Produced>) {
             out.append(&mut self.out);
+        }
+        fn retired(&self) -> u64 {
+            0
         }
     }
 
@@ -332,7 +449,12 @@ mod tests {
             watermark,
         });
         let clock = Arc::new(|| Time::from_system(std::time::SystemTime::now()));
-        let make: Make = Arc::new(|| Box::new(Echo { out: vec![], next: 0 }));
+        let make: Make = Arc::new(|| {
+            (
+                Box::new(Echo { out: vec![], next: 0 }),
+                crate::journal::birth_for_tests(),
+            )
+        });
         let w = Worlds::start(
             make,
             scope,
@@ -374,7 +496,14 @@ mod tests {
 
     #[tokio::test]
     async fn one_world_a_source_and_output_carries_the_highest_mark() {
-        let (w, fake, _c) = worlds(Scope::Source, Bounds { worlds: 2, logins: 2 });
+        let (w, fake, _c) = worlds(
+            Scope::Source,
+            Bounds {
+                worlds: 2,
+                logins: 2,
+                ..Bounds::default()
+            },
+        );
         let a: IpAddr = "192.0.2.1".parse().unwrap();
         let (h, fresh) = w.enter(a, Mark(0)).unwrap();
         assert!(fresh && !w.enter(a, Mark(0)).unwrap().1);
@@ -443,9 +572,44 @@ mod tests {
         assert!(matches!(next(&mut rx).await.what, Produced::Data { .. }));
     }
 
+    #[test]
+    fn a_world_that_was_idle_goes_before_busy_ones_and_none_waits_for_ever() {
+        let actor = |n: u8, spent: u32| {
+            let guest = Box::new(Echo { out: vec![], next: 0 });
+            let guest = Journaled::new(guest, &crate::journal::birth_for_tests(), 0);
+            let a = Actor::new(WorldId::new(Time(0), [n; 10]), guest, Mark(0), Time(0));
+            a.spent.store(spent, Ordering::Relaxed);
+            Arc::new(a)
+        };
+        let mut q = Queue {
+            ready: VecDeque::new(),
+            busy: VecDeque::new(),
+            turn: 0,
+            sleeping: BinaryHeap::new(),
+            sleepers: BTreeMap::new(),
+            ticket: 0,
+        };
+        let (busy, idle) = (actor(1, PATIENCE), actor(2, 0));
+        for _ in 0..8 {
+            q.put(busy.clone());
+            q.put(idle.clone());
+        }
+        let order: Vec<bool> = std::iter::from_fn(|| q.take()).map(|a| a.id == idle.id).collect();
+        assert_eq!(order.len(), 16);
+        assert_eq!(order[..8], [true, true, true, false, true, true, true, false]);
+        assert!(!order[15], "what is left is the busy one's");
+    }
+
     #[tokio::test]
     async fn the_number_of_worlds_is_bounded() {
-        let (w, _f, _c) = worlds(Scope::Source, Bounds { worlds: 3, logins: 2 });
+        let (w, _f, _c) = worlds(
+            Scope::Source,
+            Bounds {
+                worlds: 3,
+                logins: 2,
+                ..Bounds::default()
+            },
+        );
         for i in 0..20 {
             assert!(w.enter(IpAddr::from([192, 0, 2, i]), Mark(0)).is_some());
             assert!(w.len() <= 3);

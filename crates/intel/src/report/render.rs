@@ -94,17 +94,19 @@ pub fn markdown(r: &Report) -> String {
     if !r.techniques.is_empty() {
         let _ = writeln!(
             t,
-            "\n## Techniques\n\n| first seen | stage | technique | why | events |\n| --- | --- | --- | --- | --- |"
+            "\n## Techniques\n\n| first seen | stage | technique | sessions | why | events |\n| --- | --- | --- | --- | --- | --- |"
         );
-        for (_, s) in &r.techniques {
+        for each in &r.techniques {
+            let s = &each.seen;
             let ev: Vec<_> = s.evidence.iter().take(5).map(u64::to_string).collect();
             let _ = writeln!(
                 t,
-                "| {} | {} | {} {} | {} | {} |",
+                "| {} | {} | {} {} | {} | {} | {} |",
                 s.first,
                 s.stage.name(),
                 s.technique,
                 plain(&s.name),
+                each.sessions,
                 plain(&s.why),
                 ev.join(", ")
             );
@@ -165,6 +167,12 @@ pub fn markdown(r: &Report) -> String {
             m.stage.map_or("", |s| s.name())
         );
     }
+    if !r.networks.is_empty() {
+        let _ = writeln!(t, "\n## Where the sources are\n");
+        for (network, n) in &r.networks {
+            let _ = writeln!(t, "- {} ({n} sessions)", plain(network));
+        }
+    }
     if !r.indicators.is_empty() {
         let _ = writeln!(t, "\n## Indicators\n");
         for i in &r.indicators {
@@ -222,15 +230,17 @@ pub fn html(r: &Report) -> String {
     for s in &r.summary {
         let _ = write!(t, "<li>{} <span class=b>({})</span>", esc(&s.text), mark(s));
     }
-    t.push_str("</ul><h2>Techniques</h2><table><tr><th>first seen<th>stage<th>technique<th>why");
-    for (_, s) in &r.techniques {
+    t.push_str("</ul><h2>Techniques</h2><table><tr><th>first seen<th>stage<th>technique<th>sessions<th>why");
+    for each in &r.techniques {
+        let s = &each.seen;
         let _ = write!(
             t,
-            "<tr><td>{}<td>{}<td>{} {}<td>{}",
+            "<tr><td>{}<td>{}<td>{} {}<td>{}<td>{}",
             s.first,
             s.stage.name(),
             esc(&s.technique),
             esc(&s.name),
+            each.sessions,
             esc(&s.why)
         );
     }
@@ -262,7 +272,34 @@ pub fn html(r: &Report) -> String {
             esc(&l.detail)
         );
     }
-    t.push_str("</table><h2>Indicators</h2><ul>");
+    t.push_str("</table><h2>Sessions</h2><table><tr><th>session<th>source<th>from<th>to<th>stage");
+    for m in &r.sessions {
+        let _ = write!(
+            t,
+            "<tr><td>{}<td>{}<td>{}<td>{}<td>{}",
+            m.session,
+            esc(&m.source.as_deref().map(defang_host).unwrap_or_default()),
+            m.first,
+            m.last,
+            m.stage.map_or("", |s| s.name())
+        );
+    }
+    t.push_str("</table>");
+    if !r.networks.is_empty() {
+        t.push_str("<h2>Where the sources are</h2><ul>");
+        for (network, n) in &r.networks {
+            let _ = write!(t, "<li>{} ({n} sessions)", esc(network));
+        }
+        t.push_str("</ul>");
+    }
+    if !r.compared.is_empty() {
+        t.push_str("<h2>Compared with earlier campaigns</h2><ul>");
+        for line in &r.compared {
+            let _ = write!(t, "<li>{}", esc(line));
+        }
+        t.push_str("</ul>");
+    }
+    t.push_str("<h2>Indicators</h2><ul>");
     for i in &r.indicators {
         let _ = write!(t, "<li>{}: <code>{}</code>", i.kind, esc(&shown(i)));
     }

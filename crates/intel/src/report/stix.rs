@@ -1,20 +1,13 @@
 //! The report as a STIX 2.1 bundle (OASIS standard, June 2021). Identifiers follow from the campaign, so that a second export updates the first.
 
 use super::{Indicator, Report};
+use crate::hash::{self, mix};
 use serde_json::{Value, json};
 use turncoat_event::Time;
 
 /// A UUID that follows from text (version 5 form over our own hash; the namespace is this function).
 fn uuid(text: &str) -> String {
-    let mut h = [0u64; 2];
-    for (i, slot) in h.iter_mut().enumerate() {
-        let mut x = 0xcbf2_9ce4_8422_2325u64 ^ (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        for b in text.bytes() {
-            x = (x ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3);
-            x ^= x >> 29;
-        }
-        *slot = x.wrapping_mul(0xbf58_476d_1ce4_e5b9) ^ (x >> 31);
-    }
+    let h = [0, 0x9e37_79b9_7f4a_7c15].map(|seed| mix(hash::seeded(text.as_bytes(), seed)));
     let hex = format!("{:016x}{:016x}", h[0], h[1]);
     let variant = ["8", "9", "a", "b"][(h[1] >> 62) as usize];
     format!(
@@ -82,7 +75,7 @@ pub fn stix(r: &Report, sensor: &str) -> Value {
         ));
     };
     let mut seen = std::collections::BTreeSet::new();
-    for (_, s) in &r.techniques {
+    for s in r.techniques.iter().map(|t| &t.seen) {
         if !seen.insert(s.technique.clone()) {
             continue;
         }

@@ -204,12 +204,23 @@ impl Rules {
                     }
                 }
             }
-            for list in self.by_event.values_mut() {
-                list.retain(|r| r.id != rule.id);
-            }
-            self.by_event.entry(rule.event.clone()).or_default().push(rule);
+            self.put(rule);
         }
         Ok(())
+    }
+
+    /// Adds the rules of `other`; one with the id of an earlier one replaces it.
+    pub fn merge(&mut self, other: &Rules) {
+        for rule in other.all() {
+            self.put(rule.clone());
+        }
+    }
+
+    fn put(&mut self, rule: Rule) {
+        for list in self.by_event.values_mut() {
+            list.retain(|r| r.id != rule.id);
+        }
+        self.by_event.entry(rule.event.clone()).or_default().push(rule);
     }
 
     /// The rules that look at events of this kind.

@@ -243,7 +243,7 @@ fn commit(w: &mut World, tid: u32, prog: Program, env: Vec<Vec<u8>>) -> KResult<
 
     // Swap memories.
     let mid = w.fresh_id();
-    w.mms.insert(mid, mm);
+    w.mms.insert(mid, Box::new(mm));
     let rss = w.rss_of(tgid);
     w.drop_mm(tid);
     w.vfork_done(tid)?;

@@ -395,7 +395,7 @@ impl World {
             n.space.unmap(s, e - s);
         }
         let nid = self.fresh_id();
-        self.mms.insert(nid, n);
+        self.mms.insert(nid, Box::new(n));
         Ok(nid)
     }
 

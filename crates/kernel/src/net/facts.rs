@@ -128,6 +128,28 @@ pub enum Outside {
     Sink,
 }
 
+impl Outside {
+    const NAMES: [(Outside, &'static str); 4] = [
+        (Outside::Unreachable, "unreachable"),
+        (Outside::Timeout, "timeout"),
+        (Outside::Refused, "refused"),
+        (Outside::Sink, "sink"),
+    ];
+
+    /// Its name in configuration and journals.
+    pub fn name(self) -> &'static str {
+        Outside::NAMES
+            .iter()
+            .find(|(o, _)| *o == self)
+            .map_or("timeout", |(_, n)| n)
+    }
+
+    /// The one with this name.
+    pub fn named(name: &str) -> Option<Outside> {
+        Outside::NAMES.iter().find(|(_, n)| *n == name).map(|(o, _)| *o)
+    }
+}
+
 /// What the stage's name server says.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Resolver {

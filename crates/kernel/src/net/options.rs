@@ -148,7 +148,7 @@ impl Options {
         self.number(level, name) != 0
     }
 
-    pub(super) fn set_number(&mut self, level: u32, name: u32, v: i32) {
+    pub(crate) fn set_number(&mut self, level: u32, name: u32, v: i32) {
         self.values.insert((level, name), v.to_le_bytes().to_vec());
     }
 

@@ -13,6 +13,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub struct Stats {
     lo_bytes: u64,
     lo_packets: u64,
+    /// What the idle machine has moved: bytes and packets in, bytes and packets out.
+    pub(crate) idle: [u64; 4],
 }
 
 impl Stats {
@@ -25,6 +27,13 @@ impl Stats {
     /// Counters of an interface now.
     pub(super) fn counters(&self, i: &Interface) -> Counters {
         let mut c = i.counters;
+        if i.flags & IFF_LOOPBACK == 0 && i.flags & IFF_UP != 0 {
+            let [rx_bytes, rx_packets, tx_bytes, tx_packets] = self.idle;
+            c.rx_bytes += rx_bytes;
+            c.rx_packets += rx_packets;
+            c.tx_bytes += tx_bytes;
+            c.tx_packets += tx_packets;
+        }
         if i.flags & IFF_LOOPBACK != 0 {
             c.rx_bytes += self.lo_bytes;
             c.tx_bytes += self.lo_bytes;

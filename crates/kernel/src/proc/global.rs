@@ -1,7 +1,7 @@
 //! The files of /proc that are about the machine.
 
 use crate::object::PAGE;
-use crate::sysfs::facts::Facts;
+use crate::sysfs::facts::{Facts, Interrupt};
 use crate::vfs::Vfs;
 use crate::vfs::types::{Ctx, cap, mode};
 use crate::{Errno, KResult};
@@ -410,10 +410,15 @@ fn stat(ctx: &Ctx) -> String {
     for (i, c) in all.iter().enumerate() {
         s += &line(format!("cpu{i}"), *c);
     }
-    let counts: Vec<u64> = irqs(ctx).into_iter().map(|(_, c, _)| c.iter().sum()).collect();
-    s += &format!("intr {}", counts.iter().sum::<u64>());
-    for c in &counts {
-        s += &format!(" {c}");
+    // The sum is of all; then come those that have a number, by number.
+    let all: Vec<(Option<usize>, u64)> = irqs(ctx)
+        .into_iter()
+        .map(|(label, c, _)| (label.parse().ok(), c.iter().sum()))
+        .collect();
+    s += &format!("intr {}", all.iter().map(|i| i.1).sum::<u64>());
+    for n in 0..=all.iter().filter_map(|i| i.0).max().unwrap_or(0) {
+        let count = all.iter().find(|i| i.0 == Some(n)).map_or(0, |i| i.1);
+        s += &format!(" {count}");
     }
     let soft = soft_counts(ctx);
     let softs: Vec<u64> = soft.iter().map(|(_, c)| c.iter().sum()).collect();
@@ -527,7 +532,7 @@ fn swaps(ctx: &Ctx) -> String {
     let f = ctx.view.facts();
     let mut s = String::from("Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n");
     if m.swap_total > 0
-        && let Some(p) = f.disk.partitions.iter().find(|p| p.number != f.disk.root)
+        && let Some(p) = f.disk.swap()
     {
         let name = format!("/dev/{}", f.disk.part_name(p.number));
         let (size, used) = (m.swap_total / 1024, (m.swap_total - m.swap_free) / 1024);
@@ -549,22 +554,32 @@ fn irqs(ctx: &Ctx) -> Vec<(String, Vec<u64>, String)> {
     f.interrupts
         .iter()
         .enumerate()
-        .map(|(i, (label, rate, text))| {
-            let all = secs * rate / 1000;
-            let local = label.chars().any(|c| c.is_ascii_alphabetic());
-            let counts = (0..n)
-                .map(|c| {
-                    if local {
-                        all / n + (c * 7919 + i as u64 * 104_729) % 97 * all / 9700
-                    } else if i as u64 % n == c {
-                        all
-                    } else {
-                        0
-                    }
-                })
-                .collect();
-            (label.clone(), counts, text.clone())
-        })
+        .map(
+            |(
+                i,
+                Interrupt {
+                    label,
+                    base,
+                    rate,
+                    text,
+                },
+            )| {
+                let all = base + secs * rate / 1000;
+                let local = label.chars().any(|c| c.is_ascii_alphabetic());
+                let counts = (0..n)
+                    .map(|c| {
+                        if local {
+                            all / n + (c * 7919 + i as u64 * 104_729) % 97 * all / 9700
+                        } else if i as u64 % n == c {
+                            all
+                        } else {
+                            0
+                        }
+                    })
+                    .collect();
+                (label.clone(), counts, text.clone())
+            },
+        )
         .collect()
 }
 
@@ -577,10 +592,15 @@ fn interrupts(ctx: &Ctx) -> String {
     s.push('\n');
     for (label, counts, text) in irqs(ctx) {
         s += &format!("{label:>3}: ");
+        // Errors are counted for the machine, not for each processor.
+        if text.is_empty() {
+            s += &format!("{:>10}\n", counts.iter().sum::<u64>());
+            continue;
+        }
         for c in counts {
             s += &format!("{c:>10} ");
         }
-        s += &format!(" {text}\n");
+        s += &format!("  {text}\n");
     }
     s
 }

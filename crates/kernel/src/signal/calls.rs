@@ -50,7 +50,7 @@ pub(crate) fn rt_sigaction(w: &mut World, c: &mut Call) -> SysRes {
     if let Some(a) = new {
         let sh = w.t(c.tid)?.sighand;
         if let Some(h) = w.sighands.get_mut(&sh)
-            && let Some(slot) = h.actions.get_mut(sig as usize - 1)
+            && let Some(slot) = h.change().get_mut(sig as usize - 1)
         {
             *slot = a;
         }

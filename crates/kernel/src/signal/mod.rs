@@ -14,6 +14,7 @@ use crate::task::{State, cap};
 use crate::wait::WaitKey;
 use crate::world::{Fact, World};
 use crate::{Errno, KResult};
+use std::sync::Arc;
 
 /// One entry of the table of handlers, as rt_sigaction lays it out.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -28,14 +29,14 @@ pub(crate) struct Action {
 #[derive(Clone)]
 pub(crate) struct SigHand {
     pub users: u32,
-    pub actions: [Action; 64],
+    pub actions: Arc<[Action; 64]>,
 }
 
 impl SigHand {
     pub fn new() -> Self {
         SigHand {
             users: 1,
-            actions: [Action::default(); 64],
+            actions: Arc::new([Action::default(); 64]),
         }
     }
     pub fn get(&self, sig: u8) -> Action {
@@ -44,9 +45,13 @@ impl SigHand {
             .copied()
             .unwrap_or_default()
     }
+    /// The table for change.
+    pub fn change(&mut self) -> &mut [Action; 64] {
+        Arc::make_mut(&mut self.actions)
+    }
     /// What execve does: handlers become defaults, ignored signals stay ignored.
     pub fn reset(&mut self) {
-        for a in &mut self.actions {
+        for a in self.change() {
             let ignored = a.handler == SIG_IGN;
             *a = Action::default();
             if ignored {
@@ -301,7 +306,7 @@ impl World {
             t.mask.del(info.sig);
             let sh = t.sighand;
             if let Some(h) = self.sighands.get_mut(&sh)
-                && let Some(a) = h.actions.get_mut(info.sig.wrapping_sub(1) as usize)
+                && let Some(a) = h.change().get_mut(info.sig.wrapping_sub(1) as usize)
             {
                 a.handler = SIG_DFL;
             }
@@ -442,7 +447,7 @@ impl World {
                 if act.flags & SA_RESETHAND != 0 {
                     let sh = self.t(tid).map_or(0, |t| t.sighand);
                     if let Some(h) = self.sighands.get_mut(&sh)
-                        && let Some(a) = h.actions.get_mut(sig as usize - 1)
+                        && let Some(a) = h.change().get_mut(sig as usize - 1)
                     {
                         a.handler = SIG_DFL;
                     }

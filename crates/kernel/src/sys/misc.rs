@@ -43,8 +43,9 @@ pub(crate) fn sysinfo(w: &mut World, c: &mut Call) -> SysRes {
     let m = w.machine_mem();
     let mut e = Enc::new();
     e.u64(w.clock.mono() / crate::time::SEC);
-    for l in w.load {
-        e.u64(l);
+    let idle = w.pulse().map_or([0.0; 3], |l| l.load);
+    for (own, idle) in w.load.iter().zip(idle) {
+        e.u64(own + (idle * 65_536.0) as u64);
     }
     e.u64(m.total)
         .u64(m.free)

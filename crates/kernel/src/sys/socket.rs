@@ -21,7 +21,7 @@ const MSG_CMSG_CLOEXEC: u32 = 0x4000_0000;
 const MSG_MAX: usize = 16 << 20;
 
 impl World {
-    fn net_clock(&mut self) {
+    pub(crate) fn net_clock(&mut self) {
         self.net.now = self.clock.mono();
         self.net.real = self.clock.real();
     }
@@ -139,6 +139,14 @@ impl World {
                 up: i.flags & 1 != 0,
                 tx_queue_len: 1000,
                 speed: -1,
+                rx: {
+                    let c = self.net.counters(i);
+                    [c.rx_bytes, c.rx_packets, 0, c.rx_dropped, 0, 0, 0, c.multicast]
+                },
+                tx: {
+                    let c = self.net.counters(i);
+                    [c.tx_bytes, c.tx_packets, 0, 0, 0, 0, 0, 0]
+                },
                 ..Default::default()
             })
             .collect()

@@ -46,7 +46,10 @@ pub struct Partition {
     pub number: u32,
     pub start: u64,
     pub sectors: u64,
+    /// Of the file system or swap on it; empty for an extended partition.
     pub uuid: String,
+    /// It is the swap in use.
+    pub swap: bool,
 }
 
 /// The one disk.
@@ -65,9 +68,16 @@ pub struct DiskFacts {
     pub partitions: Vec<Partition>,
     /// Number of the partition that holds the root file system.
     pub root: u32,
+    /// Signature of the MBR, eight hexadecimal digits: the partitions' ids begin with it.
+    pub id: String,
 }
 
 impl DiskFacts {
+    /// The partition that is swap, if there is one.
+    pub fn swap(&self) -> Option<&Partition> {
+        self.partitions.iter().find(|p| p.swap)
+    }
+
     /// Name of a partition's device.
     pub fn part_name(&self, number: u32) -> String {
         let sep = if self.name.ends_with(|c: char| c.is_ascii_digit()) {
@@ -125,6 +135,8 @@ pub struct DmiFacts {
     pub entry: Vec<u8>,
 }
 
+pub use turncoat_cover::hardware::Interrupt;
+
 /// A loaded kernel module: name, size, users by name.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
@@ -154,8 +166,16 @@ pub struct Facts {
     pub dmi: DmiFacts,
     pub pci: Vec<PciFacts>,
     pub modules: Vec<ModuleFacts>,
-    /// Lines of /proc/interrupts: label, counts for each processor are made from `rate` (per second), description.
-    pub interrupts: Vec<(String, u64, String)>,
+    /// Lines of /proc/interrupts.
+    pub interrupts: Vec<Interrupt>,
+    /// Ports on which outsiders reach sshd; empty: those that they reached.
+    pub ssh_ports: Vec<u16>,
+    /// Time zone of the machine, for what the host's stand-ins print.
+    pub zone: Option<turncoat_cover::clock::Zone>,
+    /// Whose journal it is; `None`: nothing is logged.
+    pub journal: Option<turncoat_cover::past::journal::Machine>,
+    /// What moves on the idle machine; `None`: it moves by rule of thumb.
+    pub pulse: Option<turncoat_cover::live::Pulse>,
     /// Slices and units that exist in the cgroup tree (`/system.slice/cron.service`).
     pub cgroups: Vec<String>,
     /// Addresses in kallsyms are shown from here for root (0: always zeros).
@@ -244,16 +264,19 @@ impl Default for Facts {
                         number: 1,
                         start: 2048,
                         sectors: 39_942_144,
-                        uuid: text("9c3e2b1f-01"),
+                        uuid: text("0b6d9b1e-6d6c-4c53-9d0e-2f8f1c7a5b3d"),
+                        swap: false,
                     },
                     Partition {
                         number: 5,
                         start: 39_946_240,
                         sectors: 1_994_752,
-                        uuid: text("9c3e2b1f-05"),
+                        uuid: text("5f3c8a52-8c1b-4f8a-a0b4-7d1e6c2f9a10"),
+                        swap: true,
                     },
                 ],
                 root: 1,
+                id: text("9c3e2b1f"),
             },
             dmi: DmiFacts {
                 bios_vendor: text("SeaBIOS"),
@@ -271,6 +294,10 @@ impl Default for Facts {
             pci: Vec::new(),
             modules: Vec::new(),
             interrupts: Vec::new(),
+            ssh_ports: Vec::new(),
+            zone: None,
+            journal: None,
+            pulse: None,
             cgroups: Vec::new(),
             kernel_base: 0,
         }

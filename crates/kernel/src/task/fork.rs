@@ -115,7 +115,7 @@ fn clone_with(w: &mut World, c: &Call, a: Args) -> SysRes {
             .unwrap_or_else(crate::signal::SigHand::new);
         sh.users = 1;
         if f & CLONE_CLEAR_SIGHAND != 0 {
-            crate::signal::clear_handlers(&mut sh.actions);
+            crate::signal::clear_handlers(sh.change());
         }
         let id = w.fresh_id();
         w.sighands.insert(id, sh);

@@ -67,8 +67,11 @@ impl Clock {
         insns * self.rate / 1024
     }
 
-    /// Takes a reading of the wall clock (ns since the epoch).
+    /// Takes a reading of the wall clock (ns since the epoch). The same reading again says nothing new.
     pub fn stamp(&mut self, now: u64) {
+        if now == self.last {
+            return;
+        }
         let mono = self.mono();
         let at = now.saturating_sub(self.offset);
         if self.busy && self.insns >= 10_000 {

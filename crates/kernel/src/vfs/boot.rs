@@ -317,6 +317,11 @@ impl Vfs {
             fs.blocks_used = used + plan.blocks_used;
             fs.blocks_reserved = plan.blocks / 20;
             fs.files = plan.files;
+            // The installer put its directories there.
+            let root = fs.root_num();
+            if let Ok(i) = fs.inode_mut(root) {
+                (i.mtime, i.ctime) = (plan.installed, plan.installed);
+            }
             fs
         });
         let root = v
@@ -692,11 +697,19 @@ impl Vfs {
                 link(&format!("../{name}")),
             );
             put(
-                format!("/dev/disk/by-partuuid/{}", p.uuid),
+                format!("/dev/disk/by-partuuid/{}-{:02x}", d.id, p.number),
                 0o777,
                 0,
                 link(&format!("../../{name}")),
             );
+            if !p.uuid.is_empty() {
+                put(
+                    format!("/dev/disk/by-uuid/{}", p.uuid),
+                    0o777,
+                    0,
+                    link(&format!("../../{name}")),
+                );
+            }
         }
         for n in 0..8 {
             put(format!("/dev/loop{n}"), 0o660, 6, blk(7, n));

@@ -131,6 +131,11 @@ impl Vfs {
         Some((Ino::new(dir.fs(), num), name))
     }
 
+    /// Whether changes are recorded from now on; gives what was in force.
+    pub(crate) fn record(&mut self, on: bool) -> bool {
+        std::mem::replace(&mut self.recording, on)
+    }
+
     /// Id of the bait that this file is, if it is one.
     pub fn bait(&self, ino: Ino) -> Option<&Arc<str>> {
         self.baits.get(&ino)

@@ -2,10 +2,11 @@
 
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
-use turncoat_intel::report::{self, build};
+use turncoat_intel::report::{self, build_with};
 use turncoat_intel::{CampaignId, view};
 
 use super::{Context, print};
+use crate::process::requests::{NotRunning, ask};
 
 #[derive(clap::Args)]
 pub struct ListArgs {
@@ -32,6 +33,21 @@ enum Command {
         /// As JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// Take sessions out of a campaign into a new one; evidence never joins the two again
+    Split {
+        /// Its number, such as C-1.
+        id: CampaignId,
+        /// The sessions: their ids, or the beginning or end of them.
+        #[arg(required = true)]
+        sessions: Vec<String>,
+    },
+    /// Join two campaigns; they stay joined
+    Merge {
+        /// The one, such as C-1.
+        a: CampaignId,
+        /// The other.
+        b: CampaignId,
     },
     /// Tell a campaign in plain words
     Report {
@@ -82,6 +98,23 @@ pub fn list(context: &Context, args: &ListArgs) -> Result<(), String> {
             ))?;
         }
     }
+    let noise = view::noise(reader.database()).map_err(|e| e.to_string())?;
+    if args.json {
+        return print(&json!({"noise": noise}).to_string());
+    }
+    if noise.sessions > 0 {
+        let clients: Vec<String> = noise.clients.iter().map(|(c, n)| format!("{c} ({n})")).collect();
+        let line = format!(
+            "noise  {} sessions from {} sources that nobody entered: {} login attempts, {} without any{}{}",
+            noise.sessions,
+            noise.sources,
+            noise.attempts,
+            noise.scans,
+            if clients.is_empty() { "" } else { "; most often " },
+            clients.join(", ")
+        );
+        print(&crate::show::line(&line))?;
+    }
     Ok(())
 }
 
@@ -93,9 +126,31 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
     let reader = context.reader()?;
     let db = reader.database();
     let text = |e: turncoat_store::StoreError| e.to_string();
+    let operate = |request: serde_json::Value| -> Result<String, String> {
+        match ask(&context.layout.control(), &request)? {
+            Ok(answer) => Ok(answer["campaign"].as_str().unwrap_or_default().to_owned()),
+            Err(NotRunning) => Err(format!(
+                "not running on {}: campaigns are changed by the running program",
+                context.layout.root().display()
+            )),
+        }
+    };
     match &args.command {
+        Command::Split { id, sessions } => {
+            let found = sessions
+                .iter()
+                .map(|s| Ok(super::sessions::find(&reader, s)?.session.to_string()))
+                .collect::<Result<Vec<_>, String>>()?;
+            let new = operate(json!({"ask": "split", "campaign": id.to_string(), "sessions": found}))?;
+            print(&format!("{} sessions of {id} are {new} now", found.len()))
+        }
+        Command::Merge { a, b } => {
+            let left = operate(json!({"ask": "merge", "a": a.to_string(), "b": b.to_string()}))?;
+            print(&format!("{a} and {b} are {left} now"))
+        }
         Command::Show { id, json } => {
             let c = view::find(db, *id).map_err(text)?;
+            let networks = crate::understand::networks(&context.settings()?)?;
             let members = view::members(db, c.id, 1000).map_err(text)?;
             let links = view::links(db, c.id, 1000).map_err(text)?;
             let techniques = view::sightings(db, c.id).map_err(text)?;
@@ -112,13 +167,16 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
                 c.last
             ))?;
             for m in members {
-                print(&format!(
-                    "  session {}  {:<16} {} {}",
+                let network = m.source.as_ref().and_then(|s| s.parse().ok());
+                let network = network.map(|a| networks.of(a).to_string()).unwrap_or_default();
+                let line = format!(
+                    "  session {}  {:<16} {} {:<16} {network}",
                     m.session,
                     m.source.as_deref().unwrap_or("-"),
                     m.first,
                     m.stage.map_or("", |s| s.name())
-                ))?;
+                );
+                print(crate::show::line(&line).trim_end())?;
             }
             for l in links {
                 let line = format!(
@@ -140,7 +198,8 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
             Ok(())
         }
         Command::Report { id, format } => {
-            let report = build(&reader, *id, crate::process::now()).map_err(text)?;
+            let networks = crate::understand::networks(&context.settings()?)?;
+            let report = build_with(&reader, *id, crate::process::now(), &networks).map_err(text)?;
             let out = match format {
                 Format::Md => report::markdown(&report),
                 Format::Html => report::html(&report),

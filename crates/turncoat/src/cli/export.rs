@@ -5,6 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use turncoat_event::Event;
+use turncoat_intel::networks::Networks;
 use turncoat_store::recording::asciicast;
 use turncoat_store::{Filter, Source};
 
@@ -54,6 +55,7 @@ pub struct Args {
 pub fn run(context: &Context, args: &Args) -> Result<(), String> {
     let settings = context.settings()?;
     events::check_kinds(&args.kinds)?;
+    let networks = crate::understand::networks(&settings)?;
     let reader = context.reader()?;
     let row = args
         .session
@@ -85,7 +87,7 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
     if args.format == Format::Csv {
         writeln!(
             to,
-            "seq,time,sensor,event,session,src_ip,src_port,dst_ip,dst_port,decoy,detail"
+            "seq,time,sensor,event,session,src_ip,src_port,dst_ip,dst_port,decoy,detail,src_country,src_asn,src_holder"
         )
         .map_err(output_error)?;
     }
@@ -105,7 +107,8 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
         for mut event in events {
             mask(&mut event, &settings);
             let line = match args.format {
-                Format::Csv => Some(csv(&event)),
+                Format::Csv => Some(csv(&event, &networks)),
+                Format::Jsonl if !networks.is_empty() => Some(placed(&event, &networks)?),
                 Format::Cowrie => crate::output::cowrie::translate(&event).map(|v| v.to_string()),
                 _ => Some(serde_json::to_string(&event).map_err(|e| e.to_string())?),
             };
@@ -121,8 +124,21 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
     to.flush().map_err(output_error)
 }
 
-fn csv(event: &Event) -> String {
+/// An event as JSON with what is known of its source's network beside it.
+fn placed(event: &Event, networks: &Networks) -> Result<String, String> {
+    let mut v = serde_json::to_value(event).map_err(|e| e.to_string())?;
+    let network = event.origin.src_ip.map(|a| networks.of(a)).unwrap_or_default();
+    if let (Some(v), false) = (v.as_object_mut(), network.is_empty()) {
+        v.insert("src_country".into(), network.country.into());
+        v.insert("src_asn".into(), network.asn.into());
+        v.insert("src_holder".into(), network.holder.into());
+    }
+    Ok(v.to_string())
+}
+
+fn csv(event: &Event, networks: &Networks) -> String {
     let o = &event.origin;
+    let network = o.src_ip.map(|a| networks.of(a)).unwrap_or_default();
     let text = |it: Option<String>| it.unwrap_or_default();
     let cells = [
         event.seq.to_string(),
@@ -136,6 +152,9 @@ fn csv(event: &Event) -> String {
         text(o.dst_port.map(|s| s.to_string())),
         text(o.decoy.clone()),
         crate::show::fields(&event.kind),
+        text(network.country),
+        text(network.asn.map(|n| n.to_string())),
+        text(network.holder),
     ];
     cells.iter().map(|c| cell(c)).collect::<Vec<_>>().join(",")
 }

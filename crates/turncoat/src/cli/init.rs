@@ -45,7 +45,14 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
 }
 
 pub fn check(context: &Context) -> Result<(), String> {
-    crate::respond::settings::engine(&context.settings()?, &[])?;
+    let settings = context.settings()?;
+    crate::understand::check(&settings)?;
+    if !settings.intel.rules.is_empty() {
+        let n = crate::understand::rules(&settings)?.all().count();
+        print(&format!(
+            "{n} technique rules of yours hold, each with its own examples"
+        ))?;
+    }
     match &context.file {
         Some(file) => print(&format!("{} is right", file.display())),
         None => print("no configuration file; the defaults and the environment are right"),

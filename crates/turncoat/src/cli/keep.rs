@@ -48,7 +48,11 @@ pub fn forget(context: &Context, args: &ForgetArgs) -> Result<(), String> {
             let mut writer =
                 Writer::open(&context.layout, &sensor, key, Durability::Process).map_err(tell)?;
             let done = writer.forget(&args.source).map_err(tell)?;
-            let left = process::record::operator_action("forget", Some(format!("{} sessions", done.0)));
+            turncoat_intel::Keeper::open(writer.database(), turncoat_intel::Rules::default())
+                .and_then(|mut keeper| keeper.purge(writer.database()))
+                .map_err(tell)?;
+            let left =
+                process::record::operator_action("local", "forget", Some(format!("{} sessions", done.0)));
             writer.append(&[left.into()]).map_err(tell)?;
             done
         }

@@ -2,7 +2,10 @@
 //!
 //! To add a subcommand: a module with its arguments (`#[derive(Args)]`) and a `run`, and a row in [`Command`].
 
+mod alert;
 mod campaigns;
+mod console;
+mod cover;
 mod documents;
 mod events;
 mod export;
@@ -11,6 +14,8 @@ mod init;
 mod keep;
 mod plant;
 mod replay;
+mod rerun;
+mod respond;
 mod run;
 mod sessions;
 mod status;
@@ -72,12 +77,20 @@ enum Command {
     Image(image::Args),
     /// Try the machine behind the decoys on this terminal
     World(world::Args),
+    /// Show the identity of this install, draw or become another, and audit it from outside
+    Cover(cover::Args),
     /// Make things to plant on real machines, so that their use gives an intruder away
     Plant(plant::Args),
     /// List campaigns: sessions that one intruder or one tool is behind
     Campaigns(campaigns::ListArgs),
     /// Show a campaign, or tell it in plain words
     Campaign(campaigns::Args),
+    /// Open the console, or make a password for it
+    Console(console::Args),
+    /// Say what rules would have done; list and undo blocks
+    Respond(respond::Args),
+    /// Try whether alerts arrive
+    Alert(alert::Args),
     /// Print completions for a shell
     Completions(documents::CompletionsArgs),
     /// Print the man page
@@ -156,10 +169,14 @@ pub fn main() -> ExitCode {
             Ok(code) => return code,
             Err(why) => Err(why),
         },
+        Command::Cover(args) => cover::run(&context, &args),
         Command::Plant(args) => plant::run(&context, &args),
         Command::Image(args) => image::run(&context, &args),
         Command::Campaigns(args) => campaigns::list(&context, &args),
         Command::Campaign(args) => campaigns::run(&context, &args),
+        Command::Console(args) => console::run(&context, &args),
+        Command::Respond(args) => respond::run(&context, &args),
+        Command::Alert(args) => alert::run(&context, &args),
         Command::Completions(args) => documents::completions(&args),
         Command::Man => documents::man(),
         Command::Process { role } => return run::process(&role),

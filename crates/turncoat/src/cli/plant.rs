@@ -53,7 +53,7 @@ enum Command {
 }
 
 /// Where the decoy is reached: as told, or by the first address that it listens on.
-fn target(context: &Context, to: Option<&str>) -> Result<Target, String> {
+pub(super) fn target(context: &Context, to: Option<&str>) -> Result<Target, String> {
     let settings = context.settings()?;
     let listen = settings.ssh.listen.first();
     let port = listen.map_or(22, std::net::SocketAddr::port);
@@ -79,7 +79,7 @@ fn target(context: &Context, to: Option<&str>) -> Result<Target, String> {
 }
 
 /// Tells a running program that something changed. Without one, the next start reads it.
-fn tell_running(context: &Context) {
+pub(super) fn tell_running(context: &Context) {
     let Ok(text) = std::fs::read_to_string(context.layout.run().join("program")) else {
         return;
     };
@@ -110,7 +110,10 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
         Command::History(new) => ("history", new),
         Command::KnownHosts(new) => ("known-hosts", new),
         Command::Ls { json } => {
-            for p in plant::load(layout)? {
+            for p in plant::load(layout)?
+                .into_iter()
+                .filter(|p| p.kind != plant::AUDIT)
+            {
                 if *json {
                     print(&serde_json::to_string(&p).map_err(|e| e.to_string())?)?;
                 } else {

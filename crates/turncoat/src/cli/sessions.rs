@@ -49,6 +49,7 @@ pub fn list(context: &Context, args: &ListArgs) -> Result<(), String> {
         since: args.since,
         ..Filter::default()
     };
+    let networks = crate::understand::networks(&context.settings()?)?;
     let rows = reader
         .sessions(&filter, args.open, args.limit)
         .map_err(|e| e.to_string())?;
@@ -80,8 +81,9 @@ pub fn list(context: &Context, args: &ListArgs) -> Result<(), String> {
             .as_ref()
             .map(|u| show::bytes(u.as_slice()))
             .unwrap_or_else(|| "-".into());
-        print(&format!(
-            "{:8}  {}  {:>8}  {:15}  {:6}  {:12}  {:>5}  {:>8}  {:>9}  {}",
+        let network = row.src_ip.map(|a| networks.of(a).to_string()).unwrap_or_default();
+        let line = format!(
+            "{:8}  {}  {:>8}  {:15}  {:6}  {:12}  {:>5}  {:>8}  {:>9}  {:10}  {network}",
             id.get(28..).unwrap_or(&id),
             show::time(row.opened),
             lasted(&row),
@@ -92,7 +94,8 @@ pub fn list(context: &Context, args: &ListArgs) -> Result<(), String> {
             row.commands,
             row.artifacts,
             show::line(row.reason.as_deref().unwrap_or("open")),
-        ))?;
+        );
+        print(show::line(&line).trim_end())?;
     }
     Ok(())
 }

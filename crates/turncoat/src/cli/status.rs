@@ -57,10 +57,11 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
     }
     let bytes = |k: &str| show::size(facts["record_bytes"][k].as_u64().unwrap_or(0));
     print(&format!(
-        "  record    {} events; database {}, recordings {}, artifacts {}",
+        "  record    {} events; database {}, recordings {}, journals {}, artifacts {}",
         facts["events"],
         bytes("database"),
         bytes("recordings"),
+        bytes("journals"),
         bytes("artifacts")
     ))?;
     for o in list(&facts["outputs"]) {

@@ -2,10 +2,12 @@
 
 use std::io::{IsTerminal, Read, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use clap::Subcommand;
+use turncoat_cover::Cover;
 use turncoat_decoys::boot::{Outside, Snapshot};
 use turncoat_kernel::image::Image;
 use turncoat_kernel::{Conn, Input, Open, Out, Slice, Term, World};
@@ -39,6 +41,8 @@ enum Command {
         #[arg(required = true, last = true)]
         command: Vec<String>,
     },
+    /// Run a recorded session's world again from its journal, and compare
+    Rerun(super::rerun::Args),
 }
 
 /// Instructions between two looks at the terminal.
@@ -49,19 +53,30 @@ fn entropy(buffer: &mut [u8]) {
     let _ = rustix::rand::getrandom(buffer, rustix::rand::GetRandomFlags::empty());
 }
 
-/// A fresh world of this install's machine.
-pub(super) fn fresh(context: &Context) -> Result<World, String> {
+/// The cover that this install shows, and the image behind it: the same for decoys, fresh worlds and reruns.
+/// `as_kept`: the machine of the last start, whatever the configuration says by now.
+pub(super) fn machine(context: &Context, as_kept: bool) -> Result<(Cover, Arc<Image>), String> {
     let layout = &context.layout;
     layout.create().map_err(|e| e.to_string())?;
     let settings = context.settings()?;
     let seed = install::seed(layout)?;
-    let machine = crate::machine::load_or_make(layout, &seed, &settings, &[], now().seconds())?;
+    let machine = if as_kept {
+        crate::machine::load(layout)?
+    } else {
+        crate::machine::load_or_make(layout, &seed, &settings, &[], now().seconds())?
+    };
     let mut cover = machine.cover(&seed)?;
     cover.sshd_options = crate::process::decoys::sshd_options(&settings);
     let shelved = super::image::find_or_build(layout, &settings.world.image)?;
     let file = std::fs::File::open(&shelved.path).map_err(|e| format!("{}: {e}", shelved.path.display()))?;
     let image = Image::open(file).map_err(|e| e.to_string())?;
-    let random: turncoat_decoys::machine::Entropy = std::sync::Arc::new(entropy);
+    Ok((cover, image))
+}
+
+/// A fresh world of this install's machine.
+pub(super) fn fresh(context: &Context) -> Result<World, String> {
+    let (cover, image) = machine(context, false)?;
+    let random: turncoat_decoys::machine::Entropy = Arc::new(entropy);
     let mut snapshot = Snapshot::boot(&cover, image, Outside::Timeout, now(), &random)?;
     let mut own = [0u8; 32];
     entropy(&mut own);
@@ -84,6 +99,9 @@ fn quoted(words: &[String]) -> String {
 /// # Errors
 /// One line for the operator.
 pub fn run(context: &Context, args: &Args) -> Result<ExitCode, String> {
+    if let Command::Rerun(args) = &args.command {
+        return super::rerun::run(context, args).map(|()| ExitCode::SUCCESS);
+    }
     let mut world = fresh(context)?;
     let local = "127.0.0.1:22".parse().map_err(|_| "address")?;
     let mut open = Open {
@@ -95,6 +113,7 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode, String> {
         peer: "127.0.0.1:40000".parse().map_err(|_| "address")?,
         local,
         greet: true,
+        method: String::new(),
     };
     let interactive = match &args.command {
         Command::Shell { user } => {
@@ -123,6 +142,7 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode, String> {
             world.set_trace(*strace);
             false
         }
+        Command::Rerun(_) => false,
     };
     let user = String::from_utf8_lossy(&open.user).into_owned();
     let conn = world

@@ -288,14 +288,86 @@ fn check(settings: &Settings, file: Option<&Path>, mistakes: &mut Vec<Mistake>) 
             wrong(format!("{name}: expected a whole path that begins with '/'"));
         }
     }
+    console(&settings.console, &mut wrong);
     if settings.limits.artifact.0 > turncoat_event::record::ARTIFACT_MAX as u64 {
         wrong("limits.artifact: the most is \"32MiB\"".into());
+    }
+}
+
+/// What is wrong with `[console]`.
+fn console(console: &super::table::Console, wrong: &mut impl FnMut(String)) {
+    let away = console.listen.iter().find(|a| !a.ip().is_loopback());
+    if let Some(away) = away
+        && (console.tls_cert.is_empty() || console.tls_key.is_empty())
+    {
+        wrong(format!(
+            "console.listen: {away} is not loopback: set console.tls_cert and console.tls_key, or listen on 127.0.0.1 and reach it through SSH"
+        ));
+    }
+    if console.tls_cert.is_empty() != console.tls_key.is_empty() {
+        wrong("console.tls_cert and console.tls_key: expected both or none".into());
+    }
+    for (name, path) in [("tls_cert", &console.tls_cert), ("tls_key", &console.tls_key)] {
+        if !path.is_empty() && !path.starts_with('/') {
+            wrong(format!(
+                "console.{name}: expected a whole path that begins with '/'"
+            ));
+        }
+    }
+    if !console.password.is_empty()
+        && let Some(mistake) = turncoat_console::secret::mistake(&console.password)
+    {
+        wrong(format!("console.password: {mistake}"));
+    }
+    for (name, token) in [("token", &console.token), ("feed_token", &console.feed_token)] {
+        if !token.is_empty() && (token.len() < 16 || !token.bytes().all(|b| b.is_ascii_graphic())) {
+            wrong(format!(
+                "console.{name}: expected at least 16 visible characters, such as `openssl rand -hex 32` prints"
+            ));
+        }
+    }
+    if !console.token.is_empty() && console.token == console.feed_token {
+        wrong("console.feed_token: expected another than console.token, which opens more".into());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_console_away_from_loopback_wants_tls() {
+        let console_of = |text: &str| {
+            let (mut settings, mut found) = (Settings::default(), Vec::new());
+            apply_file(&mut settings, Path::new("t.toml"), text, &mut found);
+            assert_eq!(found, []);
+            let mut wrong = Vec::new();
+            console(&settings.console, &mut |w| wrong.push(w));
+            wrong
+        };
+        assert_eq!(console_of(""), Vec::<String>::new());
+        assert_eq!(
+            console_of("[console]\nlisten = [\"[::1]:1\", \"127.0.0.9:2\"]"),
+            Vec::<String>::new()
+        );
+        let away = console_of("[console]\nlisten = [\"127.0.0.1:1\", \"0.0.0.0:4780\"]");
+        assert!(
+            away.len() == 1 && away[0].starts_with("console.listen: 0.0.0.0:4780 is not loopback"),
+            "{away:?}"
+        );
+        let fine = "[console]\nlisten = [\"0.0.0.0:4780\"]\ntls_cert = \"/c\"\ntls_key = \"/k\"";
+        assert_eq!(console_of(fine), Vec::<String>::new());
+        for bad in [
+            "tls_cert = \"/c\"",
+            "tls_cert = \"c\"\ntls_key = \"/k\"",
+            "password = \"hunter2\"",
+            "token = \"short\"",
+            "feed_token = \"0123456789 abcdef\"",
+            "token = \"0123456789abcdef\"\nfeed_token = \"0123456789abcdef\"",
+        ] {
+            assert_eq!(console_of(&format!("[console]\n{bad}")).len(), 1, "{bad}");
+        }
+    }
 
     fn mistakes(text: &str) -> Vec<String> {
         let (mut settings, mut found) = (Settings::default(), Vec::new());

@@ -111,6 +111,21 @@ macro_rules! settings {
     };
 }
 
+impl Settings {
+    /// The settings as a process gets them: secrets towards receivers of ours are for the process that sends alone.
+    pub fn for_role(&self, role: crate::process::Role) -> Settings {
+        let mut all = self.clone();
+        if role != crate::process::Role::Out {
+            all.alert_mail.password.clear();
+            all.alert_webhook.token.clear();
+            if !all.alert_webhook.url.is_empty() {
+                all.alert_webhook.url = "(set)".into();
+            }
+        }
+        all
+    }
+}
+
 fn is_live(when: &str) -> bool {
     when == "live"
 }
@@ -191,6 +206,18 @@ choice! {
 }
 
 choice! {
+    /// Form of a message to a web address.
+    Form {
+        /// Everything, as JSON (docs/alerts.md).
+        Generic = "generic",
+        /// As Slack and those who understand its format want it.
+        Slack = "slack",
+        /// As Discord wants it.
+        Discord = "discord",
+    }
+}
+
+choice! {
     /// Whether secrets that outsiders tried are shown.
     ShowSecrets {
         /// Shown on an internet sensor, masked on an internal one.
@@ -263,6 +290,8 @@ settings! {
         timezone: String = "\"\"", restart;
         /// Accounts that must exist.
         users: Vec<String> = "[]", restart;
+        /// The port that the machine says its sshd listens on. Where outsiders reach another one, it looks as if that were redirected.
+        ssh_port: u64 = "22", restart;
     }
     /// What lies behind a login.
     ["world"] world: World {
@@ -277,11 +306,18 @@ settings! {
         /// Image that worlds start from, by the beginning of its identity. Empty: the default one.
         image: String = "\"\"", restart;
     }
+    /// How sessions are understood.
+    ["intel"] intel: Intel {
+        /// A directory of files (*.toml) with rules for techniques, beside those that are built in; a rule with the id of a built-in one replaces it (docs/techniques.md). Empty: none.
+        rules: String = "\"\"", restart;
+        /// Files that say in which country and network an address is: lines of FIRST,LAST,COUNTRY or FIRST,LAST,NUMBER,HOLDER (docs/campaigns.md says where free ones are). Empty: not shown.
+        networks: Vec<String> = "[]", restart;
+    }
     /// What is done about campaigns.
     ["respond"] respond: Respond {
-        /// Rules, each "CONDITION -> ACTION, ACTION". Conditions are on event, decoy, source, technique, campaign.stage, campaign.sessions, campaign.sources and campaign.tokens; actions are "alert" and "block 24h".
-        rules: Vec<String> = "[\"event == 'token.used' -> alert, block 24h\", \"campaign.stage >= 'persistence' -> alert, block 24h\"]", restart;
-        /// Conditions under which nothing is ever done, such as "source in '10.0.0.7'".
+        /// Rules, each "CONDITION -> ACTION, ACTION". Conditions are on event, decoy, port, source, technique, campaign.stage, campaign.sessions, campaign.sources and campaign.tokens; actions are "alert" and "block 24h". "default" stands for the rules that fit watch.kind (docs/responses.md).
+        rules: Vec<String> = "[\"default\"]", restart;
+        /// Conditions under which nothing is ever done, such as "source in '10.0.0.7'" or "port == 2222 and technique == 'T1046' until 2027-01-31".
         ignore: Vec<String> = "[]", restart;
         /// Decide and record, but do nothing.
         dry_run: bool = "false", restart;
@@ -292,10 +328,75 @@ settings! {
         enabled: bool = "false", restart;
         /// Networks that blocked sources must not reach, such as ["10.0.0.0/24"].
         protect: Vec<String> = "[]", restart;
-        /// Networks that are never blocked, besides this host's own addresses, gateways and resolvers.
+        /// Keep the nftables table. Without it blocks are in the feed, and with the command, only.
+        nftables: bool = "true", restart;
+        /// A program that is started, as the program's user, for every change: "COMMAND block NETWORK SECONDS" and "COMMAND unblock NETWORK". Empty: none.
+        command: String = "\"\"", restart;
+        /// Networks that are never blocked, besides this host's own addresses, gateways, resolvers and whoever is logged in here by SSH.
         allow: Vec<String> = "[]", restart;
         /// Blocks at once.
         most: u64 = "10000", restart;
+    }
+    /// The console: the record and the campaigns in a browser. docs/console.md tells more.
+    ["console"] console: Console {
+        /// Where it listens. An empty list: nowhere. Anywhere but on loopback it wants tls_cert and tls_key.
+        listen: Vec<SocketAddr> = "[\"127.0.0.1:4780\"]", restart;
+        /// An argon2id hash, as `turncoat console password` prints it. Empty: only links that work once (`turncoat console link`).
+        password: String = "\"\"", restart;
+        /// How long a login lasts without use.
+        idle: Span = "\"12h\"", restart;
+        /// Names by which the console is reached, besides its addresses and localhost, such as ["decoys.example.net"].
+        hosts: Vec<String> = "[]", restart;
+        /// File with the certificate and what leads to its root, in PEM form.
+        tls_cert: String = "\"\"", restart;
+        /// File with the private key, in PEM form.
+        tls_key: String = "\"\"", restart;
+        /// Whoever shows it ("Authorization: Bearer TOKEN") may read the JSON API and the metrics; at least 16 characters. Empty: nobody may (the metrics: everybody on this machine).
+        token: String = "\"\"", restart;
+        /// Whoever shows it ("?token=TOKEN") may fetch the feed of blocked addresses; at least 16 characters. An intruder who reads the feed learns that he is known. Empty: nobody may.
+        feed_token: String = "\"\"", restart;
+    }
+    /// How people are told of incidents. One message opens, updates are bundled, one closes.
+    ["alert"] alert: Alert {
+        /// Messages in an hour over all incidents; more wait. That a planted thing was used is never held back.
+        hourly: u64 = "30", live;
+        /// Least time between two messages of one incident.
+        update: Span = "\"15m\"", live;
+        /// Quiet time after which an incident is closed.
+        close: Span = "\"1h\"", live;
+        /// Without a sign of life from the record for so long, the process that sends raises the alarm by itself.
+        silence: Span = "\"2m\"", restart;
+        /// A message that its receiver has not taken for so long is given up.
+        give_up: Span = "\"7d\"", live;
+        /// Certificates that servers are trusted by, a file in PEM. Empty: the system's.
+        ca: String = "\"\"", restart;
+    }
+    /// Alerts by e-mail.
+    ["alert.mail"] alert_mail: AlertMail {
+        /// Mail server: "smtps://HOST:465" (TLS from the start), "smtp://HOST:587" (STARTTLS, refused without it), or "smtp+plain://127.0.0.1:25" (no TLS: loopback only). Empty: off.
+        server: String = "\"\"", restart;
+        /// User to log in as. Empty: no login.
+        user: String = "\"\"", restart;
+        /// The user's password; better given as TURNCOAT_ALERT_MAIL_PASSWORD.
+        password: String = "\"\"", restart;
+        /// Sender's address.
+        from: String = "\"\"", restart;
+        /// Receivers' addresses.
+        to: Vec<String> = "[]", restart;
+    }
+    /// Alerts to a web address.
+    ["alert.webhook"] alert_webhook: AlertWebhook {
+        /// Address that each message is posted to, https:// (http:// on loopback only). It may hold a secret. Empty: off.
+        url: String = "\"\"", restart;
+        /// Form of the message: "generic", "slack" or "discord".
+        form: Form = "\"generic\"", restart;
+        /// Sent as "Authorization: Bearer ...", where given.
+        token: String = "\"\"", restart;
+    }
+    /// Alerts to a syslog server in the Common Event Format.
+    ["alert.cef"] alert_cef: AlertCef {
+        /// Where to: "udp://HOST:514", "tcp://HOST:601" or "tls://HOST:6514". Empty: off.
+        to: String = "\"\"", restart;
     }
     /// The Telnet decoy.
     ["telnet"] telnet: Telnet {
@@ -324,6 +425,8 @@ settings! {
         events_per_second: u64 = "2000", live;
         /// Bytes of one session's recording; past it the session is closed.
         recording: Size = "\"64MiB\"", live;
+        /// Bytes of one world's journal (what came into it, for `world rerun`); past it the world runs on and the rest cannot be run again. 0: no journal.
+        journal: Size = "\"32MiB\"", restart;
         /// Bytes of one artifact that are kept.
         artifact: Size = "\"32MiB\"", live;
         /// Bytes that one session is sent.

@@ -159,7 +159,6 @@ impl Apt {
             "Dir::Etc::parts=apt.conf.d",
             "Dir::Cache::pkgcache=",
             "Dir::Cache::srcpkgcache=",
-            "APT::Update::Post-Invoke::=true",
         ]
         .map(str::to_owned)
         .to_vec();
@@ -167,7 +166,6 @@ impl Apt {
         all.push(format!("Dir::State::status={home}/status"));
         all.push(format!("Dir::Cache={home}/cache"));
         all.push(format!("Dir::Log={home}/log"));
-        all.retain(|o| !o.starts_with("APT::Update::Post-Invoke"));
         all
     }
 
@@ -181,6 +179,8 @@ impl Apt {
             .args(args)
             .env("LC_ALL", "C")
             .env("DEBIAN_FRONTEND", "noninteractive")
+            // The root may be read-only, as in our container.
+            .env("TMPDIR", &self.home)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -57,12 +57,19 @@ impl Trust {
     /// # Errors
     /// One line for the operator.
     pub fn connect(&self, place: &str, patience: Duration) -> Result<Tls, String> {
+        self.over(tcp(place, patience)?, place)
+    }
+
+    /// The same over a connection that is there already (STARTTLS).
+    ///
+    /// # Errors
+    /// One line for the operator.
+    pub fn over(&self, mut stream: TcpStream, place: &str) -> Result<Tls, String> {
         let host = place.rsplit_once(':').map_or(place, |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(host.to_owned()).map_err(|_| format!("{place}: not a host name"))?;
         let mut connection =
             ClientConnection::new(self.0.clone(), name).map_err(|e| format!("{place}: {e}"))?;
-        let mut stream = tcp(place, patience)?;
         while connection.is_handshaking() {
             connection
                 .complete_io(&mut stream)

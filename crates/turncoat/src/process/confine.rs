@@ -11,6 +11,7 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetStatus, Scope,
 };
+use rustix::thread::{CapabilitySet, CapabilitySets};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
     TargetArch,
@@ -127,6 +128,11 @@ pub fn paths(role: Role, data: &Path, outputs: &[PathBuf]) -> Vec<(PathBuf, bool
 /// Confines this process. Must be called while it has one thread. Returns what the kernel did not offer.
 pub fn confine(role: Role, data: &Path, outputs: &[PathBuf]) -> Vec<String> {
     let mut missing = Vec::new();
+    if role == Role::Front
+        && let Err(error) = give_up_capabilities()
+    {
+        missing.push(format!("capabilities: {error}"));
+    }
     match landlock(role, &paths(role, data, outputs)) {
         Ok(None) => {}
         Ok(Some(what)) => missing.push(what),
@@ -136,6 +142,17 @@ pub fn confine(role: Role, data: &Path, outputs: &[PathBuf]) -> Vec<String> {
         missing.push(format!("seccomp: {error}"));
     }
     missing
+}
+
+/// Whoever outsiders reach has none of root's powers, also where the program was started as root.
+fn give_up_capabilities() -> rustix::io::Result<()> {
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets {
+        effective: none,
+        permitted: none,
+        inheritable: none,
+    };
+    rustix::thread::set_capabilities(None, sets)
 }
 
 fn landlock(role: Role, paths: &[(PathBuf, bool)]) -> Result<Option<String>, landlock::RulesetError> {

@@ -43,10 +43,19 @@ pub fn sshd_options(settings: &Settings) -> Vec<(String, String)> {
         PolicySetting::AfterTries | PolicySetting::List => "yes",
         _ => "prohibit-password",
     };
-    vec![
+    [
         ("PermitRootLogin".into(), root.into()),
         ("PasswordAuthentication".into(), "yes".into()),
     ]
+    .into_iter()
+    .chain(port(settings))
+    .collect()
+}
+
+/// The machine's own port, where it is not 22.
+fn port(settings: &Settings) -> Option<(String, String)> {
+    let own = settings.cover.ssh_port;
+    (own != 22).then(|| ("Port".into(), own.to_string()))
 }
 
 fn entropy(buffer: &mut [u8]) {
@@ -75,6 +84,14 @@ pub fn serve(mut io: FrontIo, ready: impl FnOnce()) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|e| e.to_string())?;
+    // A sign of life by the runtime that serves intruders: should it stand still, the record notices.
+    let alive = io.recorder.clone();
+    runtime.spawn(async move {
+        loop {
+            alive.facts(r#"{"alive":true}"#.into());
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
+    });
     if let (Some(file), Some(machine)) = (io.image.take(), io.machine.take()) {
         let mut cover = machine.cover(&io.seed)?;
         cover.sshd_options = sshd_options(&settings);
@@ -82,6 +99,9 @@ pub fn serve(mut io: FrontIo, ready: impl FnOnce()) -> Result<(), String> {
         let door = Arc::new(Door::new(&io));
         let baits = baits(&cover);
         let ssh = Arc::new(ssh_decoy(&io, &settings, cover, image, door.clone())?);
+        let (arrivals, inside) = tokio::sync::mpsc::unbounded_channel();
+        ssh.machine.worlds.serve_inside(arrivals);
+        runtime.spawn(turncoat_decoys::ssh::serve_arrivals(ssh.clone(), inside));
         let (machine, plants) = (ssh.machine.clone(), io.plants.clone());
         let set = move |now| {
             machine
@@ -197,6 +217,7 @@ fn ssh_decoy(
     };
     let bounds = Bounds {
         worlds: usize::try_from(settings.world.most).unwrap_or(usize::MAX),
+        journal: settings.limits.journal.0,
         ..Bounds::default()
     };
     let make_random = random.clone();
@@ -230,6 +251,7 @@ fn ssh_decoy(
             } else {
                 FailDelay::NONE
             },
+            hashing: tokio::sync::Semaphore::new((threads / 2).max(1)),
             clock,
             entropy: random,
             names,
@@ -240,7 +262,8 @@ fn ssh_decoy(
         forward: match settings.world.outside {
             Outside::Unreachable => Forward::Unreachable,
             Outside::Refused => Forward::Refused,
-            Outside::Timeout | Outside::Sink => Forward::Timeout,
+            Outside::Timeout => Forward::Timeout,
+            Outside::Sink => Forward::Sink,
         },
     })
 }
@@ -289,7 +312,10 @@ pub fn how_to_log_in(settings: &Settings, seed: &[u8; 32], source: IpAddr) -> St
 }
 
 /// The server's configuration: versions from the image's packages, keys from the cover, permissions from the policy.
-fn ssh_config(settings: &Settings, cover: &Cover, image: &Image) -> Result<ServerConfig, String> {
+///
+/// # Errors
+/// One line for the operator.
+pub fn ssh_config(settings: &Settings, cover: &Cover, image: &Image) -> Result<ServerConfig, String> {
     let version = image
         .packages()
         .into_iter()

@@ -211,6 +211,8 @@ impl Recorder for LinkRecorder {
                 return Err(Refused::TooLarge);
             }
             Item::Artifact(artifact) => artifact.content.len() + 64,
+            Item::Journal(piece) if piece.bytes.len() > FRAME_MAX => return Err(Refused::TooLarge),
+            Item::Journal(piece) => piece.bytes.len() + 64,
         };
         let mut queue = self.lock();
         if queue.stopped || self.watermark.stopped() {
@@ -323,7 +325,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
             Passed::Listener(decoy) => listeners.push((decoy, TcpListener::from(fd))),
             Passed::Image => image = Some(File::from(fd)),
             Passed::UserDb => userdb = super::decoys::read_passed(File::from(fd)),
-            Passed::Link(_) | Passed::Requests => {}
+            Passed::Link(_) | Passed::Requests | Passed::Console => {}
         }
     }
     let link = link.ok_or("started without a link to the record")?;

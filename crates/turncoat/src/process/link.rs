@@ -7,7 +7,9 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use turncoat_event::record::{ARTIFACT_MAX, FRAME_MAX};
-use turncoat_event::{Artifact, Bytes, Direction, Draft, Frame, Item, Mark, SessionId, Sha256, Time};
+use turncoat_event::{
+    Artifact, Bytes, Direction, Draft, Frame, Item, Journal, Mark, SessionId, Sha256, Time, WorldId,
+};
 
 /// The version of this format.
 pub const VERSION: u8 = 1;
@@ -53,6 +55,24 @@ pub enum Message {
         /// Number of the event.
         seq: u64,
     },
+    /// To out: a letter for a way of alerts, as JSON.
+    Post {
+        /// Number of the way.
+        way: u8,
+        /// Number in the outbox.
+        id: u64,
+        /// The letter, as JSON.
+        letter: String,
+    },
+    /// From out: what became of a letter.
+    Posted {
+        /// Number in the outbox.
+        id: u64,
+        /// Why it was not taken; empty when it was.
+        error: String,
+    },
+    /// To out: the record works.
+    Alive,
     /// From out: how this output is.
     Trouble {
         /// Number of the output.
@@ -107,6 +127,17 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
             out.extend_from_slice(&[21, *output]);
             out.extend_from_slice(&seq.to_le_bytes());
         }
+        Message::Post { way, id, letter } => {
+            out.extend_from_slice(&[30, *way]);
+            out.extend_from_slice(&id.to_le_bytes());
+            out.extend_from_slice(letter.as_bytes());
+        }
+        Message::Posted { id, error } => {
+            out.push(31);
+            out.extend_from_slice(&id.to_le_bytes());
+            out.extend_from_slice(error.as_bytes());
+        }
+        Message::Alive => out.push(32),
         Message::Trouble { output, detail } => {
             out.extend_from_slice(&[22, *output]);
             out.extend_from_slice(detail.as_bytes());
@@ -125,6 +156,7 @@ fn encode_item(mark: Mark, item: &Item, out: &mut Vec<u8>) {
         Item::Event(_) => 1,
         Item::Frame(_) => 2,
         Item::Artifact(_) => 3,
+        Item::Journal(_) => 5,
     };
     out.push(code);
     out.extend_from_slice(&mark.0.to_le_bytes());
@@ -145,6 +177,11 @@ fn encode_item(mark: Mark, item: &Item, out: &mut Vec<u8>) {
         Item::Artifact(artifact) => {
             out.extend_from_slice(&artifact.sha256.0);
             out.extend_from_slice(artifact.content.as_slice());
+        }
+        Item::Journal(piece) => {
+            out.extend_from_slice(&piece.world.0);
+            out.push(u8::from(piece.last));
+            out.extend_from_slice(&piece.bytes);
         }
     }
 }
@@ -218,6 +255,22 @@ fn decode(body: &[u8]) -> Result<Message, Malformed> {
             )
         }
         4 => Message::Facts(body.text()?),
+        5 => {
+            let mark = Mark(body.number()?);
+            let world = WorldId(body.take()?);
+            let last = body.byte()? != 0;
+            if body.0.len() > FRAME_MAX {
+                return Err(Malformed("a piece of a journal is too long"));
+            }
+            Message::Item(
+                mark,
+                Item::Journal(Journal {
+                    world,
+                    bytes: body.0.to_vec(),
+                    last,
+                }),
+            )
+        }
         10 => Message::Committed(Mark(body.number()?)),
         11 => Message::Accepting(body.byte()? != 0),
         12 => {
@@ -239,6 +292,16 @@ fn decode(body: &[u8]) -> Result<Message, Malformed> {
             output: body.byte()?,
             detail: body.text()?,
         },
+        30 => Message::Post {
+            way: body.byte()?,
+            id: body.number()?,
+            letter: body.text()?,
+        },
+        31 => Message::Posted {
+            id: body.number()?,
+            error: body.text()?,
+        },
+        32 => Message::Alive,
         _ => return Err(Malformed("unknown type")),
     })
 }
@@ -313,6 +376,14 @@ mod tests {
             Message::Item(Mark(1), draft.into()),
             Message::Item(Mark(2), frame.into()),
             Message::Item(Mark(3), artifact.into()),
+            Message::Item(
+                Mark(4),
+                Item::Journal(Journal {
+                    world: WorldId([8; 16]),
+                    bytes: vec![1, 2],
+                    last: true,
+                }),
+            ),
             Message::Facts("{}".into()),
             Message::Committed(Mark(u64::MAX)),
             Message::Accepting(true),
@@ -327,6 +398,16 @@ mod tests {
                 event: "{}".into(),
             },
             Message::Delivered { output: 1, seq: 7 },
+            Message::Post {
+                way: 1,
+                id: 7,
+                letter: "{}".into(),
+            },
+            Message::Posted {
+                id: 7,
+                error: "no".into(),
+            },
+            Message::Alive,
             Message::Trouble {
                 output: 1,
                 detail: "no route".into(),

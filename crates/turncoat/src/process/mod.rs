@@ -7,8 +7,11 @@
 //! record and out are joined by stream sockets ([`link`]).
 
 pub mod block;
+pub mod command;
 pub mod confine;
+pub mod console;
 pub mod control;
+pub mod courier;
 pub mod decoys;
 pub mod echo;
 pub mod front;
@@ -17,6 +20,7 @@ pub mod link;
 pub mod listen;
 pub mod out;
 pub mod pace;
+pub mod post;
 pub mod record;
 pub mod requests;
 pub mod supervise;
@@ -73,6 +77,8 @@ pub enum Passed {
     Listener(String),
     /// The listening socket for requests of the command line.
     Requests,
+    /// A listening socket of the console.
+    Console,
     /// The image that worlds start from.
     Image,
     /// The list of logins (`ssh.auth.file`).
@@ -98,6 +104,8 @@ pub enum Order {
         own_networks: Vec<crate::respond::net::Net>,
         /// The machine that decoys show.
         machine: Option<Box<crate::machine::Machine>>,
+        /// What the console needs that is in no setting.
+        console: Option<Box<console::Given>>,
     },
     /// The process at the other end of a link was started anew.
     Link {
@@ -124,6 +132,8 @@ pub enum Report {
         /// What the kernel did not offer.
         missing: Vec<String>,
     },
+    /// From record: everything that is blocked now, and until when.
+    Blocked(Vec<(crate::respond::net::Net, Time)>),
     /// Cannot work: one line for the operator. The program ends.
     Fatal(String),
 }

@@ -5,6 +5,7 @@
 //! record itself, so an output that is away loses nothing. A file knows by its own last line how far it is, so nothing
 //! is in it twice, whatever died in between. A network receiver may get the last few messages again after a crash.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -17,11 +18,16 @@ use turncoat_event::{Bytes, Event, Mark};
 use turncoat_store::{Filter, Reader};
 
 use super::link::{Decoder, Message, VERSION, encode};
+use super::post::{Post, Watched};
 use super::record::{Pen, Shared, output_files};
 use super::{Order, Passed, Report, Role, confine, control, say, thread};
+use crate::alert;
 use crate::config::Settings;
 use crate::config::table::{ShowSecrets, Watch};
 use crate::output::{self, Sink};
+
+/// How long an alarm is given when this process has nobody left to work for.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Events on their way to one output.
 const WINDOW: usize = 256;
@@ -44,14 +50,18 @@ impl State {
     }
 }
 
+/// True where secrets that outsiders tried are not shown.
+pub fn masks(settings: &Settings) -> bool {
+    match settings.privacy.show_secrets {
+        ShowSecrets::Always => false,
+        ShowSecrets::Never => true,
+        ShowSecrets::Auto => settings.watch.kind == Watch::Internal,
+    }
+}
+
 /// Replaces secrets where the settings say so.
 pub fn mask(event: &mut Event, settings: &Settings) {
-    let show = match settings.privacy.show_secrets {
-        ShowSecrets::Always => true,
-        ShowSecrets::Never => false,
-        ShowSecrets::Auto => settings.watch.kind == Watch::Internet,
-    };
-    if !show {
+    if masks(settings) {
         event.kind.mask_secrets(&|_| Bytes::from("***"));
     }
 }
@@ -63,17 +73,52 @@ struct Progress {
     /// For each output: how far it is, once it has said so.
     delivered: Vec<Option<u64>>,
     trouble: Vec<String>,
+    /// What became of letters, by their number in the outbox: why each was not taken, or nothing.
+    posted: BTreeMap<u64, String>,
     ended: bool,
 }
 
-/// One life of the stream to `out`, as the pumps see it.
-struct Line {
+/// One life of the stream to `out`, as the pumps and couriers see it.
+pub(super) struct Line {
     progress: Mutex<Progress>,
     changed: Condvar,
     to: Mutex<UnixStream>,
 }
 
 impl Line {
+    /// Sends a message; false when the stream is over.
+    pub(super) fn send(&self, message: &Message) -> bool {
+        let mut bytes = Vec::new();
+        encode(message, &mut bytes);
+        self.to
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .write_all(&bytes)
+            .is_ok()
+    }
+
+    /// The stream is over: `out` is gone.
+    pub(super) fn ended(&self) -> bool {
+        self.lock().ended
+    }
+
+    /// Waits until `out` has said what became of a letter: why it was not taken, or an empty text. Nothing where `out` is gone.
+    pub(super) fn posted(&self, id: u64) -> Option<String> {
+        let mut progress = self.lock();
+        loop {
+            if let Some(answer) = progress.posted.remove(&id) {
+                return Some(answer);
+            }
+            if progress.ended {
+                return None;
+            }
+            progress = self
+                .changed
+                .wait(progress)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,22 +132,17 @@ impl Pumps {
     pub fn start(&mut self, stream: UnixStream, shared: &Arc<Shared>, pen: &Pen) {
         let names = output::configured(&shared.settings());
         let Ok(to) = stream.try_clone() else { return };
-        let mut hello = Vec::new();
-        encode(&Message::Hello(VERSION), &mut hello);
         let line = Arc::new(Line {
             progress: Mutex::new(Progress {
                 delivered: vec![None; names.len()],
                 trouble: vec![String::new(); names.len()],
+                posted: BTreeMap::new(),
                 ended: false,
             }),
             changed: Condvar::new(),
             to: Mutex::new(to),
         });
-        let _ = line
-            .to
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .write_all(&hello);
+        line.send(&Message::Hello(VERSION));
         for (number, name) in (0u8..).zip(&names) {
             let (line, shared, pen, name) = (line.clone(), shared.clone(), pen.clone(), name.clone());
             shared.output(State {
@@ -115,6 +155,7 @@ impl Pumps {
                 }
             });
         }
+        super::courier::start(&line, shared, pen);
         thread("out-in", move || {
             listen(stream, &line);
             line.lock().ended = true;
@@ -137,6 +178,9 @@ fn listen(mut stream: UnixStream, line: &Line) {
                     if let Some(slot) = line.lock().delivered.get_mut(usize::from(output)) {
                         *slot = Some(seq);
                     }
+                }
+                Ok(Some(Message::Posted { id, error })) => {
+                    line.lock().posted.insert(id, error);
                 }
                 Ok(Some(Message::Trouble { output, detail })) => {
                     if let Some(slot) = line.lock().trouble.get_mut(usize::from(output)) {
@@ -262,6 +306,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
         .zip(fds)
         .find_map(|(what, fd)| (what == Passed::Link(Role::Record)).then(|| UnixStream::from(fd)));
     let link = link.ok_or("started without a link to the record")?;
+    let ways = alert::ways(&settings).map_err(|why| super::fatal(socket.as_fd(), why))?;
     let sinks = output::sinks(&settings).map_err(|why| super::fatal(socket.as_fd(), why))?;
     let missing = confine::confine(Role::Out, &data, &output_files(&settings));
 
@@ -275,21 +320,39 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
         thread("output", move || serve(number, sink, &receive, &to));
         outputs.push(send);
     }
+    let post = Post::start(ways, &to);
+    let watched = Watched::start(&post, &settings);
+    let at_end = post.clone();
     thread("link", move || {
-        read(link, &outputs);
+        read(link, &outputs, &post, &watched);
+        if !post.is_empty() {
+            // Should the supervisor be gone too, an alarm is on its way; if it is not, it ends us before.
+            std::thread::sleep(LAST_WORDS);
+        }
         // The record is gone: the supervisor starts everything anew.
         std::process::exit(4);
     });
     control::send(socket.as_fd(), &Report::Ready { missing }, &[]).map_err(tell)?;
-    while let Ok(Some((order, _))) = control::receive::<Order>(socket.as_fd()) {
-        if matches!(order, Order::Stop) {
-            break;
+    loop {
+        match control::receive::<Order>(socket.as_fd()) {
+            Ok(Some((Order::Stop, _))) => return Ok(()),
+            Ok(Some(_)) => {}
+            // The supervisor died: the others end now. That is the last thing that can be said.
+            Ok(None) | Err(_) => break,
         }
+    }
+    at_end.alarm(
+        &settings.sensor.name,
+        "the program ended without being told to",
+        true,
+    );
+    if !at_end.is_empty() {
+        std::thread::sleep(LAST_WORDS);
     }
     Ok(())
 }
 
-fn read(mut link: UnixStream, outputs: &[SyncSender<(u64, String)>]) {
+fn read(mut link: UnixStream, outputs: &[SyncSender<(u64, String)>], post: &Post, watched: &Watched) {
     let mut decoder = Decoder::default();
     let mut buffer = vec![0; 256 << 10];
     while let Ok(n) = link.read(&mut buffer) {
@@ -304,6 +367,8 @@ fn read(mut link: UnixStream, outputs: &[SyncSender<(u64, String)>]) {
                         let _ = to.send((seq, event));
                     }
                 }
+                Ok(Some(Message::Post { way, id, letter })) => post.hand(way, id, &letter),
+                Ok(Some(Message::Alive)) => watched.seen(),
                 Ok(Some(_)) => {}
                 Ok(None) => break,
                 Err(_) => return,
@@ -312,7 +377,7 @@ fn read(mut link: UnixStream, outputs: &[SyncSender<(u64, String)>]) {
     }
 }
 
-fn tell_record(to: &Mutex<UnixStream>, message: &Message) {
+pub(super) fn tell_record(to: &Mutex<UnixStream>, message: &Message) {
     let mut bytes = Vec::new();
     encode(message, &mut bytes);
     let _ = to

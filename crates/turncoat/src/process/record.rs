@@ -17,14 +17,15 @@ use serde_json::{Value as Json, json};
 use turncoat_event::kinds::{
     Heartbeat, OperatorAction, SystemDegraded, SystemRecovered, SystemStart, SystemStop,
 };
-use turncoat_event::{Committer, Draft, Item, Mark, SensorId, SessionId, Time, Watermark};
+use turncoat_event::{Committer, Draft, Item, Mark, SensorId, SessionId, Time, Watermark, WorldId};
 use turncoat_store::keep::{Quota, usage};
-use turncoat_store::{Durability, InstallKey, Layout, Problem, StoreError, Writer, recording};
+use turncoat_store::{Durability, InstallKey, Layout, Problem, StoreError, Writer, journal, recording};
 
 use super::link::{Decoder, Message, VERSION, encode};
 use super::{Order, Passed, Report, Role, confine, control, now, out, requests, say, thread};
 use crate::config::Settings;
 use crate::config::table::Durability as DurabilitySetting;
+use crate::respond::net::Net;
 
 /// A batch is committed when it has so many items.
 const BATCH: usize = 4096;
@@ -79,6 +80,9 @@ pub struct Status {
     committed_at: Option<Instant>,
     open: usize,
     front: Json,
+    /// When front last said anything.
+    front_seen: Option<Instant>,
+    front_silent: bool,
     supervisor: Json,
     outputs: Vec<out::State>,
     clock_jumped: Option<Instant>,
@@ -98,6 +102,16 @@ pub struct Shared {
     pub listening: Vec<String>,
     /// This host's own addresses, its gateways and resolvers: never blocked.
     pub own_networks: Vec<crate::respond::net::Net>,
+    /// The console, where it listens.
+    pub console: std::sync::OnceLock<Arc<turncoat_console::Console>>,
+    /// Rings when there is a letter in the outbox.
+    pub bell: super::courier::Bell,
+    /// Campaigns and responses, for requests.
+    pub minded: super::think::Minded,
+    /// Rules for techniques that the operator added.
+    pub rules: turncoat_intel::Rules,
+    /// Tells the supervisor what is blocked now, where the operator's command is to be run for it.
+    pub tell_supervisor: Box<dyn Fn(&[(Net, Time)]) + Send + Sync>,
     status: Mutex<Status>,
     started: Instant,
 }
@@ -138,6 +152,9 @@ impl Shared {
             .iter()
             .map(|o| o.json(self.committed.committed().0))
             .collect();
+        let alerts = turncoat_store::Reader::open(&self.layout)
+            .and_then(|r| turncoat_store::outbox::queues(r.database()))
+            .unwrap_or_default();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "state": state,
@@ -148,8 +165,9 @@ impl Shared {
             "sessions_open": status.open,
             "events": self.committed.committed().0,
             "last_commit_seconds_ago": status.committed_at.map(|t| t.elapsed().as_secs()),
-            "record_bytes": {"database": size.database, "recordings": size.recordings, "artifacts": size.artifacts},
+            "record_bytes": {"database": size.database, "recordings": size.recordings, "journals": size.journals, "artifacts": size.artifacts},
             "outputs": outputs,
+            "alerts": alerts,
             "front": status.front,
             "processes": status.supervisor,
         })
@@ -176,6 +194,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
             passed,
             listening,
             own_networks,
+            console,
             ..
         },
         fds,
@@ -185,17 +204,21 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
     };
     let (mut front, mut outward, mut asked) = (None, None, None);
     let (to_block, block_links) = channel();
+    let mut pages = Vec::new();
     for (what, fd) in passed.into_iter().zip(fds) {
         match what {
             Passed::Link(Role::Front) => front = Some(UnixStream::from(fd)),
             Passed::Link(Role::Out) => outward = Some(UnixStream::from(fd)),
             Passed::Link(Role::Block) => drop(to_block.send(UnixStream::from(fd))),
             Passed::Requests => asked = Some(UnixListener::from(fd)),
+            Passed::Console => pages.push(std::net::TcpListener::from(fd)),
             _ => {}
         }
     }
-    let missing = confine::confine(Role::Record, &data, &[]);
     let socket = Arc::new(socket);
+    // Before confinement: afterwards only the data directory is there.
+    let rules = crate::understand::rules(&settings).map_err(|why| super::fatal(socket.as_fd(), why))?;
+    let missing = confine::confine(Role::Record, &data, &[]);
 
     let fatal = |text: String| super::fatal(socket.as_fd(), text);
     let layout = Layout::new(data);
@@ -213,9 +236,12 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
     let interrupted = writer
         .close_interrupted(now())
         .map_err(|e| fatal(e.to_string()))?;
+    let over = writer.end_worlds();
 
+    let silent = interruption(&mut writer).map_err(|e| fatal(e.to_string()))?;
     let (committer, committed) = Committer::new();
     committer.committed(Mark(writer.last_seq()));
+    let tell_supervisor = tell_supervisor(&settings, &socket);
     let shared = Arc::new(Shared {
         layout: layout.clone(),
         source_key: InstallKey::derive(&seed, "source"),
@@ -223,15 +249,23 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
         committed,
         listening: listening.clone(),
         own_networks,
+        console: std::sync::OnceLock::new(),
+        bell: super::courier::Bell::default(),
+        minded: super::think::Minded::default(),
+        rules,
+        tell_supervisor,
         status: Mutex::default(),
         started: Instant::now(),
     });
     let (send, receive) = sync_channel(256);
     let pen = Pen(send);
 
-    let (close, closed) = channel::<SessionId>();
+    let (close, closed) = channel::<Closed>();
     for session in interrupted {
-        let _ = close.send(session);
+        let _ = close.send(Closed::Recording(session));
+    }
+    for world in over {
+        let _ = close.send(Closed::Journal(world));
     }
     thread("compress", move || compress(&layout, &closed));
     let writing = Scribe {
@@ -254,6 +288,9 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
         }
         drop(ended);
     });
+    if let Some(detail) = silent {
+        pen.own(degraded("silent", &detail));
+    }
     pen.own(Draft::of_system(
         now(),
         SystemStart {
@@ -276,6 +313,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
         let (shared, pen) = (shared.clone(), pen.clone());
         thread("requests", move || requests::serve(&listener, &shared, &pen));
     }
+    super::console::start(pages, console, &shared, &pen);
     {
         let (shared, pen) = (shared.clone(), pen.clone());
         thread("watch", move || watch(&shared, &pen));
@@ -376,6 +414,39 @@ fn open(
     }
 }
 
+/// What the record says of how the program ended the last time, if that was not in order.
+fn interruption(writer: &mut Writer) -> Result<Option<String>, StoreError> {
+    use turncoat_store::rusqlite::OptionalExtension;
+    let last: Option<(bool, i64)> = writer
+        .database()
+        .query_row(
+            "SELECT kind = 'system.stop' AND json_extract(fields, '$.reason') = 'signal', time FROM event \
+             WHERE kind IN ('heartbeat', 'system.start', 'system.stop') ORDER BY seq DESC LIMIT 1",
+            [],
+            |r| Ok((r.get(0)?, r.get(1)?)),
+        )
+        .optional()?;
+    Ok(last.filter(|(in_order, _)| !in_order).map(|(_, time)| {
+        format!(
+            "the program or its record ended without being told to; the last sign of life was {}",
+            Time(time)
+        )
+    }))
+}
+
+/// How the supervisor is told what is blocked, for the operator's command.
+fn tell_supervisor(settings: &Settings, socket: &Arc<OwnedFd>) -> Box<dyn Fn(&[(Net, Time)]) + Send + Sync> {
+    if settings.block.command.is_empty() {
+        return Box::new(|_| {});
+    }
+    let socket = socket.clone();
+    Box::new(move |blocked| {
+        // A message between processes has a bound: 2,000 networks are about 100 KiB.
+        let blocked = blocked.iter().take(2_000).copied().collect();
+        let _ = control::send(socket.as_fd(), &Report::Blocked(blocked), &[]);
+    })
+}
+
 fn degraded(problem: &str, detail: &str) -> Draft {
     Draft::of_system(
         now(),
@@ -413,6 +484,7 @@ fn read_items(mut stream: UnixStream, life: u64, pen: &Pen, shared: &Shared) -> 
             Err(error) => return Err(error.to_string()),
         };
         decoder.push(read);
+        shared.status().front_seen = Some(Instant::now());
         let mut items = Vec::new();
         loop {
             match decoder.next_message().map_err(|e| e.to_string())? {
@@ -441,7 +513,7 @@ struct Scribe {
     writer: Writer,
     shared: Arc<Shared>,
     committer: Committer,
-    close: Sender<SessionId>,
+    close: Sender<Closed>,
     front: Option<UnixStream>,
     life: u64,
     mark: Mark,
@@ -483,6 +555,8 @@ impl Scribe {
                 Some(Work::End { life }) if life == self.life => {
                     self.front = None;
                     self.close_interrupted();
+                    let over = self.writer.end_worlds();
+                    self.compress_journals(over);
                 }
                 Some(Work::End { .. }) => {}
                 Some(Work::Ask(ask)) => {
@@ -556,6 +630,8 @@ impl Scribe {
             match self.writer.append(batch) {
                 Ok((_, closed)) => {
                     self.compress_later(closed);
+                    let over = self.writer.ended_worlds();
+                    self.compress_journals(over);
                     break;
                 }
                 Err(StoreError::Refused(why)) => {
@@ -582,7 +658,13 @@ impl Scribe {
 
     fn compress_later(&self, sessions: Vec<SessionId>) {
         for session in sessions {
-            let _ = self.close.send(session);
+            let _ = self.close.send(Closed::Recording(session));
+        }
+    }
+
+    fn compress_journals(&self, worlds: Vec<WorldId>) {
+        for world in worlds {
+            let _ = self.close.send(Closed::Journal(world));
         }
     }
 
@@ -680,12 +762,25 @@ impl Scribe {
     }
 }
 
-/// Compresses the recordings of closed sessions, and what an earlier run left.
-fn compress(layout: &Layout, closed: &Receiver<SessionId>) {
-    while let Ok(session) = closed.recv() {
-        if let Err(error) = recording::compress(layout, session) {
+/// Something that does not grow any more.
+enum Closed {
+    Recording(SessionId),
+    Journal(WorldId),
+}
+
+/// Compresses the recordings of closed sessions and the journals of worlds that are over, and what an earlier run left.
+fn compress(layout: &Layout, closed: &Receiver<Closed>) {
+    while let Ok(closed) = closed.recv() {
+        let done = match closed {
+            Closed::Recording(session) => recording::compress(layout, session),
+            Closed::Journal(world) => journal::compress(layout, world),
+        };
+        if let Err(error) = done {
             // It stays raw and readable; the next start tries no more than what it closes itself.
-            say("record", &format!("a recording stays uncompressed: {error}"));
+            say(
+                "record",
+                &format!("a recording or journal stays uncompressed: {error}"),
+            );
         }
     }
 }
@@ -713,7 +808,7 @@ impl Clock {
 
 /// Heartbeats, and a look at the clock.
 fn watch(shared: &Shared, pen: &Pen) {
-    let mut beat = Instant::now();
+    let (mut beat, mut steady) = (Instant::now(), Instant::now());
     let mut clock = Clock {
         wall: now(),
         steady: Instant::now(),
@@ -729,6 +824,12 @@ fn watch(shared: &Shared, pen: &Pen) {
             shared.status().clock_jumped = Some(Instant::now());
             pen.own(degraded("clock", &text));
         }
+        if steady.elapsed() > Duration::from_secs(5) {
+            // We stood still ourselves: what the front said meanwhile is not read yet.
+            shared.status().front_seen = Some(Instant::now());
+        }
+        steady = Instant::now();
+        look_at_front(shared, pen);
         let every = shared.settings().heartbeat.every;
         if every.0 > 0 && beat.elapsed() >= every.duration() {
             beat = Instant::now();
@@ -743,6 +844,34 @@ fn watch(shared: &Shared, pen: &Pen) {
                 },
             ));
         }
+    }
+}
+
+/// The front says something every few seconds, if only that it works. One that is silent answers nobody.
+fn look_at_front(shared: &Shared, pen: &Pen) {
+    let patience = shared.settings().alert.silence.duration();
+    let mut status = shared.status();
+    let silent = !patience.is_zero() && status.front_seen.is_some_and(|t| t.elapsed() > patience);
+    if silent == status.front_silent {
+        return;
+    }
+    status.front_silent = silent;
+    drop(status);
+    if silent {
+        let detail = format!(
+            "the front process has said nothing for {} s: decoys do not answer",
+            patience.as_secs()
+        );
+        say("record", &detail);
+        pen.own(degraded("silent", &detail));
+    } else {
+        pen.own(Draft::of_system(
+            now(),
+            SystemRecovered {
+                problem: "silent".into(),
+                detail: "the front process works again".into(),
+            },
+        ));
     }
 }
 
@@ -764,6 +893,12 @@ fn keep(shared: &Shared, pen: &Pen) {
         let key = shared.source_key.clone();
         match pen.ask(move |writer| writer.keep_within(&quota, &key, now())) {
             Some(Ok(kept)) if kept.evicted + kept.aged > 0 => {
+                if let Err(why) = shared
+                    .minded
+                    .ask(pen, |mind, writer| mind.keeper.purge(writer.database()))
+                {
+                    say("record", &format!("removing old sessions from campaigns: {why}"));
+                }
                 say(
                     "record",
                     &format!(
@@ -781,11 +916,11 @@ fn keep(shared: &Shared, pen: &Pen) {
 }
 
 /// The event that an operator's request leaves.
-pub fn operator_action(action: &str, detail: Option<String>) -> Draft {
+pub fn operator_action(operator: &str, action: &str, detail: Option<String>) -> Draft {
     Draft::of_system(
         now(),
         OperatorAction {
-            operator: "local".into(),
+            operator: operator.into(),
             action: action.into(),
             detail,
         },
@@ -848,6 +983,11 @@ mod tests {
                 committed,
                 own_networks: Vec::new(),
                 listening: Vec::new(),
+                console: std::sync::OnceLock::new(),
+                bell: super::super::courier::Bell::default(),
+                minded: super::super::think::Minded::default(),
+                rules: turncoat_intel::Rules::default(),
+                tell_supervisor: Box::new(|_| {}),
                 status: Mutex::default(),
                 started: Instant::now(),
             }),

@@ -7,13 +7,19 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
-use turncoat_store::Source;
+use turncoat_event::kinds::ResponseResult;
+use turncoat_event::{Draft, SessionId};
+use turncoat_intel::CampaignId;
+use turncoat_store::{Source, outbox};
 
 use super::record::{Pen, Shared, operator_action};
-use super::thread;
+use super::{now, thread};
+use crate::respond::memory::UNDO;
+use crate::respond::net::Net;
 
 /// The longest request, in bytes.
 const LONGEST: u64 = 64 << 10;
@@ -38,7 +44,7 @@ pub fn serve(listener: &UnixListener, shared: &Arc<Shared>, pen: &Pen) {
                 return;
             }
             let answer = match serde_json::from_str::<Json>(&text) {
-                Ok(request) => answer(&request, &shared, &pen),
+                Ok(request) => answer("local", &request, &shared, &pen),
                 Err(_) => Err("a request is one JSON object on a line".into()),
             };
             let answer = match answer {
@@ -51,8 +57,11 @@ pub fn serve(listener: &UnixListener, shared: &Arc<Shared>, pen: &Pen) {
     }
 }
 
-/// One request: what it does is one row.
-fn answer(request: &Json, shared: &Shared, pen: &Pen) -> Result<Json, String> {
+/// One request: what it does is one row. `operator` is who asks, as the record names him: `local` for the command line.
+///
+/// # Errors
+/// One line for whoever asks.
+pub fn answer(operator: &str, request: &Json, shared: &Shared, pen: &Pen) -> Result<Json, String> {
     let text = |key: &str| {
         request
             .get(key)
@@ -67,12 +76,117 @@ fn answer(request: &Json, shared: &Shared, pen: &Pen) -> Result<Json, String> {
                 .ask(move |writer| writer.forget(&source))
                 .ok_or("the record has stopped")?
                 .map_err(|e| e.to_string())?;
+            // What was understood of its sessions goes with them.
+            if let Err(why) = shared
+                .minded
+                .ask(pen, |mind, writer| mind.keeper.purge(writer.database()))
+            {
+                super::say("record", &format!("forgetting in campaigns: {why}"));
+            }
             // Not which source: it is to be forgotten.
-            pen.own(operator_action("forget", Some(format!("{gone} sessions"))));
+            pen.own(operator_action(
+                operator,
+                "forget",
+                Some(format!("{gone} sessions")),
+            ));
             Ok(json!({"sessions": gone, "open": open}))
+        }
+        "console-link" => {
+            let console = shared
+                .console
+                .get()
+                .ok_or("the console listens nowhere; see console.listen")?;
+            let link = console.link().ok_or("the system gives no random bytes")?;
+            pen.own(operator_action(operator, "console link", None));
+            let at = console.settings.reached.first().map_or("", String::as_str);
+            Ok(json!({"url": format!("{at}/in/{link}")}))
+        }
+        "alert-test" => alert_test(shared, pen),
+        "blocks" => shared
+            .minded
+            .ask(pen, |mind, _| Ok(mind.engine.blocks.feed_json(now()))),
+        "lift" => {
+            let net: Net = text("net")?.parse()?;
+            let operator = operator.to_owned();
+            let lifted = shared.minded.ask(pen, move |mind, writer| {
+                let Some(block) = mind.engine.blocks.lift(&net) else {
+                    return Ok(false);
+                };
+                let undone = ResponseResult {
+                    response: format!("{}/{UNDO}{net}", block.by),
+                    result: "undone".into(),
+                    detail: Some(format!(
+                        "an operator lifted it; no rule blocks it before {}",
+                        block.until
+                    )),
+                };
+                let events = vec![
+                    Draft::of_system(now(), undone),
+                    operator_action(&operator, "lift", Some(net.to_string())),
+                ];
+                writer.append_with(|_| Ok((true, events)))
+            })?;
+            shared.minded.changed.store(true, Ordering::Relaxed);
+            Ok(json!({"lifted": lifted}))
+        }
+        "merge" => {
+            let (a, b): (CampaignId, CampaignId) = (text("a")?.parse()?, text("b")?.parse()?);
+            let left = shared.minded.ask(pen, move |mind, writer| {
+                mind.keeper.merge(writer.database(), a, b)
+            })?;
+            pen.own(operator_action(operator, "merge", Some(format!("{a} {b}"))));
+            Ok(json!({"campaign": left.to_string()}))
+        }
+        "split" => {
+            let from: CampaignId = text("campaign")?.parse()?;
+            let sessions = request
+                .get("sessions")
+                .and_then(Json::as_array)
+                .cloned()
+                .unwrap_or_default();
+            let sessions: Vec<SessionId> = sessions
+                .iter()
+                .filter_map(Json::as_str)
+                .map(|s| s.parse().map_err(|_| format!("{s:?} is no session")))
+                .collect::<Result<_, _>>()?;
+            let n = sessions.len();
+            let new = shared.minded.ask(pen, move |mind, writer| {
+                mind.keeper.split(writer.database(), from, &sessions)
+            })?;
+            pen.own(operator_action(
+                operator,
+                "split",
+                Some(format!("{n} sessions of {from} into {new}")),
+            ));
+            Ok(json!({"campaign": new.to_string()}))
         }
         other => Err(format!("there is no request {}", crate::show::line(other))),
     }
+}
+
+/// Sends a test letter by every way and waits for what became of each, at most 100 seconds.
+fn alert_test(shared: &Shared, pen: &Pen) -> Result<Json, String> {
+    let ways = shared.minded.ask(pen, |mind, writer| mind.test(writer, now()))?;
+    shared.bell.ring();
+    let reader = turncoat_store::Reader::open(&shared.layout).map_err(|e| e.to_string())?;
+    let until = Instant::now() + Duration::from_secs(100);
+    let mut answers = Vec::new();
+    for (way, key) in ways {
+        let error = loop {
+            match outbox::state(reader.database(), way, &key).map_err(|e| e.to_string())? {
+                outbox::State::Gone => break None,
+                outbox::State::Failed(why) => break Some(why),
+                outbox::State::Waiting if Instant::now() > until => break Some("no answer yet".to_owned()),
+                outbox::State::Waiting => std::thread::sleep(Duration::from_millis(50)),
+            }
+        };
+        if error.is_some() {
+            let key = key.clone();
+            let _ = pen.ask(move |writer| outbox::withdraw(writer.database(), &key));
+        }
+        answers.push(json!({"way": way, "taken": error.is_none(), "error": error}));
+    }
+    Ok(Json::Array(answers))
 }
 
 /// Asks the running program.

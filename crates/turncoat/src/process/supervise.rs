@@ -20,6 +20,8 @@ use turncoat_store::Layout;
 use super::install::{claim, seed};
 use super::{Order, Passed, Report, Role, control, listen, say};
 use crate::config::Settings;
+use crate::respond::net::Net;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Everything that a run needs.
 pub struct Plan {
@@ -54,6 +56,9 @@ struct Supervisor {
     plan: Plan,
     seed: [u8; 32],
     listeners: Vec<Listening>,
+    pages: Vec<Listening>,
+    told_link: Option<String>,
+    console: super::console::Given,
     requests: OwnedFd,
     machine: Option<crate::machine::Machine>,
     image: Option<std::fs::File>,
@@ -62,6 +67,7 @@ struct Supervisor {
     happened: (Sender<Happened>, Receiver<Happened>),
     lives: u64,
     deaths: Vec<(Role, Instant)>,
+    command: Option<super::command::Command>,
     stopping: bool,
 }
 
@@ -70,9 +76,11 @@ struct Supervisor {
 /// # Errors
 /// One line for the operator.
 pub fn run(plan: Plan) -> Result<(), String> {
-    crate::respond::settings::engine(&plan.settings, &[])?;
+    crate::understand::check(&plan.settings)?;
     plan.layout.create().map_err(|e| e.to_string())?;
     let listeners = bind(&plan.settings)?;
+    let pages = bind_console(&plan.settings)?;
+    let tls = super::console::tls(&plan.settings)?;
     become_user(&plan.settings.sensor.user, &plan.layout)?;
     let _claim = claim(&plan.layout)?;
     let seed = seed(&plan.layout)?;
@@ -80,10 +88,18 @@ pub fn run(plan: Plan) -> Result<(), String> {
     let requests = listen::requests(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     let behind = behind_decoys(&plan, &seed)?;
     let (machine, image, userdb) = behind.map_or((None, None, None), |b| (Some(b.0), Some(b.1), b.2));
+    let command = super::command::Command::start(&plan.settings.block.command);
     let mut supervisor = Supervisor {
         plan,
         seed,
         listeners,
+        pages,
+        told_link: None,
+        console: super::console::Given {
+            link: None,
+            tls,
+            cover: serde_json::Value::Null,
+        },
         requests: requests.into(),
         machine,
         image,
@@ -92,21 +108,30 @@ pub fn run(plan: Plan) -> Result<(), String> {
         happened: channel(),
         lives: 0,
         deaths: Vec::new(),
+        command,
         stopping: false,
     };
     supervisor.watch_signals()?;
+    if let Some(machine) = &supervisor.machine {
+        supervisor.console.cover = super::console::cover_facts(&machine.cover(&seed)?);
+    }
+    if !supervisor.pages.is_empty() {
+        supervisor.console.link = turncoat_console::secret::word();
+    }
     let result = supervisor.start_all().and_then(|()| {
         supervisor.greet();
         supervisor.serve()
     });
     supervisor.stop_all();
+    if let Some(command) = supervisor.command.take() {
+        command.finish();
+    }
     let _ = std::fs::remove_file(path);
     result
 }
 
 /// This host's addresses, its gateways and its resolvers. Read at start; loopback and link-local need no mention.
-fn own_networks() -> Vec<crate::respond::net::Net> {
-    use crate::respond::net::Net;
+fn own_networks(decoy_ports: &[u16]) -> Vec<Net> {
     let mut all = Vec::new();
     let fib = std::fs::read_to_string("/proc/net/fib_trie").unwrap_or_default();
     let mut last = None;
@@ -154,7 +179,8 @@ fn own_networks() -> Vec<crate::respond::net::Net> {
             all.push(Net::of_source(a));
         }
     }
-    // Whoever administers this host by SSH right now.
+    // Whoever administers this host by SSH right now, and whoever started us from there.
+    all.extend(administrators(decoy_ports));
     if let Some(a) = std::env::var("SSH_CONNECTION")
         .ok()
         .and_then(|c| c.split(' ').next()?.parse::<std::net::IpAddr>().ok())
@@ -162,6 +188,59 @@ fn own_networks() -> Vec<crate::respond::net::Net> {
         all.push(Net::of_source(a));
     }
     all
+}
+
+/// Sources of the connections that this host's own SSH server has now. Its ports are 22 and what its configuration says, never one of
+/// a decoy: who is connected there is no administrator.
+fn administrators(decoy_ports: &[u16]) -> Vec<Net> {
+    let mut ports = vec![22];
+    for line in std::fs::read_to_string("/etc/ssh/sshd_config")
+        .unwrap_or_default()
+        .lines()
+    {
+        let mut words = line.split_whitespace();
+        if words.next().is_some_and(|w| w.eq_ignore_ascii_case("port")) {
+            ports.extend(words.next().and_then(|p| p.parse::<u16>().ok()));
+        }
+    }
+    ports.retain(|p| !decoy_ports.contains(p));
+    ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .flat_map(|path| connected(&std::fs::read_to_string(path).unwrap_or_default(), &ports))
+        .map(Net::of_source)
+        .collect()
+}
+
+/// The peers of established connections to these ports, from a table of the kernel (`/proc/net/tcp`: addresses are words in the
+/// machine's byte order).
+fn connected(table: &str, ports: &[u16]) -> Vec<IpAddr> {
+    let peer = |line: &str| -> Option<IpAddr> {
+        let mut fields = line.split_whitespace().skip(1);
+        let (local, remote, state) = (fields.next()?, fields.next()?, fields.next()?);
+        let port = u16::from_str_radix(local.rsplit_once(':')?.1, 16).ok()?;
+        if state != "01" || !ports.contains(&port) {
+            return None;
+        }
+        let hex = remote.rsplit_once(':')?.0;
+        let words: Vec<[u8; 4]> = hex
+            .as_bytes()
+            .chunks(8)
+            .map(|c| u32::from_str_radix(std::str::from_utf8(c).ok()?, 16).ok())
+            .map(|w| w.map(u32::to_ne_bytes))
+            .collect::<Option<_>>()?;
+        match words.as_slice() {
+            [a] => Some(Ipv4Addr::from(*a).into()),
+            [a, b, c, d] => {
+                let mut all = [0; 16];
+                for (slot, word) in all.chunks_mut(4).zip([a, b, c, d]) {
+                    slot.copy_from_slice(word);
+                }
+                Some(IpAddr::from(Ipv6Addr::from(all)).to_canonical())
+            }
+            _ => None,
+        }
+    };
+    table.lines().filter_map(peer).collect()
 }
 
 type Behind = (crate::machine::Machine, std::fs::File, Option<std::fs::File>);
@@ -245,6 +324,30 @@ fn bind(settings: &Settings) -> Result<Vec<Listening>, String> {
     Ok(bound)
 }
 
+/// Binds the console's addresses. The default one may be in use by another Turncoat: then this one goes without, and says so.
+fn bind_console(settings: &Settings) -> Result<Vec<Listening>, String> {
+    let addresses = &settings.console.listen;
+    let default = *addresses == Settings::default().console.listen;
+    let mut bound = Vec::new();
+    for address in addresses {
+        match listen::tcp(*address) {
+            Ok(listener) => bound.push(Listening {
+                decoy: "console",
+                shown: listener.local_addr().unwrap_or(*address).to_string(),
+                fd: listener.into(),
+            }),
+            Err(error) if default => say(
+                "run",
+                &format!(
+                    "no console: cannot listen on {address}: {error}; set console.listen to another port"
+                ),
+            ),
+            Err(error) => return Err(format!("console: cannot listen on {address}: {error}")),
+        }
+    }
+    Ok(bound)
+}
+
 /// Gives up privileges for good, where there are any and a user is configured.
 fn become_user(name: &str, layout: &Layout) -> Result<(), String> {
     use rustix::process::{Gid, Uid, geteuid, getuid};
@@ -261,6 +364,7 @@ fn become_user(name: &str, layout: &Layout) -> Result<(), String> {
     for dir in [
         layout.root().to_owned(),
         layout.recordings(),
+        layout.journals(),
         layout.artifacts(),
         layout.images(),
         layout.run(),
@@ -308,17 +412,21 @@ impl Supervisor {
             (Passed::Link(Role::Out), out_end.as_fd()),
             (Passed::Link(Role::Block), block_end.as_fd()),
         ];
-        let passed = if self.plan.settings.block.enabled {
-            &passed[..]
-        } else {
-            &passed[..2]
-        };
+        let table = self.plan.settings.block.enabled && self.plan.settings.block.nftables;
+        let passed = if table { &passed[..] } else { &passed[..2] };
         let requests = self.requests.try_clone().map_err(|e| e.to_string())?;
         let mut with = passed.to_vec();
         with.push((Passed::Requests, requests.as_fd()));
+        let mut pages = Vec::new();
+        for page in &self.pages {
+            pages.push(page.fd.try_clone().map_err(|e| e.to_string())?);
+        }
+        with.extend(pages.iter().map(|fd| (Passed::Console, fd.as_fd())));
         self.start(Role::Record, &with)?;
+        // It works once: a record that is started anew has none, `turncoat console link` makes another.
+        self.told_link = self.console.link.take().or(self.told_link.take());
         self.start_out(&for_out)?;
-        if self.plan.settings.block.enabled {
+        if table {
             self.start(Role::Block, &[(Passed::Link(Role::Record), for_block.as_fd())])?;
         }
         self.start_front(&for_front)
@@ -381,15 +489,19 @@ impl Supervisor {
         let (passed, fds): (Vec<Passed>, Vec<BorrowedFd<'_>>) = with.iter().cloned().unzip();
         let setup = Order::Setup {
             data: self.plan.layout.root().to_owned(),
-            settings: Box::new(self.plan.settings.clone()),
+            settings: Box::new(self.plan.settings.for_role(role)),
             seed: self.seed,
             passed,
             listening: self.listening(),
             own_networks: if role == Role::Record {
-                own_networks()
+                let s = &self.plan.settings;
+                let decoys = [&s.ssh.listen, &s.telnet.listen, &s.echo.listen];
+                let ports: Vec<u16> = decoys.iter().flat_map(|l| l.iter().map(|a| a.port())).collect();
+                own_networks(&ports)
             } else {
                 Vec::new()
             },
+            console: (role == Role::Record).then(|| Box::new(self.console.clone())),
             machine: if role == Role::Front {
                 self.machine.clone().map(Box::new)
             } else {
@@ -479,6 +591,17 @@ impl Supervisor {
                 .unwrap_or(ssh.port());
             lines.push(format!("  try       ssh -p {port} root@{here}   ({how})"));
         }
+        if let (Some(page), Some(link)) = (self.pages.first(), &self.told_link) {
+            let scheme = if self.console.tls.is_some() {
+                "https"
+            } else {
+                "http"
+            };
+            lines.push(format!(
+                "  console   {scheme}://{}/in/{link}   (works once)",
+                page.shown
+            ));
+        }
         lines.push(format!("  record    {}", self.plan.layout.database().display()));
         lines.push("  look      turncoat sessions, turncoat events --follow, turncoat status".into());
         let missing = self.missing();
@@ -524,6 +647,11 @@ impl Supervisor {
                 Ok(Happened::Signal(SIGHUP)) => self.reload(),
                 Ok(Happened::Signal(_)) | Err(_) => return Ok(()),
                 Ok(Happened::Report(_, _, Report::Fatal(why))) => return Err(why),
+                Ok(Happened::Report(Role::Record, _, Report::Blocked(blocked))) => {
+                    if let Some(command) = &self.command {
+                        command.tell(blocked);
+                    }
+                }
                 Ok(Happened::Report(..)) => {}
                 Ok(Happened::Gone(role, life)) => {
                     if self.processes.get(&role).is_some_and(|p| p.life == life) {
@@ -639,7 +767,8 @@ impl Supervisor {
         let (live, restart): (Vec<_>, Vec<_>) = differences.iter().partition(|(_, _, live)| *live);
         self.plan.settings.take_live(&new);
         for role in [Role::Record, Role::Front] {
-            self.order(role, &Order::Settings(Box::new(self.plan.settings.clone())), &[]);
+            let settings = Box::new(self.plan.settings.for_role(role));
+            self.order(role, &Order::Settings(settings), &[]);
         }
         if differences.is_empty() {
             say("run", "the configuration has not changed");
@@ -676,4 +805,22 @@ impl Supervisor {
 fn stream_pair() -> Result<(OwnedFd, OwnedFd), String> {
     let (a, b) = UnixStream::pair().map_err(|e| e.to_string())?;
     Ok((a.into(), b.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_connected_is_read_from_the_kernels_table() {
+        let v4 = u32::from_ne_bytes([192, 0, 2, 7]);
+        let v6 = [[0x20, 0x01, 0x0d, 0xb8], [0; 4], [0; 4], [0, 0, 0, 5]].map(u32::from_ne_bytes);
+        let v6: String = v6.iter().map(|w| format!("{w:08X}")).collect();
+        let table = format!(
+            "  sl  local_address rem_address   st tx_queue\n   0: 0100007F:0016 {v4:08X}:C001 01 0\n   1: 0100007F:0016 {v4:08X}:C001 06 0\n   \
+             2: 0100007F:08AE {v4:08X}:C001 01 0\n   3: {v6}:0016 {v6}:C001 01 0\n garbage :: x 01\n"
+        );
+        let found: Vec<String> = connected(&table, &[22]).iter().map(|a| a.to_string()).collect();
+        assert_eq!(found, ["192.0.2.7", "2001:db8::5"]);
+    }
 }

@@ -1,29 +1,205 @@
 //! Campaigns and responses, while the program runs: a thread of the process that writes the record.
 //!
-//! It follows the record by its own cursor, so that a restart goes on where it was. What it finds becomes events of the program
-//! (`campaign.change`, `response.decide`, `alert.open` …). What is to be blocked goes to the process `block`.
+//! It follows the record by its own cursor. What a batch of events led to (campaigns, decisions, letters for the outbox, what the engine
+//! must remember) is written in one transaction together with that cursor: after `kill -9` it is all there or none of it, and
+//! nothing is decided or told twice. What it finds becomes events of the program (`campaign.change`, `response.decide`, `alert.open` …). What
+//! is to be blocked goes to the process `block` and to the supervisor.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use turncoat_event::{Draft, Event, Kind, Mark, kinds};
+use turncoat_event::{Draft, Event, Kind, Mark, Time, kinds};
 use turncoat_intel::{Change, Keeper, Rules, keeper, view};
-use turncoat_store::{Filter, Reader};
+use turncoat_store::rusqlite::Transaction;
+use turncoat_store::{Filter, Reader, StoreError, Writer, outbox};
 
 use super::block::{Push, Pushed};
 use super::record::{Pen, Shared};
 use super::{now, say};
-use crate::respond::engine::{Engine, Happening, Order};
+use crate::alert::{self, Letter};
+use crate::respond::engine::{Engine, Happening};
 use crate::respond::incident::{Message, Pace, Phase};
 use crate::respond::net::Net;
-use crate::respond::settings::{TICK, engine};
-use crate::respond::when::Facts;
+use crate::respond::settings::{TICK, engine, pace};
+use crate::respond::{happen, memory};
 
 /// Events taken in at once.
 const BATCH: usize = 2_000;
+
+/// What is understood and what is done about it. Locked by the writing thread while it works, and for a moment by who looks.
+pub struct Mind {
+    /// Campaigns.
+    pub keeper: Keeper,
+    /// Responses.
+    pub engine: Engine,
+    ways: Vec<&'static str>,
+    sensor: String,
+}
+
+/// How requests reach the mind; nothing there until it is awake.
+#[derive(Default)]
+pub struct Minded {
+    mind: Mutex<Option<Arc<Mutex<Mind>>>>,
+    /// What is blocked was changed by a request, and is to be pushed.
+    pub changed: AtomicBool,
+}
+
+impl Minded {
+    /// Runs a function with mind and writer, between two batches.
+    ///
+    /// # Errors
+    /// One line for the operator.
+    pub fn ask<T: Send + 'static>(
+        &self,
+        pen: &Pen,
+        work: impl FnOnce(&mut Mind, &mut Writer) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, String> {
+        let mind = self.mind.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mind = mind.ok_or("campaigns are not read yet; try again in a moment")?;
+        pen.ask(move |writer| work(&mut lock(&mind), writer))
+            .ok_or("the record has stopped")?
+            .map_err(|e| e.to_string())
+    }
+}
+
+fn lock(mind: &Mutex<Mind>) -> MutexGuard<'_, Mind> {
+    mind.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a step led to outside of the record.
+#[derive(Default)]
+struct Done {
+    blocks: bool,
+    letters: bool,
+}
+
+impl Mind {
+    /// Takes in events and the time, and writes everything that follows from them.
+    fn step(
+        &mut self,
+        writer: &mut Writer,
+        events: &[Event],
+        at: Time,
+        pace: &Pace,
+    ) -> Result<Done, StoreError> {
+        writer.append_with(|tx| {
+            let mut done = Done::default();
+            let mut kinds = Vec::new();
+            for change in self.keeper.add_in(tx, events)? {
+                kinds.push(change.kind());
+                if let Some(h) = happen::of_change(tx, &change)? {
+                    done.blocks |= self.decide(tx, &h, Some(&change), at, &mut kinds)?;
+                }
+            }
+            for e in events {
+                if !self.engine.wants(e.kind.name()) {
+                    continue;
+                }
+                let campaign = e.origin.session.and_then(|s| self.keeper.campaign_of(&s));
+                let h = happen::of_event(tx, e, campaign)?;
+                done.blocks |= self.decide(tx, &h, None, at, &mut kinds)?;
+            }
+            let (over, orders) = self.engine.tick(at);
+            done.blocks |= !orders.is_empty();
+            kinds.extend(over);
+            for message in self.engine.incidents.due(at, pace) {
+                kinds.push(alert_event(&message));
+                done.letters |= self.put(tx, message, at, &mut kinds)?;
+            }
+            memory::save(tx, &mut self.engine)?;
+            Ok((done, kinds.into_iter().map(|k| Draft::of_system(at, k)).collect()))
+        })
+    }
+
+    fn decide(
+        &mut self,
+        tx: &Transaction<'_>,
+        h: &Happening,
+        change: Option<&Change>,
+        at: Time,
+        kinds: &mut Vec<Kind>,
+    ) -> Result<bool, StoreError> {
+        let mut trouble = None;
+        let mut all = || match change.map(|c| view::sources(tx, c.campaign)) {
+            Some(Ok(sources)) => sources,
+            Some(Err(e)) => {
+                trouble = Some(e);
+                Vec::new()
+            }
+            None => h.facts.source.into_iter().collect(),
+        };
+        let (events, orders) = self.engine.decide(h, &mut all, at);
+        if let Some(e) = trouble {
+            return Err(e);
+        }
+        kinds.extend(events);
+        Ok(!orders.is_empty())
+    }
+
+    /// Puts a message into the outbox, once for each way.
+    fn put(
+        &self,
+        tx: &Transaction<'_>,
+        message: Message,
+        at: Time,
+        kinds: &mut Vec<Kind>,
+    ) -> Result<bool, StoreError> {
+        let letter = Letter::new(&self.sensor, message);
+        let text = serde_json::to_string(&letter).map_err(|e| StoreError::Refused(e.to_string()))?;
+        let mut put = false;
+        for way in &self.ways {
+            if outbox::put(tx, way, &format!("{way}/{}", letter.id), &text, at)? {
+                put = true;
+            } else {
+                let lost = kinds::AlertSent {
+                    alert: letter.message.incident.clone(),
+                    way: (*way).into(),
+                    delivered: false,
+                    detail: Some("the outbox is full; this letter is lost".into()),
+                };
+                kinds.push(lost.into());
+            }
+        }
+        Ok(put)
+    }
+
+    /// Puts a test letter into the outbox. Gives the ways.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn test(&self, writer: &mut Writer, at: Time) -> Result<Vec<(&'static str, String)>, StoreError> {
+        let message = Message {
+            incident: "I-test".into(),
+            number: 1,
+            phase: Phase::Open,
+            severity: crate::respond::incident::Severity::Low,
+            title: "a test: alerts arrive here".into(),
+            lines: vec!["an operator asked for this message by `turncoat alert test`".into()],
+            more: 0,
+            campaign: None,
+            time: at,
+            opened: at,
+        };
+        let id = Letter::new(&self.sensor, message.clone()).id;
+        writer.append_with(|tx| {
+            let mut kinds = Vec::new();
+            self.put(tx, message, at, &mut kinds)?;
+            // What waits after a failure is tried now too.
+            tx.execute("UPDATE outbox SET due = 0", [])?;
+            let ways = self.ways.iter().map(|w| (*w, format!("{w}/{id}"))).collect();
+            Ok((ways, kinds.into_iter().map(|k| Draft::of_system(at, k)).collect()))
+        })
+    }
+
+    /// True if a step would do something without new events.
+    fn is_due(&self, at: Time, pace: &Pace) -> bool {
+        self.engine.blocks.next_expiry().is_some_and(|t| t <= at) || self.engine.incidents.is_due(at, pace)
+    }
+}
 
 /// Runs until the record ends. `links` gives the stream to `block` each time that process is started.
 pub fn run(shared: &Shared, pen: &Pen, links: &Receiver<UnixStream>) {
@@ -31,6 +207,8 @@ pub fn run(shared: &Shared, pen: &Pen, links: &Receiver<UnixStream>) {
         match follow(shared, pen, links) {
             Ok(()) => return,
             Err(why) => {
+                // What is in memory may be ahead of the record now: nobody asks it any more.
+                *shared.minded.mind.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 say("record", &format!("campaigns: {why}; tried again in ten seconds"));
                 std::thread::sleep(Duration::from_secs(10));
             }
@@ -47,12 +225,12 @@ struct Blocker {
 
 impl Blocker {
     /// Pushes everything that is blocked, and waits for the answer. What went wrong, if something did.
-    fn push(&mut self, engine: &Engine) -> Option<String> {
+    fn push(&mut self, blocked: &[(Net, Time)]) -> Option<String> {
         let stream = self.stream.as_mut()?;
         self.number += 1;
         let push = Push {
             number: self.number,
-            blocked: engine.blocks.iter().map(|b| (b.net, b.until)).collect(),
+            blocked: blocked.to_vec(),
         };
         let mut line = serde_json::to_string(&push).ok()?;
         line.push('\n');
@@ -75,113 +253,24 @@ impl Blocker {
     }
 }
 
-/// Blocks that were decided and are not over, from the record.
-fn restore(engine: &mut Engine, reader: &Reader) -> Result<(), String> {
-    let filter = Filter {
-        kinds: vec!["response.decide".into()],
-        ..Filter::default()
-    };
-    let mut after = None;
-    loop {
-        let (events, seen) = reader
-            .events(
-                &Filter {
-                    after,
-                    ..filter.clone()
-                },
-                1000,
-            )
-            .map_err(|e| e.to_string())?;
-        for e in &events {
-            let Kind::ResponseDecide(d) = &e.kind else {
-                continue;
-            };
-            let (Some(target), Some(until)) = (&d.target, d.until) else {
-                continue;
-            };
-            if d.action == "block"
-                && !d.dry_run
-                && until > now()
-                && let Ok(net) = target.parse::<Net>()
-            {
-                let _ = engine.blocks.block(
-                    net.address(),
-                    e.time,
-                    until,
-                    d.campaign.clone(),
-                    d.rule.as_deref().unwrap_or(""),
-                );
-            }
-        }
-        if events.is_empty() {
-            return Ok(());
-        }
-        after = Some(seen);
-    }
-}
-
-fn happening(reader: &Reader, change: &Change, event: &str) -> Result<Happening, String> {
-    let db = reader.database();
-    let text = |e: turncoat_store::StoreError| e.to_string();
-    let Ok(c) = view::find(db, change.campaign) else {
-        return Ok(Happening::default());
-    };
-    let members = view::members(db, c.id, 1000).map_err(text)?;
-    let mut sources: Vec<std::net::IpAddr> = members
-        .iter()
-        .filter_map(|m| m.source.as_ref()?.parse().ok())
-        .collect();
-    sources.sort_unstable();
-    sources.dedup();
-    let source = change.session.and_then(|s| {
-        members
-            .iter()
-            .find(|m| m.session == s)
-            .and_then(|m| m.source.as_ref()?.parse().ok())
-    });
-    let techniques = view::sightings(db, c.id)
-        .map_err(text)?
-        .into_iter()
-        .map(|(_, s)| s.technique)
-        .collect();
-    Ok(Happening {
-        facts: Facts {
-            event: event.to_owned(),
-            decoy: String::new(),
-            source,
-            techniques,
-            stage: change.stage,
-            sessions: c.sessions,
-            sources: c.sources,
-            tokens: c.tokens,
-        },
-        campaign: Some(c.id.to_string()),
-        proved: sources,
-        what: match (&change.reason, change.what) {
-            (Some(reason), what) => format!("{what}: {reason}"),
-            (None, "token") => "a planted thing was used".into(),
-            (None, what) => what.to_owned(),
-        },
-    })
-}
-
-fn alert(m: &Message) -> Kind {
+/// The event that tells of a message.
+pub fn alert_event(m: &Message) -> Kind {
     match m.phase {
         Phase::Open => kinds::AlertOpen {
-            alert: format!("{}/{}", m.incident, m.number),
+            alert: m.incident.clone(),
             severity: m.severity.name().into(),
             title: format!("{}: {}", m.title, m.lines.join("; ")),
             campaign: m.campaign.clone(),
         }
         .into(),
         Phase::Update => kinds::AlertUpdate {
-            alert: format!("{}/{}", m.incident, m.number),
+            alert: m.incident.clone(),
             title: format!("{}: {}", m.title, m.lines.join("; ")),
             events: m.lines.len() as u64 + m.more,
         }
         .into(),
         Phase::Close => kinds::AlertClose {
-            alert: format!("{}/{}", m.incident, m.number),
+            alert: m.incident.clone(),
             events: m.more,
         }
         .into(),
@@ -189,47 +278,48 @@ fn alert(m: &Message) -> Kind {
 }
 
 fn follow(shared: &Shared, pen: &Pen, links: &Receiver<UnixStream>) -> Result<(), String> {
-    let rules = Rules::built_in().map_err(|e| e.to_string())?;
+    let settings = shared.settings();
+    let mut rules = Rules::built_in().map_err(|e| e.to_string())?;
+    rules.merge(&shared.rules);
+    let mut engine = engine(&settings, &shared.own_networks)?;
+    let reader = Reader::open(&shared.layout).map_err(|e| e.to_string())?;
+    memory::restore_blocks(&mut engine, &reader, now()).map_err(|e| e.to_string())?;
+    let ways = alert::configured(&settings);
+    let sensor = settings.sensor.name.clone();
     let Some(opened) = pen.ask(move |writer| {
         let cursor = writer.cursor(keeper::CURSOR)?.0;
-        Ok::<_, turncoat_store::StoreError>((Keeper::open(writer.database(), rules)?, cursor))
+        memory::load(writer.database(), &mut engine)?;
+        let keeper = Keeper::open(writer.database(), rules)?;
+        let mind = Mind {
+            keeper,
+            engine,
+            ways,
+            sensor,
+        };
+        Ok::<_, StoreError>((mind, cursor))
     }) else {
         return Ok(());
     };
-    let (keeper, mut cursor) = opened.map_err(|e| e.to_string())?;
-    let keeper = Arc::new(Mutex::new(keeper));
-    let reader = Reader::open(&shared.layout).map_err(|e| e.to_string())?;
-    let mut engine = engine(&shared.settings(), &shared.own_networks)?;
-    restore(&mut engine, &reader)?;
+    let (mind, mut cursor) = opened.map_err(|e| e.to_string())?;
+    let mind = Arc::new(Mutex::new(mind));
+    *shared.minded.mind.lock().unwrap_or_else(PoisonError::into_inner) = Some(mind.clone());
     let mut blocker = Blocker::default();
-    let mut ticked = Instant::now();
-    let own = |kinds: Vec<Kind>| {
-        kinds
-            .into_iter()
-            .for_each(|k| pen.own(Draft::of_system(now(), k)))
-    };
+    // What was blocked before is in the feed and with the supervisor again.
+    let mut changed = true;
+    let mut looked = Instant::now();
     loop {
-        let mut changed = false;
         if let Ok(stream) = links.try_recv() {
             blocker.stream = Some(stream);
             changed = true;
         }
-        if ticked.elapsed() >= TICK {
-            ticked = Instant::now();
-            let (events, orders) = engine.tick(now());
-            changed |= !orders.is_empty();
-            own(events);
-            own(engine
-                .incidents
-                .due(now(), &Pace::default())
-                .iter()
-                .map(alert)
-                .collect());
+        changed |= shared.minded.changed.swap(false, Ordering::Relaxed);
+        if changed {
+            changed = false;
+            push(shared, pen, &mind, &mut blocker);
         }
-        match shared
-            .committed
-            .wait(Mark(cursor + 1), if changed { Duration::ZERO } else { TICK })
-        {
+        let pace = pace(&shared.settings());
+        let mut events: Vec<Event> = Vec::new();
+        match shared.committed.wait(Mark(cursor + 1), TICK) {
             Err(_) => return Ok(()),
             Ok(false) => {}
             Ok(true) => {
@@ -237,70 +327,57 @@ fn follow(shared: &Shared, pen: &Pen, links: &Receiver<UnixStream>) -> Result<()
                     after: Some(cursor),
                     ..Filter::default()
                 };
-                let (events, seen): (Vec<Event>, u64) =
-                    reader.events(&filter, BATCH).map_err(|e| e.to_string())?;
-                cursor = seen.max(events.last().map_or(0, |e| e.seq)).max(cursor);
-                if events.is_empty() {
-                    continue;
-                }
-                let at_work = keeper.clone();
-                let Some(done) = pen.ask(move |writer| {
-                    at_work
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .add(writer.database(), &events)
-                }) else {
-                    return Ok(());
-                };
-                for change in done.map_err(|e| e.to_string())? {
-                    // Of the program, not of the session: that one may be over, and must stay so.
-                    let draft = Draft::of_system(now(), change.kind());
-                    pen.own(draft);
-                    let event = if change.what == "token" {
-                        "token.used"
-                    } else {
-                        "campaign.change"
-                    };
-                    let (events, orders): (Vec<Kind>, Vec<Order>) =
-                        engine.decide(&happening(&reader, &change, event)?, now());
-                    changed |= !orders.is_empty();
-                    own(events);
-                }
+                let found = reader.events(&filter, BATCH).map_err(|e| e.to_string())?;
+                cursor = found.1.max(found.0.last().map_or(0, |e| e.seq)).max(cursor);
+                events = found.0;
             }
         }
-        if changed {
-            let response = format!("push-{}", blocker.number + 1);
-            if let Some(why) = blocker.push(&engine) {
-                own(vec![
-                    kinds::ResponseResult {
-                        response,
-                        result: "failed".into(),
-                        detail: Some(why),
-                    }
-                    .into(),
-                ]);
-            } else if blocker.stream.is_some() {
-                own(vec![
-                    kinds::ResponseResult {
-                        response,
-                        result: "in-force".into(),
-                        detail: None,
-                    }
-                    .into(),
-                ]);
+        if events.is_empty() {
+            if looked.elapsed() < TICK || !lock(&mind).is_due(now(), &pace) {
+                continue;
             }
-            write_feed(shared, &engine);
+            looked = Instant::now();
+        }
+        let at_work = mind.clone();
+        let Some(done) = pen.ask(move |writer| lock(&at_work).step(writer, &events, now(), &pace)) else {
+            return Ok(());
+        };
+        let done = done.map_err(|e| e.to_string())?;
+        changed = done.blocks;
+        if done.letters {
+            shared.bell.ring();
         }
     }
 }
 
-/// The feed of addresses, for firewalls that fetch it: `blocks.txt` and `blocks.json` in the data directory.
-fn write_feed(shared: &Shared, engine: &Engine) {
+/// Brings into force what is blocked now: the nftables table, the feed, the operator's command.
+fn push(shared: &Shared, pen: &Pen, mind: &Mutex<Mind>, blocker: &mut Blocker) {
     let at = now();
-    for (name, text) in [
-        ("blocks.txt", engine.blocks.feed_text(at)),
-        ("blocks.json", engine.blocks.feed_json(at).to_string()),
-    ] {
+    let (blocked, text, json) = {
+        let mind = lock(mind);
+        let blocks = &mind.engine.blocks;
+        let all: Vec<(Net, Time)> = blocks.iter().map(|b| (b.net, b.until)).collect();
+        (all, blocks.feed_text(at), blocks.feed_json(at).to_string())
+    };
+    write_feed(shared, &text, &json);
+    (shared.tell_supervisor)(&blocked);
+    let response = format!("push-{}", blocker.number + 1);
+    let failed = blocker.push(&blocked);
+    if failed.is_none() && blocker.stream.is_none() {
+        return;
+    }
+    let result = if failed.is_some() { "failed" } else { "in-force" };
+    let result = kinds::ResponseResult {
+        response,
+        result: result.into(),
+        detail: failed,
+    };
+    pen.own(Draft::of_system(now(), result));
+}
+
+/// The feed of addresses, for firewalls that fetch it: `blocks.txt` and `blocks.json` in the data directory.
+fn write_feed(shared: &Shared, text: &str, json: &str) {
+    for (name, text) in [("blocks.txt", text), ("blocks.json", json)] {
         let path = shared.layout.root().join(name);
         let part = path.with_extension("part");
         if let Err(e) = std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, &path)) {

@@ -33,6 +33,8 @@ pub enum Refusal {
     Full(usize),
     /// The address is not one that can be an outsider (unspecified, multicast).
     NoSource,
+    /// An operator lifted this block before its time: until then no rule closes it again.
+    Undone(Time),
 }
 
 impl std::fmt::Display for Refusal {
@@ -41,6 +43,7 @@ impl std::fmt::Display for Refusal {
             Refusal::Allowed(n) => write!(f, "{n} is on the allow-list"),
             Refusal::Full(n) => write!(f, "there are {n} blocks already, the most allowed (block.most)"),
             Refusal::NoSource => f.write_str("not an address that a connection can come from"),
+            Refusal::Undone(until) => write!(f, "an operator lifted it; no rule blocks it before {until}"),
         }
     }
 }
@@ -51,6 +54,7 @@ pub struct Blocks {
     allow: Vec<Net>,
     most: usize,
     list: BTreeMap<Net, Block>,
+    undone: BTreeMap<Net, Time>,
 }
 
 impl Blocks {
@@ -60,6 +64,7 @@ impl Blocks {
             allow: always.iter().chain(allow).copied().collect(),
             most,
             list: BTreeMap::new(),
+            undone: BTreeMap::new(),
         }
     }
 
@@ -93,6 +98,9 @@ impl Blocks {
         if let Some(a) = self.allow.iter().find(|a| a.overlaps(&net)) {
             return Err(Refusal::Allowed(*a));
         }
+        if let Some(until) = self.undone.get(&net).filter(|u| **u > now) {
+            return Err(Refusal::Undone(*until));
+        }
         if !self.list.contains_key(&net) && self.list.len() >= self.most {
             return Err(Refusal::Full(self.most));
         }
@@ -107,13 +115,16 @@ impl Blocks {
         Ok(b)
     }
 
-    /// Lifts a block.
+    /// An operator lifts a block. No rule closes it again before it would have ended by itself.
     pub fn lift(&mut self, net: &Net) -> Option<Block> {
-        self.list.remove(net)
+        let block = self.list.remove(net)?;
+        self.undone.insert(*net, block.until);
+        Some(block)
     }
 
     /// Removes what has expired and gives it.
     pub fn expire(&mut self, now: Time) -> Vec<Block> {
+        self.undone.retain(|_, until| *until > now);
         let over: Vec<Net> = self
             .list
             .values()
@@ -196,6 +207,13 @@ mod tests {
         assert_eq!(b.feed_text(t(10)), "192.0.2.1\n2001:db8::/64\n");
         assert_eq!(b.feed_text(t(70)), "192.0.2.1\n");
         assert_eq!(b.expire(t(70)).len(), 1);
+        assert!(b.lift(&"192.0.2.1".parse().unwrap()).is_some() && b.feed_text(t(71)).is_empty());
+        assert_eq!(
+            b.block(ip("192.0.2.1"), t(72), t(900), None, "r"),
+            Err(Refusal::Undone(t(100)))
+        );
+        assert!(b.expire(t(101)).is_empty());
+        assert!(b.block(ip("192.0.2.1"), t(101), t(900), None, "r").is_ok());
         assert_eq!(b.allow("192.0.2.0/24".parse().unwrap()).len(), 1);
         assert!(b.feed_json(t(70))["blocks"].as_array().unwrap().is_empty());
     }

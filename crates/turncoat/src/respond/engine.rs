@@ -28,8 +28,10 @@ pub struct Happening {
     pub facts: Facts,
     /// The campaign.
     pub campaign: Option<String>,
-    /// All sources of the campaign that completed a TCP connection with us themselves.
-    pub proved: Vec<IpAddr>,
+    /// What the incident is kept under where there is no campaign: a source, or `sensor`.
+    pub key: String,
+    /// More sessions than the one that this comes from may have become part of the campaign.
+    pub grew: bool,
     /// In words.
     pub what: String,
 }
@@ -63,6 +65,8 @@ pub struct Engine {
     /// Decide and record, but do nothing.
     pub dry_run: bool,
     done: BTreeSet<(String, String)>,
+    fresh: Vec<(String, String)>,
+    events: BTreeSet<String>,
     blocking: bool,
 }
 
@@ -78,6 +82,7 @@ impl Engine {
         blocking: bool,
         dry_run: bool,
     ) -> Engine {
+        let events = rules.iter().flat_map(|r| r.when.events()).collect();
         Engine {
             rules,
             ignore,
@@ -85,8 +90,40 @@ impl Engine {
             incidents: Incidents::default(),
             dry_run,
             done: BTreeSet::new(),
+            fresh: Vec::new(),
+            events,
             blocking,
         }
+    }
+
+    /// True for events that a rule names. Those that come of campaigns and responses are not among them: `campaign.change` and
+    /// `token.used` are decided with their campaign, the others would answer themselves.
+    pub fn wants(&self, event: &str) -> bool {
+        let own = ["campaign.", "response.", "alert."];
+        event != "token.used" && !own.iter().any(|p| event.starts_with(p)) && self.events.contains(event)
+    }
+
+    /// What was done once and is not done again, as it was kept.
+    pub fn remember(&mut self, rule: String, what: String) {
+        self.done.insert((rule, what));
+    }
+
+    /// What was done once since the last call, to be kept: rule and what.
+    pub fn fresh(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.fresh)
+    }
+
+    fn once(&mut self, rule: &str, what: String) -> bool {
+        if self.done.len() >= REMEMBERED {
+            self.done.clear();
+        }
+        let pair = (rule.to_owned(), what);
+        if self.done.contains(&pair) {
+            return false;
+        }
+        self.done.insert(pair.clone());
+        self.fresh.push(pair);
+        true
     }
 
     fn severity(facts: &Facts) -> Severity {
@@ -100,8 +137,14 @@ impl Engine {
         }
     }
 
-    /// Decides about one happening. Gives events for the record and orders for the process that blocks.
-    pub fn decide(&mut self, h: &Happening, now: Time) -> (Vec<Kind>, Vec<Order>) {
+    /// Decides about one happening. Gives events for the record and orders for the process that blocks. `all` gives every source of
+    /// the campaign that completed a TCP connection with us; it is asked only where a rule blocks the campaign for the first time.
+    pub fn decide(
+        &mut self,
+        h: &Happening,
+        all: &mut dyn FnMut() -> Vec<IpAddr>,
+        now: Time,
+    ) -> (Vec<Kind>, Vec<Order>) {
         let (mut events, mut orders) = (Vec::new(), Vec::new());
         if self
             .ignore
@@ -110,11 +153,8 @@ impl Engine {
         {
             return (events, orders);
         }
-        let who = h
-            .campaign
-            .clone()
-            .unwrap_or_else(|| h.facts.source.map(|s| s.to_string()).unwrap_or_default());
-        for rule in &self.rules {
+        let who = h.campaign.clone().unwrap_or_else(|| h.key.clone());
+        for rule in &self.rules.clone() {
             if !rule.when.holds(&h.facts) {
                 continue;
             }
@@ -134,19 +174,20 @@ impl Engine {
                     };
                 match act {
                     Act::Alert => {
-                        let once = (
-                            rule.name.clone(),
-                            format!("{who}/{}/{:?}", h.facts.event, h.facts.stage),
-                        );
-                        if self.done.len() >= REMEMBERED {
-                            self.done.clear();
-                        }
-                        if !self.done.insert(once) {
+                        // Of a campaign each step is told once; what has none is bundled by its incident.
+                        let step = format!("{who}/{}/{:?}", h.facts.event, h.facts.stage);
+                        if h.campaign.is_some() && !self.once(&rule.name, step) {
                             continue;
                         }
-                        events.push(decided("alert", None, None, self.dry_run));
+                        if h.campaign.is_some() || self.incidents.is_new(&who) {
+                            events.push(decided("alert", None, None, self.dry_run));
+                        }
                         if !self.dry_run {
-                            let title = format!("{who}: {}", h.facts.stage.map_or("contact", |s| s.name()));
+                            let title = match (&h.campaign, h.facts.stage) {
+                                (Some(c), Some(s)) => format!("{c}: {}", s.name()),
+                                (Some(c), None) => format!("{c}: contact"),
+                                (None, _) => format!("{who}: {}", h.facts.event),
+                            };
                             let severity = Self::severity(&h.facts);
                             self.incidents.note(
                                 &who,
@@ -161,10 +202,16 @@ impl Engine {
                     Act::Block(duration) => {
                         let until =
                             now.plus_nanos(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX / 2));
-                        for source in &h.proved {
+                        let first = self.once(&rule.name, format!("{who}/block"));
+                        let sources = if h.campaign.is_some() && (first || h.grew) {
+                            all()
+                        } else {
+                            h.facts.source.into_iter().collect()
+                        };
+                        for source in &sources {
                             let net = Net::of_source(*source);
                             if !self.blocking || self.dry_run {
-                                if self.done.insert((rule.name.clone(), format!("dry/{net}"))) {
+                                if self.once(&rule.name, format!("dry/{net}")) {
                                     events.push(decided("block", Some(net.to_string()), Some(until), true));
                                 }
                                 continue;
@@ -188,12 +235,11 @@ impl Engine {
                                         orders.push(Order::Block(net, until));
                                     }
                                 }
-                                Err(r @ (Refusal::Allowed(_) | Refusal::NoSource)) => {
-                                    if self.done.insert((rule.name.clone(), format!("refused/{net}"))) {
+                                Err(r) => {
+                                    if self.once(&rule.name, format!("refused/{net}")) {
                                         events.push(refused(&rule.name, &net, &r));
                                     }
                                 }
-                                Err(r) => events.push(refused(&rule.name, &net, &r)),
                             }
                         }
                     }
@@ -247,6 +293,12 @@ mod tests {
         Engine::new(vec![rule], vec![ignore], blocks, blocking, dry_run)
     }
 
+    /// Decides, where the campaign has this one source.
+    fn decide(e: &mut Engine, h: &Happening, now: Time) -> (Vec<Kind>, Vec<Order>) {
+        let source = h.facts.source;
+        e.decide(h, &mut || source.into_iter().collect(), now)
+    }
+
     fn happening(stage: Option<Stage>, source: &str) -> Happening {
         let source: IpAddr = source.parse().unwrap();
         Happening {
@@ -257,7 +309,8 @@ mod tests {
                 ..Facts::default()
             },
             campaign: Some("C-1".into()),
-            proved: vec![source],
+            key: source.to_string(),
+            grew: false,
             what: "a file of authorized keys was written".into(),
         }
     }
@@ -266,11 +319,10 @@ mod tests {
     fn a_rule_alerts_once_and_blocks_all_sources() {
         let mut e = engine(true, false);
         assert_eq!(
-            e.decide(&happening(Some(Stage::Discovery), "192.0.2.1"), Time(0))
-                .1,
+            decide(&mut e, &happening(Some(Stage::Discovery), "192.0.2.1"), Time(0)).1,
             vec![]
         );
-        let (events, orders) = e.decide(&happening(Some(Stage::Persistence), "192.0.2.1"), Time(0));
+        let (events, orders) = decide(&mut e, &happening(Some(Stage::Persistence), "192.0.2.1"), Time(0));
         assert_eq!(
             orders,
             vec![Order::Block(
@@ -280,7 +332,7 @@ mod tests {
         );
         assert_eq!(events.len(), 2);
         assert_eq!(e.incidents.len(), 1);
-        let (again, orders) = e.decide(&happening(Some(Stage::Persistence), "192.0.2.1"), Time(5));
+        let (again, orders) = decide(&mut e, &happening(Some(Stage::Persistence), "192.0.2.1"), Time(5));
         assert!(again.is_empty() && orders.is_empty());
         assert_eq!(
             e.tick(Time(86_400_000_000_010)).1,
@@ -292,7 +344,7 @@ mod tests {
     fn off_dry_run_ignored_and_allowed_do_nothing() {
         for (blocking, dry) in [(false, false), (true, true)] {
             let mut e = engine(blocking, dry);
-            let (events, orders) = e.decide(&happening(Some(Stage::Impact), "192.0.2.1"), Time(0));
+            let (events, orders) = decide(&mut e, &happening(Some(Stage::Impact), "192.0.2.1"), Time(0));
             assert!(orders.is_empty() && e.blocks.iter().next().is_none());
             assert!(
                 events
@@ -303,17 +355,17 @@ mod tests {
         }
         let mut e = engine(true, false);
         assert!(
-            e.decide(&happening(Some(Stage::Impact), "192.0.2.99"), Time(0))
+            decide(&mut e, &happening(Some(Stage::Impact), "192.0.2.99"), Time(0))
                 .0
                 .is_empty()
         );
         assert!(
-            !e.decide(&happening(Some(Stage::Impact), "192.0.2.99"), Time(2_000))
+            !decide(&mut e, &happening(Some(Stage::Impact), "192.0.2.99"), Time(2_000))
                 .1
                 .is_empty(),
             "the ignore rule has expired"
         );
-        let (events, orders) = e.decide(&happening(Some(Stage::Impact), "127.0.0.5"), Time(0));
+        let (events, orders) = decide(&mut e, &happening(Some(Stage::Impact), "127.0.0.5"), Time(0));
         assert!(orders.is_empty());
         assert!(
             events

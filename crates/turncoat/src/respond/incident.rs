@@ -1,7 +1,7 @@
 //! Incidents, not events: one message opens, updates are bundled, one closes.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use turncoat_event::Time;
 
 /// How urgent an incident is.
@@ -45,7 +45,7 @@ pub enum Phase {
 /// A message for people. Text of an intruder in `lines` is raw: each way escapes it for its receiver.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// The incident: equal in all its messages.
+    /// The incident, such as `I-7`: equal in all its messages, never given twice.
     pub incident: String,
     /// Number of the message in its incident, from 1. With `incident` it makes the message once-only.
     pub number: u64,
@@ -63,6 +63,8 @@ pub struct Message {
     pub campaign: Option<String>,
     /// When it was made.
     pub time: Time,
+    /// When its incident was opened.
+    pub opened: Time,
 }
 
 /// Timing of messages, in seconds.
@@ -88,11 +90,13 @@ impl Default for Pace {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Incident {
+    id: String,
     key: String,
     title: String,
     campaign: Option<String>,
     severity: Severity,
     told: Option<Severity>,
+    opened: Time,
     number: u64,
     last_event: Time,
     last_message: Time,
@@ -100,20 +104,72 @@ struct Incident {
     more: u64,
 }
 
+impl Incident {
+    /// The message that is due now, rate limits aside.
+    fn next(&self, now: Time, pace: &Pace) -> Option<Phase> {
+        let quiet = now.since(self.last_event) / 1_000_000_000;
+        let waited = now.since(self.last_message) / 1_000_000_000;
+        if self.told.is_none() {
+            Some(Phase::Open)
+        } else if !self.lines.is_empty() && (waited >= pace.update || self.told < Some(self.severity)) {
+            Some(Phase::Update)
+        } else if quiet >= pace.close {
+            Some(Phase::Close)
+        } else {
+            None
+        }
+    }
+}
+
 /// Lines kept for one message.
 const LINES: usize = 20;
+/// An hour, in nanoseconds.
+const HOUR: i64 = 3600 * 1_000_000_000;
+/// Characters kept of one line or title.
+const LINE: usize = 400;
 /// Incidents open at once; beyond it the quietest one is closed.
 const INCIDENTS: usize = 500;
 
-/// All open incidents. Plain data: it is kept in the record.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// All open incidents. Plain data; who owns it keeps it in the record ([`Incidents::changes`]).
+#[derive(Clone, Debug, Default)]
 pub struct Incidents {
     open: BTreeMap<String, Incident>,
     opened: u64,
     sent: Vec<Time>,
+    touched: BTreeSet<String>,
 }
 
 impl Incidents {
+    /// The incidents as they were kept: how many were ever opened, and each that is open.
+    pub fn restore(opened: u64, rows: impl IntoIterator<Item = String>) -> Incidents {
+        let open = rows
+            .into_iter()
+            .filter_map(|text| serde_json::from_str::<Incident>(&text).ok())
+            .map(|i| (i.key.clone(), i))
+            .collect();
+        Incidents {
+            open,
+            opened,
+            ..Incidents::default()
+        }
+    }
+
+    /// How many were ever opened.
+    pub fn opened(&self) -> u64 {
+        self.opened
+    }
+
+    /// What has changed since the last call, by key: the new state, or nothing where the incident is over.
+    pub fn changes(&mut self) -> Vec<(String, Option<String>)> {
+        std::mem::take(&mut self.touched)
+            .into_iter()
+            .map(|key| {
+                let now = self.open.get(&key).and_then(|i| serde_json::to_string(i).ok());
+                (key, now)
+            })
+            .collect()
+    }
+
     /// Something that deserves an alert. `key` names what it belongs to (a campaign, a sensor).
     pub fn note(
         &mut self,
@@ -133,15 +189,18 @@ impl Incidents {
                     .map(|i| i.key.clone());
                 if let Some(k) = quietest {
                     self.open.remove(&k);
+                    self.touched.insert(k);
                 }
             }
             self.opened += 1;
             let incident = Incident {
+                id: format!("I-{}", self.opened),
                 key: key.to_string(),
-                title: title.to_string(),
+                title: title.chars().take(LINE).collect(),
                 campaign: campaign.map(str::to_string),
                 severity,
                 told: None,
+                opened: now,
                 number: 0,
                 last_event: now,
                 last_message: now,
@@ -150,21 +209,30 @@ impl Incidents {
             };
             self.open.insert(key.to_string(), incident);
         }
+        self.touched.insert(key.to_string());
         if let Some(i) = self.open.get_mut(key) {
             i.last_event = i.last_event.max(now);
             i.severity = i.severity.max(severity);
             if i.lines.len() < LINES {
-                i.lines.push(line);
+                i.lines.push(line.chars().take(LINE).collect());
             } else {
                 i.more += 1;
             }
         }
     }
 
+    /// True if [`Incidents::due`] would give a message.
+    pub fn is_due(&self, now: Time, pace: &Pace) -> bool {
+        let lately = self.sent.iter().filter(|t| now.since(**t) < HOUR).count();
+        self.open
+            .values()
+            .any(|i| i.next(now, pace).is_some() && (lately < pace.hourly || i.severity >= Severity::Top))
+    }
+
     /// The messages that are due now.
     pub fn due(&mut self, now: Time, pace: &Pace) -> Vec<Message> {
         let mut out = Vec::new();
-        self.sent.retain(|t| now.since(*t) < 3600 * 1_000_000_000);
+        self.sent.retain(|t| now.since(*t) < HOUR);
         let mut closed = Vec::new();
         let mut order: Vec<(std::cmp::Reverse<Severity>, String)> = self
             .open
@@ -176,15 +244,7 @@ impl Incidents {
             let Some(i) = self.open.get_mut(&key) else {
                 continue;
             };
-            let quiet = now.since(i.last_event) / 1_000_000_000;
-            let waited = now.since(i.last_message) / 1_000_000_000;
-            let phase = if i.told.is_none() {
-                Phase::Open
-            } else if !i.lines.is_empty() && (waited >= pace.update || i.told < Some(i.severity)) {
-                Phase::Update
-            } else if quiet >= pace.close {
-                Phase::Close
-            } else {
+            let Some(phase) = i.next(now, pace) else {
                 continue;
             };
             // A planted thing that was used is never held back.
@@ -192,11 +252,12 @@ impl Incidents {
                 continue;
             }
             self.sent.push(now);
+            self.touched.insert(key.clone());
             i.number += 1;
             i.told = Some(i.severity);
             i.last_message = now;
             out.push(Message {
-                incident: i.key.clone(),
+                incident: i.id.clone(),
                 number: i.number,
                 phase,
                 severity: i.severity,
@@ -205,6 +266,7 @@ impl Incidents {
                 more: std::mem::take(&mut i.more),
                 campaign: i.campaign.clone(),
                 time: now,
+                opened: i.opened,
             });
             if phase == Phase::Close {
                 closed.push(key);
@@ -214,6 +276,11 @@ impl Incidents {
             self.open.remove(&k);
         }
         out
+    }
+
+    /// No incident is open under this key.
+    pub fn is_new(&self, key: &str) -> bool {
+        !self.open.contains_key(key)
     }
 
     /// Open incidents.
@@ -271,6 +338,29 @@ mod tests {
         assert!(i.due(t(2000), &pace).is_empty());
         assert_eq!(i.due(t(4000), &pace)[0].phase, Phase::Close);
         assert!(i.is_empty());
+    }
+
+    #[test]
+    fn incidents_go_on_after_a_restart() {
+        let mut i = Incidents::default();
+        let pace = Pace::default();
+        i.note("C-1", "x", Some("C-1"), Severity::High, "a".into(), t(0));
+        let first = i.due(t(0), &pace);
+        i.note("C-1", "x", Some("C-1"), Severity::High, "b".into(), t(1));
+        let kept: Vec<String> = i.changes().into_iter().filter_map(|(_, now)| now).collect();
+        assert!(i.changes().is_empty());
+        let mut again = Incidents::restore(i.opened(), kept);
+        assert!(
+            again.due(t(2), &pace).is_empty(),
+            "what was told is not told again"
+        );
+        let update = again.due(t(1000), &pace);
+        assert_eq!((update[0].phase, update[0].number), (Phase::Update, 2));
+        assert_eq!(update[0].incident, first[0].incident);
+        assert_eq!(again.due(t(9000), &pace)[0].phase, Phase::Close);
+        assert!(again.changes().iter().any(|(k, now)| k == "C-1" && now.is_none()));
+        again.note("C-1", "x", Some("C-1"), Severity::High, "c".into(), t(9001));
+        assert_ne!(again.due(t(9001), &pace)[0].incident, first[0].incident);
     }
 
     #[test]

@@ -6,7 +6,9 @@
 pub mod act;
 pub mod blocks;
 pub mod engine;
+pub mod happen;
 pub mod incident;
+pub mod memory;
 pub mod net;
 pub mod nft;
 pub mod settings;

@@ -9,6 +9,9 @@ use super::net::Net;
 use super::nft::Protected;
 use super::when::When;
 use crate::config::Settings;
+use crate::config::table::Watch;
+use crate::respond::incident::Pace;
+use turncoat_event::Time;
 
 /// One rule: `CONDITION -> ACTION, ACTION`.
 fn rule(number: usize, text: &str) -> Result<Rule, String> {
@@ -26,6 +29,43 @@ fn rule(number: usize, text: &str) -> Result<Rule, String> {
         when,
         then,
     })
+}
+
+/// The rules that the word `default` stands for.
+fn default_rules(watch: Watch) -> &'static [&'static str] {
+    match watch {
+        Watch::Internet => &[
+            "event == 'token.used' -> alert, block 24h",
+            "campaign.stage >= 'persistence' -> alert, block 24h",
+            "event == 'system.degraded' -> alert",
+        ],
+        // Inside, nobody has business with a decoy: every contact is news.
+        Watch::Internal => &[
+            "event == 'token.used' -> alert, block 24h",
+            "campaign.stage >= 'initial-access' -> alert, block 24h",
+            "event == 'session.open' or event == 'auth.attempt' -> alert",
+            "event == 'system.degraded' -> alert",
+        ],
+    }
+}
+
+/// One ignore rule: `CONDITION` or `CONDITION until 2027-01-31`, a day or a time in UTC.
+fn ignore(number: usize, text: &str) -> Result<Ignore, String> {
+    let wrong = |why: String| format!("respond.ignore, rule {number}: {why}");
+    let (when, until) = match text.rsplit_once(" until ") {
+        Some((when, day)) => {
+            let day = day.trim().trim_matches(['\'', '"']);
+            let until: Time = day.parse().map_err(|_| {
+                wrong(format!(
+                    "{day:?} is no day; write 2027-01-31 or 2027-01-31T12:00:00Z"
+                ))
+            })?;
+            (when, Some(until))
+        }
+        None => (text, None),
+    };
+    let when = when.trim().parse().map_err(wrong)?;
+    Ok(Ignore { when, until })
 }
 
 fn nets(key: &str, list: &[String]) -> Result<Vec<Net>, String> {
@@ -63,10 +103,11 @@ pub fn protected(settings: &Settings) -> Result<Protected, String> {
 /// # Errors
 /// One line for the operator: what is wrong and what would be right.
 pub fn engine(settings: &Settings, own: &[Net]) -> Result<Engine, String> {
-    let rules = settings
-        .respond
-        .rules
-        .iter()
+    let texts = settings.respond.rules.iter().flat_map(|text| match text.trim() {
+        "default" => default_rules(settings.watch.kind).to_vec(),
+        other => vec![other],
+    });
+    let rules = texts
         .enumerate()
         .map(|(i, t)| rule(i + 1, t))
         .collect::<Result<Vec<_>, _>>()?;
@@ -75,12 +116,7 @@ pub fn engine(settings: &Settings, own: &[Net]) -> Result<Engine, String> {
         .ignore
         .iter()
         .enumerate()
-        .map(|(i, t)| {
-            let when = t
-                .parse()
-                .map_err(|e: String| format!("respond.ignore, rule {}: {e}", i + 1))?;
-            Ok(Ignore { when, until: None })
-        })
+        .map(|(i, t)| ignore(i + 1, t))
         .collect::<Result<Vec<_>, String>>()?;
     if settings.block.enabled && settings.block.protect.is_empty() {
         return Err("block.protect: name the networks to protect, such as [\"10.0.0.0/24\"], or leave block.enabled off".into());
@@ -97,6 +133,16 @@ pub fn engine(settings: &Settings, own: &[Net]) -> Result<Engine, String> {
         settings.block.enabled,
         settings.respond.dry_run,
     ))
+}
+
+/// The pace of alerts.
+pub fn pace(settings: &Settings) -> Pace {
+    let seconds = |s: crate::config::value::Span| i64::try_from(s.0 / 1000).unwrap_or(i64::MAX);
+    Pace {
+        update: seconds(settings.alert.update),
+        close: seconds(settings.alert.close),
+        hourly: usize::try_from(settings.alert.hourly).unwrap_or(usize::MAX),
+    }
 }
 
 /// How often the engine looks for what has expired.
@@ -120,6 +166,19 @@ mod tests {
         );
         s.respond.rules = vec!["event == 'token.used' -> shoot".into()];
         assert!(engine(&s, &[]).err().is_some_and(|e| e.contains("shoot")));
+        s.respond.rules = vec!["default".into(), "technique == 'T1496' -> alert".into()];
+        assert!(engine(&s, &[]).is_ok_and(|e| e.wants("system.degraded") && !e.wants("session.open")));
+        s.watch.kind = Watch::Internal;
+        assert!(engine(&s, &[]).is_ok_and(|e| e.wants("session.open") && !e.wants("token.used")));
+        s.respond.ignore = vec!["port == 2222 and source in '10.0.0.7' until 2027-01-31".into()];
+        assert!(engine(&s, &[]).is_ok());
+        s.respond.ignore = vec!["source in '10.0.0.7' until soon".into()];
+        assert!(
+            engine(&s, &[])
+                .err()
+                .is_some_and(|e| e.contains("soon") && e.contains("2027-01-31"))
+        );
+        s.respond.ignore.clear();
         s.respond.rules.clear();
         s.block.enabled = true;
         assert!(engine(&s, &[]).err().is_some_and(|e| e.contains("block.protect")));

@@ -15,6 +15,8 @@ pub struct Facts {
     pub event: String,
     /// Decoy.
     pub decoy: String,
+    /// Port of the decoy that was reached.
+    pub port: u64,
     /// Source address.
     pub source: Option<IpAddr>,
     /// ATT&CK ids seen in the campaign.
@@ -33,6 +35,7 @@ pub struct Facts {
 enum Name {
     Event,
     Decoy,
+    Port,
     Source,
     Technique,
     Stage,
@@ -44,6 +47,7 @@ enum Name {
 const NAMES: &[(&str, Name)] = &[
     ("event", Name::Event),
     ("decoy", Name::Decoy),
+    ("port", Name::Port),
     ("source", Name::Source),
     ("technique", Name::Technique),
     ("campaign.stage", Name::Stage),
@@ -243,7 +247,9 @@ fn check(word: &str, name: Name, op: Op, value: Value) -> Result<Expr, String> {
     let ordered = matches!(op, Op::Lt | Op::Le | Op::Gt | Op::Ge);
     let value = match (name, value) {
         (Name::Stage, Value::Text(t)) if op != Op::In => Value::Stage(t.parse()?),
-        (Name::Sessions | Name::Sources | Name::Tokens, Value::Number(n)) if op != Op::In => Value::Number(n),
+        (Name::Port | Name::Sessions | Name::Sources | Name::Tokens, Value::Number(n)) if op != Op::In => {
+            Value::Number(n)
+        }
         (Name::Source, Value::Text(t)) if !ordered => Value::Nets(
             t.split(',')
                 .map(|n| n.trim().parse::<Net>())
@@ -291,6 +297,7 @@ impl Expr {
                     has == (*op == Op::Eq)
                 }
                 (Name::Stage, Value::Stage(s)) => f.stage.is_some_and(|now| ordered(&now, *op, s)),
+                (Name::Port, Value::Number(n)) => ordered(&f.port, *op, n),
                 (Name::Sessions, Value::Number(n)) => ordered(&f.sessions, *op, n),
                 (Name::Sources, Value::Number(n)) => ordered(&f.sources, *op, n),
                 (Name::Tokens, Value::Number(n)) => ordered(&f.tokens, *op, n),
@@ -304,7 +311,25 @@ impl Expr {
     }
 }
 
+impl Expr {
+    fn events(&self, out: &mut Vec<String>) {
+        match self {
+            Expr::Or(all) | Expr::And(all) => all.iter().for_each(|e| e.events(out)),
+            Expr::Not(e) => e.events(out),
+            Expr::Compare(Name::Event, _, Value::Text(t)) => out.push(t.clone()),
+            Expr::Compare(..) => {}
+        }
+    }
+}
+
 impl When {
+    /// The events that the condition names: it is asked about each of these when it is recorded, beside every change of a campaign.
+    pub fn events(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        self.0.events(&mut out);
+        out
+    }
+
     /// True if the condition holds.
     pub fn holds(&self, facts: &Facts) -> bool {
         self.0.holds(facts)
@@ -353,7 +378,7 @@ mod tests {
         assert!(holds("event == \"token.used\"", &f));
         assert!(!holds("campaign.stage > 'persistence'", &f));
         assert!(holds(
-            "not (campaign.sessions < 3) and source in '10.0.0.0/8, 192.0.2.0/24'",
+            "not (campaign.sessions < 3) and source in '10.0.0.0/8, 192.0.2.0/24' and port == 0",
             &f
         ));
         assert!(holds("technique == 'T1098' and technique != 'T1099'", &f));

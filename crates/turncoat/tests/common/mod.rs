@@ -5,7 +5,7 @@ pub mod ssh;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -24,11 +24,14 @@ pub struct Run {
     pub ssh: String,
     /// What it said when it started, by line.
     pub greeting: Vec<String>,
+    /// The link that opens the console.
+    pub console: String,
 }
 
-/// The directory with the image of a usual small server, which the program's own code builds once for all tests.
-pub fn shared_image() -> PathBuf {
-    let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("turncoat-shared");
+/// A data directory with the image of a usual small server in it, shared by every test (`target/tmp/turncoat-shared`): the program's
+/// own code builds it once.
+pub fn shared() -> PathBuf {
+    let shared = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("turncoat-shared");
     std::fs::create_dir_all(&shared).unwrap();
     let lock = std::fs::File::create(shared.join("lock")).unwrap();
     lock.lock().unwrap();
@@ -69,6 +72,7 @@ pub fn start_by(mut command: Command, dir: PathBuf, settings: &[(&str, &str)]) -
         .env("TURNCOAT_DATA", &dir)
         .env("TURNCOAT_SSH_LISTEN", "")
         .env("TURNCOAT_ECHO_LISTEN", "127.0.0.1:0")
+        .env("TURNCOAT_CONSOLE_LISTEN", "")
         .env("TURNCOAT_SENSOR_RESTARTS", "1000");
     for (key, value) in settings {
         command.env(key, value);
@@ -82,7 +86,8 @@ pub fn start_by(mut command: Command, dir: PathBuf, settings: &[(&str, &str)]) -
         })
         .spawn()
         .unwrap();
-    let (mut echo, mut ssh, mut greeting) = (String::new(), String::new(), Vec::new());
+    let (mut echo, mut ssh, mut console, mut greeting) =
+        (String::new(), String::new(), String::new(), Vec::new());
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     for line in lines.by_ref() {
         let line = line.unwrap();
@@ -91,6 +96,9 @@ pub fn start_by(mut command: Command, dir: PathBuf, settings: &[(&str, &str)]) -
         }
         if let Some(address) = line.trim().strip_prefix("listens   ssh ") {
             ssh = address.to_owned();
+        }
+        if let Some(link) = line.trim().strip_prefix("console   ") {
+            console = link.split_whitespace().next().unwrap().to_owned();
         }
         let last = line.trim_start().starts_with("look");
         greeting.push(line);
@@ -106,6 +114,7 @@ pub fn start_by(mut command: Command, dir: PathBuf, settings: &[(&str, &str)]) -
         echo,
         ssh,
         greeting,
+        console,
     }
 }
 

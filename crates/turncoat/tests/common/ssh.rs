@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use super::{Run, shared_image, start_on};
+use super::{Run, start_on};
 
 /// A data directory with the image of a usual small server in it.
 pub fn directory(name: &str) -> PathBuf {
-    let shared = shared_image();
+    let shared = super::shared();
     let dir = std::env::temp_dir().join(format!("turncoat-walk-{name}-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(dir.join("images")).unwrap();

@@ -59,7 +59,7 @@ pub fn now() -> u64 {
 
 impl Stage {
     pub fn new() -> Stage {
-        let shared = crate::common::shared_image();
+        let shared = crate::common::shared();
         let shelf = Shelf::open(&shared.join("images")).unwrap();
         let shelved = shelf.find(None).unwrap().unwrap();
         let image = Image::open(File::open(&shelved.path).unwrap()).unwrap();
@@ -112,6 +112,7 @@ pub fn exec(
             peer: "192.0.2.9:40000".parse().unwrap(),
             local: "192.0.2.1:22".parse().unwrap(),
             greet: false,
+            method: String::new(),
         })
         .unwrap();
     if screen.is_none() {

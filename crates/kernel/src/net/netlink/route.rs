@@ -227,7 +227,7 @@ impl Net {
     }
 
     /// Counters at boot and what was moved since.
-    pub(in crate::net) fn counters(&self, i: &Interface) -> Counters {
+    pub(crate) fn counters(&self, i: &Interface) -> Counters {
         self.stats.counters(i)
     }
 

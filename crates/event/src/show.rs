@@ -1,9 +1,9 @@
-//! What an operator sees on a terminal. Every stored byte is hostile: nothing of it reaches the terminal unescaped.
+//! Stored bytes as people see them. Every stored byte is hostile: nothing of it reaches a terminal or a page as more than text.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use turncoat_event::{Event, Kind, Time};
+use crate::{Event, Kind, Time};
 
 /// True for characters that a terminal, or a reader's eye, would be moved by: controls, and those that change direction or are invisible.
 fn moves(c: char) -> bool {

@@ -1,0 +1,156 @@
+//! Packages and logs.
+
+use super::network::connection;
+use super::{Check, Seen, c, hold, number};
+use std::collections::BTreeMap;
+
+/// The version that dpkg.log last wrote for each package.
+fn logged(s: &Seen) -> Result<BTreeMap<String, String>, String> {
+    let mut lines: Vec<&str> = s.lines("dpkg.log")?;
+    lines.extend(s.lines("dpkg.gz")?);
+    lines.sort_unstable();
+    let mut out = BTreeMap::new();
+    for l in lines {
+        let w: Vec<&str> = l.split(' ').collect();
+        if let [_, _, "status", "installed", name, version, ..] = w.as_slice() {
+            out.insert(
+                name.split(':').next().unwrap_or("").to_string(),
+                (*version).to_string(),
+            );
+        }
+    }
+    hold(!out.is_empty(), || "dpkg.log is empty".into())?;
+    Ok(out)
+}
+
+pub(super) const CHECKS: &[Check] = &[
+    c(
+        "past-dpkg",
+        "dpkg has every package in the version that dpkg.log wrote last",
+        |s| {
+            let log = logged(s)?;
+            for l in s.lines("dpkg")? {
+                let w: Vec<&str> = l.split(' ').collect();
+                let [name, version, ..] = w.as_slice() else {
+                    continue;
+                };
+                if let Some(told) = log.get(*name) {
+                    hold(told == version, || {
+                        format!("dpkg has {name} {version}, dpkg.log {told}")
+                    })?;
+                }
+            }
+            Ok(())
+        },
+    ),
+    c(
+        "past-apt",
+        "apt's history asks for what dpkg.log did, by people who have accounts",
+        |s| {
+            let names: Vec<&str> = s
+                .lines("passwd")?
+                .into_iter()
+                .filter_map(|l| l.split(':').next())
+                .collect();
+            let history = s.get("apt.history")?;
+            hold(history.contains("Start-Date: "), || {
+                "apt's history is empty".into()
+            })?;
+            for l in history.lines() {
+                if let Some(who) = l.strip_prefix("Requested-By: ").and_then(|t| t.split(' ').next()) {
+                    hold(names.contains(&who), || format!("apt was run by {who}"))?;
+                }
+            }
+            Ok(())
+        },
+    ),
+    c(
+        "past-apt-last",
+        "the last upgrade in apt's history is in dpkg.log",
+        |s| {
+            let history = s.get("apt.history")?;
+            let last = history
+                .split("\nStart-Date: ")
+                .filter(|r| r.contains("\nUpgrade: "))
+                .max_by_key(|r| r.lines().next().unwrap_or("").to_string())
+                .ok_or("no upgrade")?;
+            let list = last
+                .lines()
+                .find_map(|l| l.strip_prefix("Upgrade: "))
+                .unwrap_or("");
+            let day = last.split_whitespace().next().unwrap_or("");
+            // apt names the machine's architecture, dpkg the package's.
+            let name = list.split([' ', ':']).next().unwrap_or("");
+            let logs = [s.get("dpkg.log")?, s.get("dpkg.gz")?].concat();
+            hold(
+                logs.lines()
+                    .any(|l| l.starts_with(day) && l.contains(&format!(" upgrade {name}:"))),
+                || format!("no upgrade of {name} on {day} in dpkg.log"),
+            )
+        },
+    ),
+    c("past-packages", "every package is installed whole", |s| {
+        let odd = s
+            .lines("dpkg")?
+            .into_iter()
+            .find(|l| !l.ends_with(" install ok installed"));
+        hold(odd.is_none(), || odd.unwrap_or("").into())
+    }),
+    c("past-cron", "the jobs of cron have their programs", |s| {
+        let text = s.get("cron.job")?;
+        hold(!text.trim().is_empty() && !text.contains("No such file"), || {
+            text.lines().next().unwrap_or("no job").into()
+        })
+    }),
+    c(
+        "past-journal",
+        "there is a journal, and it goes on to this boot",
+        |s| {
+            let boots = s.lines("journal.boots")?;
+            let last = boots.last().copied().unwrap_or("");
+            let id = s.line("boot-id")?.replace('-', "");
+            hold(last.contains(&id), || {
+                format!("journalctl --list-boots ends with {last:?}")
+            })
+        },
+    ),
+    c(
+        "past-journal-time",
+        "the journal's lines are in order and none is later than now",
+        |s| {
+            let now = number(s.line("now.2")?).unwrap_or(0);
+            let mut before = 0.0f64;
+            for l in s.lines("journal")? {
+                let Some(at) = l.split(' ').next().and_then(|t| t.parse::<f64>().ok()) else {
+                    continue;
+                };
+                hold(at >= before && at < (now + 5) as f64, || l.into())?;
+                before = at;
+            }
+            hold(before > 0.0, || "the journal is empty".into())
+        },
+    ),
+    c(
+        "past-journal-login",
+        "the journal has the login that we came by, with its address and port",
+        |s| {
+            let w = connection(s)?;
+            let text = format!("for {} from {} port {} ssh2", s.value("env", "USER")?, w[0], w[1]);
+            let line = s
+                .lines("journal.login")?
+                .into_iter()
+                .find(|l| l.contains("Accepted ") && l.contains(&text));
+            let line = line.ok_or_else(|| format!("no {text:?} in the journal"))?;
+            let pid = line
+                .split("sshd[")
+                .nth(1)
+                .and_then(|t| t.split(']').next())
+                .unwrap_or("");
+            let rows = s.table("ps")?;
+            let process = rows.iter().find(|r| r.first() == Some(&pid));
+            hold(process.is_some_and(|r| r.get(5) == Some(&"sshd:")), || {
+                format!("{pid} is no process of sshd")
+            })
+        },
+    ),
+];

@@ -1,0 +1,210 @@
+//! Accounts, homes, and who was logged in.
+
+use super::{Check, Seen, c, hold, same};
+
+/// Name, uid, gid, home of the accounts of people.
+fn people(s: &Seen) -> Result<Vec<(&str, i64, &str, &str)>, String> {
+    let out: Vec<_> = s
+        .lines("passwd")?
+        .into_iter()
+        .filter_map(|l| {
+            let f: Vec<&str> = l.split(':').collect();
+            let uid = f.get(2)?.parse::<i64>().ok()?;
+            (1000..60_000)
+                .contains(&uid)
+                .then(|| (f[0], uid, f[3], *f.get(5).unwrap_or(&"")))
+        })
+        .collect();
+    hold(!out.is_empty(), || "nobody has an account".into())?;
+    Ok(out)
+}
+
+fn first_fields<'a>(s: &'a Seen, id: &str) -> Result<Vec<&'a str>, String> {
+    Ok(s.lines(id)?
+        .into_iter()
+        .filter_map(|l| l.split(':').next())
+        .collect())
+}
+
+/// Names in the output of last or lastb.
+fn named<'a>(s: &'a Seen, id: &str) -> Result<Vec<&'a str>, String> {
+    Ok(s.lines(id)?
+        .into_iter()
+        .filter(|l| !l.contains("tmp begins"))
+        .filter_map(|l| l.split_whitespace().next())
+        .filter(|n| !matches!(*n, "reboot" | "shutdown" | "runlevel"))
+        .collect())
+}
+
+pub(super) const CHECKS: &[Check] = &[
+    c(
+        "people-homes",
+        "every account of a person has a home that is its own, and every home an account",
+        |s| {
+            let people = people(s)?;
+            // A directory of somebody else's there is no home.
+            let homes: Vec<Vec<&str>> = s
+                .table("homes")?
+                .into_iter()
+                .filter(|h| {
+                    h.get(2)
+                        .and_then(|uid| uid.parse::<u32>().ok())
+                        .is_some_and(|uid| uid >= 1000)
+                })
+                .collect();
+            same("/etc/passwd", people.len(), "/home", homes.len())?;
+            for h in homes {
+                let (name, uid) = (h.last().copied().unwrap_or(""), h.get(2).copied().unwrap_or(""));
+                let owner = people.iter().find(|p| p.3 == format!("/home/{name}"));
+                let owner = owner.ok_or_else(|| format!("/home/{name} is nobody's"))?;
+                same("/etc/passwd", owner.1.to_string().as_str(), "/home", uid)?;
+            }
+            Ok(())
+        },
+    ),
+    c(
+        "people-shadow",
+        "/etc/passwd and /etc/shadow have the same accounts in one order",
+        |s| {
+            same(
+                "/etc/passwd",
+                first_fields(s, "passwd")?.join(" "),
+                "/etc/shadow",
+                first_fields(s, "shadow")?.join(" "),
+            )
+        },
+    ),
+    c("people-groups", "every account's group is in /etc/group", |s| {
+        let groups: Vec<&str> = s
+            .lines("group")?
+            .into_iter()
+            .filter_map(|l| l.split(':').nth(2))
+            .collect();
+        for l in s.lines("passwd")? {
+            let gid = l.split(':').nth(3).unwrap_or("");
+            hold(groups.contains(&gid), || format!("no group {gid} for {l}"))?;
+        }
+        Ok(())
+    }),
+    c("people-members", "every member of a group has an account", |s| {
+        let all = first_fields(s, "passwd")?;
+        for l in s.lines("group")? {
+            for m in l
+                .rsplit(':')
+                .next()
+                .unwrap_or("")
+                .split(',')
+                .filter(|m| !m.is_empty())
+            {
+                hold(all.contains(&m), || format!("{m} is a member in {l}"))?;
+            }
+        }
+        Ok(())
+    }),
+    c("people-subuid", "every person has a range in /etc/subuid", |s| {
+        let ranges = first_fields(s, "subuid")?;
+        let names: Vec<&str> = people(s)?.iter().map(|p| p.0).collect();
+        same("/etc/passwd", names.join(" "), "/etc/subuid", ranges.join(" "))
+    }),
+    c("people-getent", "getent gives the accounts of /etc/passwd", |s| {
+        same(
+            "/etc/passwd",
+            s.lines("passwd")?.len(),
+            "getent",
+            s.lines("getent")?.len(),
+        )
+    }),
+    c(
+        "people-last",
+        "everybody who was ever logged in has an account",
+        |s| {
+            let all = first_fields(s, "passwd")?;
+            for n in named(s, "last")? {
+                hold(all.contains(&n), || format!("last shows {n}"))?;
+            }
+            Ok(())
+        },
+    ),
+    c(
+        "people-lastlog",
+        "lastlog and last agree who was logged in last",
+        |s| {
+            let log = s.lines("lastlog")?;
+            let mut seen = Vec::new();
+            for l in s.lines("last")? {
+                let w: Vec<&str> = l.split_whitespace().collect();
+                // NAME LINE FROM Tue Nov 24 14:34:24 2026 - ...
+                let [name, _, from, _, month, day, time, ..] = w.as_slice() else {
+                    continue;
+                };
+                if matches!(*name, "reboot" | "wtmp") || seen.contains(name) {
+                    continue;
+                }
+                seen.push(name);
+                let told = log
+                    .iter()
+                    .find(|r| r.split_whitespace().next() == Some(name))
+                    .copied()
+                    .unwrap_or("");
+                let words: Vec<&str> = told.split_whitespace().collect();
+                hold([from, month, day, time].iter().all(|t| words.contains(t)), || {
+                    format!(
+                        "last says {name} {from} {month} {day} {time}, lastlog {}",
+                        words.join(" ")
+                    )
+                })?;
+            }
+            hold(!seen.is_empty(), || "last shows nobody".into())
+        },
+    ),
+    c(
+        "people-failed",
+        "failed logins came from where people log in or with names that have accounts",
+        |s| {
+            let all = first_fields(s, "passwd")?;
+            for n in named(s, "lastb")? {
+                hold(all.contains(&n), || format!("lastb shows {n}"))?;
+            }
+            Ok(())
+        },
+    ),
+    c("people-keys", "every person's authorized_keys holds a key", |s| {
+        let rows = s.table("keys")?;
+        same(
+            "/etc/passwd",
+            people(s)?.len(),
+            "authorized_keys",
+            rows.iter()
+                .filter(|r| r.iter().any(|w| w.starts_with("SHA256:")))
+                .count(),
+        )
+    }),
+    c(
+        "people-journal",
+        "the keys that the journal saw are those in authorized_keys",
+        |s| {
+            let known: Vec<&str> = s
+                .table("keys")?
+                .concat()
+                .into_iter()
+                .filter(|w| w.starts_with("SHA256:"))
+                .collect();
+            for l in s
+                .lines("journal.login")?
+                .iter()
+                .filter(|l| l.contains("Accepted publickey for "))
+            {
+                let user = l
+                    .split("Accepted publickey for ")
+                    .nth(1)
+                    .and_then(|t| t.split(' ').next())
+                    .unwrap_or("");
+                let print = l.rsplit(' ').next().unwrap_or("");
+                hold(user == "root" || known.contains(&print), || {
+                    format!("the journal has {print} of {user}")
+                })?;
+            }
+            Ok(())
+        },
+    ),
+];

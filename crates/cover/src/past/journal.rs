@@ -1,0 +1,283 @@
+//! The journal that journald kept: its file at a moment, and how a line becomes an entry.
+
+use super::Past;
+use super::lines::{self, Line, Says};
+use crate::cover::{Cover, Image};
+use crate::files::{Content, File, Kind};
+use crate::journal::{self, Entry, Ids};
+
+/// What every entry says of the machine.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// `/etc/machine-id`.
+    pub machine_id: String,
+    /// Host name.
+    pub host: String,
+}
+
+/// The boot that an entry belongs to.
+#[derive(Clone, Debug)]
+pub struct Boot {
+    /// Boot id without dashes.
+    pub id: String,
+    /// Microseconds since the epoch.
+    pub at: u64,
+}
+
+impl Machine {
+    /// The machine of a cover.
+    pub fn of(cover: &Cover) -> Machine {
+        Machine {
+            machine_id: cover.host.machine_id.clone(),
+            host: cover.host.name.clone(),
+        }
+    }
+
+    /// Where journald keeps its file.
+    pub fn path(&self) -> String {
+        format!("/var/log/journal/{}/system.journal", self.machine_id)
+    }
+
+    /// The entry that journald makes of a line.
+    pub fn entry(&self, boot: &Boot, l: &Line) -> Entry {
+        let monotonic = l.at.saturating_sub(boot.at);
+        let mut fields = Vec::new();
+        let mut put = |name: &str, value: &str| fields.push(format!("{name}={value}").into_bytes());
+        put("_BOOT_ID", &boot.id);
+        put("_MACHINE_ID", &self.machine_id);
+        put("_HOSTNAME", &self.host);
+        put("_RUNTIME_SCOPE", "system");
+        put("PRIORITY", &l.priority.to_string());
+        put("MESSAGE", &l.text);
+        match l.says {
+            Says::Kernel => {
+                put("_TRANSPORT", "kernel");
+                put("SYSLOG_FACILITY", "0");
+                put("SYSLOG_IDENTIFIER", "kernel");
+                put("_SOURCE_MONOTONIC_TIMESTAMP", &monotonic.to_string());
+            }
+            Says::Systemd => {
+                put("_TRANSPORT", "journal");
+                put("SYSLOG_FACILITY", "3");
+                put("SYSLOG_IDENTIFIER", "systemd");
+                put("TID", "1");
+                for (name, value) in [
+                    ("_PID", "1"),
+                    ("_UID", "0"),
+                    ("_GID", "0"),
+                    ("_COMM", "systemd"),
+                    ("_EXE", "/usr/lib/systemd/systemd"),
+                    ("_CMDLINE", "/sbin/init"),
+                    ("_CAP_EFFECTIVE", "1ffffffffff"),
+                    ("_SYSTEMD_CGROUP", "/init.scope"),
+                    ("_SYSTEMD_UNIT", "init.scope"),
+                    ("_SYSTEMD_SLICE", "-.slice"),
+                ] {
+                    put(name, value);
+                }
+                put("_SOURCE_REALTIME_TIMESTAMP", &l.at.to_string());
+            }
+            Says::Program(p) => {
+                let facility = if l.private { 10 } else { p.facility };
+                put("_TRANSPORT", "syslog");
+                put("SYSLOG_FACILITY", &facility.to_string());
+                put("SYSLOG_IDENTIFIER", p.name);
+                put("SYSLOG_PID", &l.pid.to_string());
+                put("_PID", &l.pid.to_string());
+                put("_UID", "0");
+                put("_GID", "0");
+                put("_COMM", p.comm);
+                put("_EXE", p.exe);
+                put("_CAP_EFFECTIVE", "1ffffffffff");
+                put("_SYSTEMD_CGROUP", &format!("/system.slice/{}", p.unit));
+                put("_SYSTEMD_UNIT", p.unit);
+                put("_SYSTEMD_SLICE", "system.slice");
+                put("_SOURCE_REALTIME_TIMESTAMP", &l.at.to_string());
+            }
+        }
+        Entry {
+            realtime: l.at,
+            monotonic,
+            boot: id(&boot.id),
+            fields,
+        }
+    }
+}
+
+/// 128 bits of hexadecimal digits.
+fn id(text: &str) -> [u8; 16] {
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let mut out = [0u8; 16];
+    for (o, d) in out.iter_mut().zip(digits.chunks(2)) {
+        *o = std::str::from_utf8(d)
+            .ok()
+            .and_then(|d| u8::from_str_radix(d, 16).ok())
+            .unwrap_or(0);
+    }
+    out
+}
+
+/// Days for which the administrator lets journald keep its files.
+fn days(cover: &Cover) -> i64 {
+    cover.stream("journal").range(4, 7)
+}
+
+/// journald's directory, its file at `now` and the setting that bounds it. `kernel` is the kernel's log of the boot that runs:
+/// priority, microseconds since boot, text. The file is cut where its entries end: see [`journal::STEP`] for its size.
+pub fn files(
+    cover: &Cover,
+    image: &dyn Image,
+    past: &Past,
+    kernel: &[(u8, u64, String)],
+    now: i64,
+) -> Vec<File> {
+    let machine = Machine::of(cover);
+    let from = (now - days(cover) * 86_400).max(cover.host.installed + 60);
+    let mut all = lines::draw(cover, past, from, now);
+    if cover.host.booted > from {
+        let booted = cover.host.booted as u64 * 1_000_000;
+        all.extend(kernel.iter().map(|(priority, after, text)| Line {
+            at: booted + after,
+            says: Says::Kernel,
+            pid: 0,
+            priority: *priority,
+            private: false,
+            text: text.clone(),
+        }));
+        all.extend(started(cover));
+    }
+    all.sort_by_key(|l| l.at);
+    // Each boot before has an id that nobody else knows.
+    let boots: Vec<Boot> = past
+        .line
+        .boots
+        .iter()
+        .map(|b| Boot {
+            id: if b.down.is_none() {
+                cover.host.boot_id.replace('-', "")
+            } else {
+                cover.stream(&format!("boot {}", b.at)).uuid().replace('-', "")
+            },
+            at: b.at.max(0) as u64 * 1_000_000,
+        })
+        .collect();
+    let mut s = cover.stream("journal file");
+    let mut fresh = || std::array::from_fn(|_| s.byte());
+    let ids = Ids {
+        file: fresh(),
+        machine: id(&cover.host.machine_id),
+        sequence: fresh(),
+    };
+    let mut bytes = Vec::new();
+    journal::create(&mut bytes, &ids);
+    for l in &all {
+        if let Some(b) = boots.iter().rev().find(|b| b.at <= l.at) {
+            journal::append(&mut bytes, &machine.entry(b, l));
+        }
+    }
+    let used = bytes.iter().rposition(|b| *b != 0).map_or(0, |n| n + 1);
+    bytes.truncate(used.next_multiple_of(8));
+    let group = crate::files::group(image, "systemd-journal");
+    let dir = format!("/var/log/journal/{}", cover.host.machine_id);
+    let set = cover.host.installed + 5_400;
+    vec![
+        File::dir(&dir, 0o2755, cover.host.installed + 60).owned(0, group),
+        File {
+            kind: Kind::Regular(Content::Bytes(bytes)),
+            ..File::text(&machine.path(), 0o640, now, "").owned(0, group)
+        },
+        File::text(
+            "/etc/systemd/journald.conf",
+            0o644,
+            set,
+            settings(image, days(cover)),
+        ),
+    ]
+}
+
+/// journald.conf with the bound set where the package's file has it commented out.
+fn settings(image: &dyn Image, days: i64) -> String {
+    let text = image.read("/etc/systemd/journald.conf").unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let set = format!("MaxRetentionSec={days}day");
+    if text.contains("#MaxRetentionSec=") {
+        text.lines()
+            .map(|l| {
+                if l.starts_with("#MaxRetentionSec=") {
+                    format!("{set}\n")
+                } else {
+                    format!("{l}\n")
+                }
+            })
+            .collect()
+    } else {
+        format!("[Journal]\n{set}\n")
+    }
+}
+
+/// What the manager and sshd say at boot.
+fn started(cover: &Cover) -> Vec<Line> {
+    let at = |after: u64| cover.host.booted as u64 * 1_000_000 + after;
+    let processes = cover.processes(&|_| true);
+    let pid = |comm: &str| processes.iter().find(|p| p.comm == comm).map_or(500, |p| p.pid);
+    let mut s = cover.stream("started");
+    let mut when = 2_100_000u64;
+    let mut out = Vec::new();
+    let mut say = |says: Says, pid: u32, text: String, s: &mut crate::Stream| {
+        when += 9_000 + s.below(160_000);
+        out.push(Line {
+            at: at(when),
+            says,
+            pid,
+            priority: 6,
+            private: false,
+            text,
+        });
+    };
+    for text in [
+        "Queued start job for default target graphical.target.",
+        "Created slice system-getty.slice - Slice /system/getty.",
+        "Created slice user.slice - User and Session Slice.",
+        "Reached target paths.target - Path Units.",
+        "Reached target slices.target - Slice Units.",
+        "Listening on systemd-journald.socket - Journal Socket.",
+        "Mounting dev-hugepages.mount - Huge Pages File System...",
+        "Starting systemd-journald.service - Journal Service...",
+        "Mounted dev-hugepages.mount - Huge Pages File System.",
+        "Started systemd-journald.service - Journal Service.",
+        "Finished systemd-sysctl.service - Apply Kernel Variables.",
+        "Started systemd-udevd.service - Rule-based Manager for Device Events and Files.",
+        "Reached target local-fs.target - Local File Systems.",
+        "Finished systemd-tmpfiles-setup.service - Create Volatile Files and Directories.",
+        "Starting systemd-timesyncd.service - Network Time Synchronization...",
+        "Finished systemd-update-utmp.service - Record System Boot/Shutdown in UTMP.",
+        "Started systemd-timesyncd.service - Network Time Synchronization.",
+        "Reached target sysinit.target - System Initialization.",
+        "Reached target basic.target - Basic System.",
+        "Started cron.service - Regular background program processing daemon.",
+        "Starting dbus.service - D-Bus System Message Bus...",
+        "Starting systemd-logind.service - User Login Management...",
+        "Started dbus.service - D-Bus System Message Bus.",
+        "Finished networking.service - Raise network interfaces.",
+        "Reached target network.target - Network.",
+        "Starting ssh.service - OpenBSD Secure Shell server...",
+        "Started systemd-logind.service - User Login Management.",
+        "Started getty@tty1.service - Getty on tty1.",
+    ] {
+        say(Says::Systemd, 1, text.into(), &mut s);
+    }
+    for port in cover.ssh_ports() {
+        for any in ["0.0.0.0", "::"] {
+            let text = format!("Server listening on {any} port {port}.");
+            say(Says::Program(lines::SSHD), pid("sshd"), text, &mut s);
+        }
+    }
+    for text in [
+        "Started ssh.service - OpenBSD Secure Shell server.",
+        "Reached target multi-user.target - Multi-User System.",
+        "Reached target graphical.target - Graphical Interface.",
+    ] {
+        say(Says::Systemd, 1, text.into(), &mut s);
+    }
+    out
+}

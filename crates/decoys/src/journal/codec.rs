@@ -1,0 +1,466 @@
+//! The bytes of a journal.
+
+use std::fmt;
+
+use turncoat_event::{SessionId, Time};
+
+use super::Birth;
+use crate::worlds::{Conn, Door, Input, Open, Target};
+
+/// First bytes of a journal.
+pub const MAGIC: &[u8] = b"turncoat journal 1\n";
+
+/// The longest field that is read, in bytes: longer than anything that a connection hands over at once.
+const LONGEST: usize = 4 << 20;
+
+/// Codes of entries.
+mod code {
+    pub const OPEN: u8 = 1;
+    pub const DATA: u8 = 2;
+    pub const EOF: u8 = 3;
+    pub const RESIZE: u8 = 4;
+    pub const SIGNAL: u8 = 5;
+    pub const CLOSE: u8 = 6;
+    pub const PASSWORD: u8 = 7;
+    pub const RUN: u8 = 8;
+    pub const SEAL: u8 = 9;
+    pub const FULL: u8 = 10;
+    pub const KEY: u8 = 11;
+    pub const CONNECT: u8 = 12;
+    pub const LISTEN: u8 = 13;
+    pub const UNLISTEN: u8 = 14;
+}
+
+/// One thing that came into a world, or a check of what came out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A login of this session, on this channel of it.
+    Open {
+        /// The session.
+        session: Option<SessionId>,
+        /// Its channel.
+        channel: u16,
+        /// The login.
+        open: Box<Open>,
+    },
+    /// Input for a login.
+    Input(Conn, Input),
+    /// The policy wrote a password.
+    Password {
+        /// Whose.
+        user: Vec<u8>,
+        /// As `/etc/shadow` has it.
+        hash: String,
+    },
+    /// The policy wrote a key.
+    Key {
+        /// Whose.
+        user: Vec<u8>,
+        /// As `authorized_keys` has it.
+        line: Vec<u8>,
+    },
+    /// A connection reached into the world, as a user.
+    Connect(Vec<u8>, Target),
+    /// A connection had the world listen, as a user.
+    Listen(Vec<u8>, Door),
+    /// It does not any more.
+    Unlisten(u32),
+    /// So many slices ran, all at this reading of the clock.
+    Run {
+        /// The reading.
+        now: Time,
+        /// Slices.
+        slices: u64,
+    },
+    /// What had been retired and made up to here.
+    Seal {
+        /// Instructions.
+        retired: u64,
+        /// The first half of the SHA-256 over everything that the world made so far.
+        digest: [u8; 16],
+    },
+    /// The journal reached its bound; the world ran on without it.
+    Full,
+}
+
+/// Not a journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damaged(pub &'static str);
+
+impl fmt::Display for Damaged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the journal is damaged: {}", self.0)
+    }
+}
+impl std::error::Error for Damaged {}
+
+fn number(mut n: u64, out: &mut Vec<u8>) {
+    while n >= 0x80 {
+        out.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+fn bytes(b: &[u8], out: &mut Vec<u8>) {
+    number(b.len() as u64, out);
+    out.extend_from_slice(b);
+}
+
+/// What a journal begins with.
+pub(super) fn write_birth(birth: &Birth, out: &mut Vec<u8>) {
+    out.extend_from_slice(MAGIC);
+    // Plain data with a derived written form: writing it to memory cannot fail.
+    bytes(&serde_json::to_vec(birth).unwrap_or_default(), out);
+}
+
+/// Appends the written form of an entry. `last` is the last reading of the clock that was written.
+pub(super) fn write(entry: &Entry, last: &mut Time, out: &mut Vec<u8>) {
+    let conn = |c: u8, conn: &Conn, out: &mut Vec<u8>| {
+        out.push(c);
+        number(conn.0.into(), out);
+    };
+    match entry {
+        Entry::Open {
+            session,
+            channel,
+            open,
+        } => {
+            out.push(code::OPEN);
+            bytes(session.as_ref().map_or(&[][..], |s| &s.0), out);
+            number((*channel).into(), out);
+            bytes(&serde_json::to_vec(open).unwrap_or_default(), out);
+        }
+        Entry::Input(c, Input::Data(b)) => {
+            conn(code::DATA, c, out);
+            bytes(b, out);
+        }
+        Entry::Input(c, Input::Eof) => conn(code::EOF, c, out),
+        Entry::Input(c, Input::Resize(cols, rows, (x, y))) => {
+            conn(code::RESIZE, c, out);
+            [cols, rows, x, y]
+                .into_iter()
+                .for_each(|n| number((*n).into(), out));
+        }
+        Entry::Input(c, Input::Signal(name)) => {
+            conn(code::SIGNAL, c, out);
+            bytes(name.as_bytes(), out);
+        }
+        Entry::Input(c, Input::Close) => conn(code::CLOSE, c, out),
+        Entry::Password { user, hash } => {
+            out.push(code::PASSWORD);
+            bytes(user, out);
+            bytes(hash.as_bytes(), out);
+        }
+        Entry::Key { user, line } => {
+            out.push(code::KEY);
+            bytes(user, out);
+            bytes(line, out);
+        }
+        Entry::Connect(user, to) => {
+            out.push(code::CONNECT);
+            bytes(user, out);
+            bytes(&serde_json::to_vec(to).unwrap_or_default(), out);
+        }
+        Entry::Listen(user, door) => {
+            out.push(code::LISTEN);
+            bytes(user, out);
+            bytes(&serde_json::to_vec(door).unwrap_or_default(), out);
+        }
+        Entry::Unlisten(id) => {
+            out.push(code::UNLISTEN);
+            number((*id).into(), out);
+        }
+        Entry::Run { now, slices } => {
+            out.push(code::RUN);
+            // Readings are whole microseconds and mostly go forward: as a number whose lowest bit is the sign.
+            let step = now.0.wrapping_sub(last.0) / 1000;
+            number((step.unsigned_abs() << 1) | u64::from(step < 0), out);
+            number(*slices, out);
+            *last = *now;
+        }
+        Entry::Seal { retired, digest } => {
+            out.push(code::SEAL);
+            number(*retired, out);
+            out.extend_from_slice(digest);
+        }
+        Entry::Full => out.push(code::FULL),
+    }
+}
+
+/// Reads a journal that lies in memory.
+pub struct Reader<'a> {
+    rest: &'a [u8],
+    last: Time,
+    birth: Birth,
+}
+
+/// Why a field was not read.
+enum Stop {
+    /// The bytes end here.
+    Short,
+    Bad(&'static str),
+}
+
+struct Cursor<'a>(&'a [u8]);
+
+impl<'a> Cursor<'a> {
+    fn byte(&mut self) -> Result<u8, Stop> {
+        let (b, rest) = self.0.split_first().ok_or(Stop::Short)?;
+        self.0 = rest;
+        Ok(*b)
+    }
+    fn number(&mut self) -> Result<u64, Stop> {
+        let mut n = 0u64;
+        for shift in (0..64).step_by(7) {
+            let b = self.byte()?;
+            n |= u64::from(b & 0x7f) << shift;
+            if b & 0x80 == 0 {
+                return Ok(n);
+            }
+        }
+        Err(Stop::Bad("a number is too long"))
+    }
+    fn short<T: TryFrom<u64>>(&mut self) -> Result<T, Stop> {
+        T::try_from(self.number()?).map_err(|_| Stop::Bad("a number is too large"))
+    }
+    fn bytes(&mut self) -> Result<&'a [u8], Stop> {
+        let n: usize = self.short()?;
+        if n > LONGEST {
+            return Err(Stop::Bad("a field is too long"));
+        }
+        let (b, rest) = self.0.split_at_checked(n).ok_or(Stop::Short)?;
+        self.0 = rest;
+        Ok(b)
+    }
+    fn text(&mut self) -> Result<String, Stop> {
+        String::from_utf8(self.bytes()?.to_vec()).map_err(|_| Stop::Bad("a text is not UTF-8"))
+    }
+}
+
+impl<'a> Reader<'a> {
+    /// Reads the birth.
+    ///
+    /// # Errors
+    /// [`Damaged`]: it does not begin like a journal.
+    pub fn new(journal: &'a [u8]) -> Result<Reader<'a>, Damaged> {
+        let rest = journal
+            .strip_prefix(MAGIC)
+            .ok_or(Damaged("it does not begin like one"))?;
+        let mut c = Cursor(rest);
+        let birth = match c.bytes() {
+            Ok(b) => serde_json::from_slice(b)
+                .map_err(|_| Damaged("it does not say what its world was made from"))?,
+            Err(Stop::Short) => return Err(Damaged("it ends before it begins")),
+            Err(Stop::Bad(why)) => return Err(Damaged(why)),
+        };
+        Ok(Reader {
+            rest: c.0,
+            last: Time(0),
+            birth,
+        })
+    }
+
+    /// What the world was made from.
+    pub fn birth(&self) -> &Birth {
+        &self.birth
+    }
+
+    /// The next entry; `None` at the end, also where the end cuts an entry.
+    ///
+    /// # Errors
+    /// [`Damaged`]: nothing behind this point can be read.
+    pub fn next_entry(&mut self) -> Result<Option<Entry>, Damaged> {
+        let mut c = Cursor(self.rest);
+        match entry(self.last, &mut c) {
+            Ok(e) => {
+                self.rest = c.0;
+                if let Entry::Run { now, .. } = &e {
+                    self.last = *now;
+                }
+                Ok(Some(e))
+            }
+            Err(Stop::Short) => Ok(None),
+            Err(Stop::Bad(why)) => Err(Damaged(why)),
+        }
+    }
+}
+
+/// Reads one entry; `last` is the reading of the clock before it.
+fn entry(last: Time, c: &mut Cursor<'_>) -> Result<Entry, Stop> {
+    Ok(match c.byte()? {
+        code::OPEN => {
+            let id = c.bytes()?;
+            let session = match <[u8; 16]>::try_from(id) {
+                Ok(id) => Some(SessionId(id)),
+                Err(_) if id.is_empty() => None,
+                Err(_) => return Err(Stop::Bad("a session has no id")),
+            };
+            let channel = c.short()?;
+            let open = serde_json::from_slice(c.bytes()?);
+            let open = open.map_err(|_| Stop::Bad("a login is not one"))?;
+            Entry::Open {
+                session,
+                channel,
+                open,
+            }
+        }
+        code::DATA => Entry::Input(Conn(c.short()?), Input::Data(c.bytes()?.to_vec())),
+        code::EOF => Entry::Input(Conn(c.short()?), Input::Eof),
+        code::RESIZE => Entry::Input(
+            Conn(c.short()?),
+            Input::Resize(c.short()?, c.short()?, (c.short()?, c.short()?)),
+        ),
+        code::SIGNAL => Entry::Input(Conn(c.short()?), Input::Signal(c.text()?)),
+        code::CLOSE => Entry::Input(Conn(c.short()?), Input::Close),
+        code::PASSWORD => Entry::Password {
+            user: c.bytes()?.to_vec(),
+            hash: c.text()?,
+        },
+        code::KEY => Entry::Key {
+            user: c.bytes()?.to_vec(),
+            line: c.bytes()?.to_vec(),
+        },
+        code::CONNECT => {
+            let user = c.bytes()?.to_vec();
+            let to = serde_json::from_slice(c.bytes()?);
+            Entry::Connect(user, to.map_err(|_| Stop::Bad("a place to connect to is none"))?)
+        }
+        code::LISTEN => {
+            let user = c.bytes()?.to_vec();
+            let door = serde_json::from_slice(c.bytes()?);
+            Entry::Listen(user, door.map_err(|_| Stop::Bad("a place to listen at is none"))?)
+        }
+        code::UNLISTEN => Entry::Unlisten(c.short()?),
+        code::RUN => {
+            let step = c.number()?;
+            let ns = i64::try_from(step >> 1)
+                .ok()
+                .and_then(|s| s.checked_mul(1000))
+                .ok_or(Stop::Bad("a reading of the clock is too far"))?;
+            let now = Time(last.0.wrapping_add(if step & 1 == 0 { ns } else { -ns }));
+            Entry::Run {
+                now,
+                slices: c.number()?,
+            }
+        }
+        code::SEAL => {
+            let retired = c.number()?;
+            let (digest, rest) = c.0.split_first_chunk::<16>().ok_or(Stop::Short)?;
+            c.0 = rest;
+            Entry::Seal {
+                retired,
+                digest: *digest,
+            }
+        }
+        code::FULL => Entry::Full,
+        _ => return Err(Stop::Bad("an entry is of no known kind")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worlds::{Program, Terminal};
+
+    fn samples() -> Vec<Entry> {
+        let a = "[2001:db8::1]:5".parse().unwrap();
+        let open = Open {
+            link: 1,
+            user: b"ro\xffot".to_vec(),
+            program: Program::Command(b"ls".to_vec()),
+            terminal: Some(Terminal::default()),
+            env: vec![(b"LANG".to_vec(), b"C".to_vec())],
+            peer: a,
+            local: a,
+            method: "password",
+        };
+        let c = Conn(700);
+        vec![
+            Entry::Open {
+                session: Some(SessionId([9; 16])),
+                channel: 3,
+                open: Box::new(open),
+            },
+            Entry::Run {
+                now: Time(1_700_000_000_000_000_000),
+                slices: 1,
+            },
+            Entry::Input(c, Input::Data(b"\x00\xffx".to_vec())),
+            Entry::Input(c, Input::Resize(80, 24, (0, 9))),
+            Entry::Input(c, Input::Signal("INT".into())),
+            Entry::Run {
+                now: Time(1_600_000_000_000_000_000),
+                slices: 1 << 40,
+            },
+            Entry::Input(c, Input::Eof),
+            Entry::Input(c, Input::Close),
+            Entry::Password {
+                user: b"u".to_vec(),
+                hash: "$y$".into(),
+            },
+            Entry::Key {
+                user: b"u".to_vec(),
+                line: b"ssh-ed25519 x".to_vec(),
+            },
+            Entry::Connect(b"u".to_vec(), Target::Tcp(b"localhost".to_vec(), 22)),
+            Entry::Listen(b"u".to_vec(), Door::Path(b"/s".to_vec())),
+            Entry::Unlisten(9),
+            Entry::Seal {
+                retired: u64::MAX,
+                digest: [7; 16],
+            },
+            Entry::Full,
+        ]
+    }
+
+    fn written() -> Vec<u8> {
+        let mut out = Vec::new();
+        write_birth(&crate::journal::birth_for_tests(), &mut out);
+        let mut last = Time(0);
+        samples().iter().for_each(|e| write(e, &mut last, &mut out));
+        out
+    }
+
+    fn read(bytes: &[u8]) -> Result<Vec<Entry>, Damaged> {
+        let mut r = Reader::new(bytes)?;
+        let mut all = Vec::new();
+        while let Some(e) = r.next_entry()? {
+            all.push(e);
+        }
+        Ok(all)
+    }
+
+    #[test]
+    fn entries_come_back_and_a_torn_end_is_left_out() {
+        let bytes = written();
+        assert_eq!(read(&bytes).unwrap(), samples());
+        let first = bytes.len() - {
+            let mut r = Reader::new(&bytes).unwrap();
+            r.next_entry().unwrap();
+            r.rest.len()
+        };
+        for cut in first..bytes.len() {
+            let some = read(&bytes[..cut]).unwrap();
+            assert!(some.len() < samples().len());
+            assert_eq!(some, samples()[..some.len()]);
+        }
+    }
+
+    #[test]
+    fn no_bytes_break_the_reader() {
+        let good = written();
+        let mut state = 11u64;
+        for round in 0..20_000 {
+            let mut bad = good.clone();
+            for _ in 0..1 + round % 5 {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                let at = (state >> 33) as usize % bad.len();
+                bad[at] = (state >> 56) as u8;
+            }
+            let _ = read(&bad);
+        }
+    }
+}

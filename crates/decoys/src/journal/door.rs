@@ -1,0 +1,275 @@
+//! The door to a guest that writes down what goes through it.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use turncoat_event::{SessionId, Time};
+
+use super::codec::write;
+use super::{Birth, Entry, SLICE};
+use crate::auth::Accounts;
+use crate::worlds::{Conn, Door, Guest, Input, NotConnected, Open, Opened, Produced, Target, Wants};
+
+/// While a world has work, its clock is read this often.
+const STAMP_NS: i64 = 10_000_000;
+/// Bytes that wait at most before they are handed to the record, if nothing that was made asks for it sooner.
+const CHUNK: usize = 16 << 10;
+
+/// A guest, and the journal of everything that went into it.
+pub struct Journaled {
+    guest: Box<dyn Guest>,
+    made: Vec<Produced>,
+    /// Over everything that the guest made.
+    sum: Sum,
+    /// What the last seal said of it.
+    sealed: u64,
+    /// Written and not yet taken.
+    bytes: Vec<u8>,
+    /// Bytes that the journal may still grow.
+    room: u64,
+    full: bool,
+    /// Slices at `stamp` that are not written yet.
+    slices: u64,
+    stamp: Time,
+    written: Time,
+    busy: bool,
+    fresh: bool,
+}
+
+/// The running digest over what a world made.
+#[derive(Clone, Default)]
+pub(super) struct Sum {
+    hash: Sha256,
+    /// Things counted.
+    pub count: u64,
+}
+
+impl Sum {
+    /// Counts one thing.
+    pub fn add(&mut self, p: &Produced) {
+        let mut part = |code: u8, conn: Option<Conn>, bytes: &[u8]| {
+            self.hash.update([code]);
+            self.hash
+                .update(conn.map_or(u64::MAX, |c| c.0.into()).to_le_bytes());
+            self.hash.update((bytes.len() as u64).to_le_bytes());
+            self.hash.update(bytes);
+        };
+        match p {
+            Produced::Data { conn, stderr, bytes } => part(u8::from(*stderr), Some(*conn), bytes),
+            Produced::Eof { conn } => part(2, Some(*conn), &[]),
+            Produced::Exit { conn, status } => part(3, Some(*conn), &status.to_le_bytes()),
+            Produced::Killed { conn, signal, core } => {
+                part(4 + u8::from(*core), Some(*conn), signal.as_bytes());
+            }
+            // Made by the one who feeds the guest, not by the guest.
+            Produced::Took { .. } => return,
+            Produced::Event { conn, kind } => {
+                part(6, *conn, &serde_json::to_vec(kind).unwrap_or_default());
+            }
+            Produced::Artifact { sha256, .. } => part(7, None, &sha256.0),
+            Produced::Down => part(8, None, &[]),
+            Produced::Inbound { conn, .. } => part(9, Some(*conn), format!("{p:?}").as_bytes()),
+        }
+        self.count += 1;
+    }
+
+    /// What was counted so far.
+    pub fn digest(&self) -> [u8; 16] {
+        let whole = self.hash.clone().finalize();
+        let mut half = [0; 16];
+        half.iter_mut().zip(whole).for_each(|(to, from)| *to = from);
+        half
+    }
+}
+
+impl Journaled {
+    /// A guest that nothing has reached yet. `most` bounds the journal in bytes.
+    pub fn new(guest: Box<dyn Guest>, birth: &Birth, most: u64) -> Journaled {
+        let bytes = birth.head();
+        Journaled {
+            guest,
+            made: Vec::new(),
+            sum: Sum::default(),
+            sealed: 0,
+            room: most.saturating_sub(bytes.len() as u64),
+            bytes,
+            full: most == 0,
+            slices: 0,
+            stamp: Time(i64::MIN),
+            written: Time(0),
+            busy: false,
+            fresh: true,
+        }
+    }
+
+    fn write(&mut self, entry: &Entry) {
+        if self.full {
+            return;
+        }
+        if self.slices > 0 {
+            let run = Entry::Run {
+                now: self.stamp,
+                slices: std::mem::take(&mut self.slices),
+            };
+            self.put(&run);
+        }
+        self.put(entry);
+    }
+
+    fn put(&mut self, entry: &Entry) {
+        if self.full {
+            return;
+        }
+        let (before, stamp) = (self.bytes.len(), self.written);
+        write(entry, &mut self.written, &mut self.bytes);
+        let grown = (self.bytes.len() - before) as u64;
+        if grown > self.room {
+            self.bytes.truncate(before);
+            self.written = stamp;
+            self.full = true;
+            write(&Entry::Full, &mut self.written, &mut self.bytes);
+        } else {
+            self.room -= grown;
+        }
+    }
+
+    /// Opens a login.
+    ///
+    /// # Errors
+    /// Why the machine refuses.
+    pub fn open(&mut self, open: &Open, session: Option<SessionId>, channel: u16) -> Result<Conn, String> {
+        self.fresh = true;
+        self.write(&Entry::Open {
+            session,
+            channel,
+            open: Box::new(open.clone()),
+        });
+        self.guest.open(open)
+    }
+
+    /// Gives input to a login.
+    pub fn input(&mut self, conn: Conn, input: Input) {
+        self.fresh = true;
+        let entry = Entry::Input(conn, input);
+        self.write(&entry);
+        if let Entry::Input(_, input) = entry {
+            self.guest.input(conn, input);
+        }
+    }
+
+    /// Bytes of input that a login takes now.
+    pub fn room(&self, conn: Conn) -> usize {
+        self.guest.room(conn)
+    }
+
+    /// Sets the password of an account.
+    pub fn set_password(&mut self, user: &[u8], hash: &str) {
+        self.fresh = true;
+        self.write(&Entry::Password {
+            user: user.to_vec(),
+            hash: hash.to_owned(),
+        });
+        self.guest.set_password(user, hash);
+    }
+
+    /// Adds a line to an account's `authorized_keys`.
+    pub fn add_key(&mut self, user: &[u8], line: &[u8]) {
+        self.fresh = true;
+        self.write(&Entry::Key {
+            user: user.to_vec(),
+            line: line.to_vec(),
+        });
+        self.guest.add_key(user, line);
+    }
+
+    /// Connects to something inside.
+    ///
+    /// # Errors
+    /// Why there is no connection.
+    pub fn connect(&mut self, user: &[u8], to: &Target) -> Result<Conn, NotConnected> {
+        self.fresh = true;
+        self.write(&Entry::Connect(user.to_vec(), to.clone()));
+        self.guest.connect(user, to)
+    }
+
+    /// Listens inside.
+    pub fn listen(&mut self, user: &[u8], door: &Door) -> Option<Opened> {
+        self.fresh = true;
+        self.write(&Entry::Listen(user.to_vec(), door.clone()));
+        self.guest.listen(user, door)
+    }
+
+    /// Ends what was listened at.
+    pub fn unlisten(&mut self, id: u32) {
+        self.fresh = true;
+        self.write(&Entry::Unlisten(id));
+        self.guest.unlisten(id);
+    }
+
+    /// Who may log in.
+    pub fn accounts(&self) -> Arc<Accounts> {
+        self.guest.accounts()
+    }
+
+    /// Runs one slice; `now` is what the clock says, which the guest learns at its inputs and every 10 ms.
+    pub fn run(&mut self, now: Time) -> Wants {
+        let now = Time(now.0 / 1000 * 1000);
+        if self.fresh || !self.busy || now.since(self.stamp) >= STAMP_NS || now < self.stamp {
+            if self.slices > 0 && self.stamp != now {
+                let run = Entry::Run {
+                    now: self.stamp,
+                    slices: std::mem::take(&mut self.slices),
+                };
+                self.put(&run);
+            }
+            self.stamp = now;
+        }
+        self.fresh = false;
+        self.slices += 1;
+        let wants = self.guest.run(SLICE, self.stamp);
+        self.busy = wants == Wants::Run;
+        let first = self.made.len();
+        self.guest.drain(&mut self.made);
+        for p in self.made.get(first..).unwrap_or_default() {
+            self.sum.add(p);
+        }
+        wants
+    }
+
+    /// Hands out what the guest made since the last call, in order.
+    pub fn drain(&mut self, out: &mut Vec<Produced>) {
+        out.append(&mut self.made);
+    }
+
+    /// Lays the guest to rest until something happens. No input: it is not written.
+    pub fn rest(&mut self) {
+        self.guest.rest();
+        self.bytes.shrink_to_fit();
+        self.made.shrink_to_fit();
+    }
+
+    /// Instructions that the guest has retired.
+    pub fn retired(&self) -> u64 {
+        self.guest.retired()
+    }
+
+    /// What is to be recorded before anything that the guest made may leave; empty if nothing is due.
+    pub fn take(&mut self) -> Vec<u8> {
+        let made = self.sum.count != self.sealed;
+        if !made && self.bytes.len() < CHUNK {
+            return Vec::new();
+        }
+        self.seal()
+    }
+
+    /// Everything that is not taken yet, with a seal behind it: for the end.
+    pub fn seal(&mut self) -> Vec<u8> {
+        let seal = Entry::Seal {
+            retired: self.guest.retired(),
+            digest: self.sum.digest(),
+        };
+        self.write(&seal);
+        self.sealed = self.sum.count;
+        std::mem::take(&mut self.bytes)
+    }
+}

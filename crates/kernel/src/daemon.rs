@@ -1,0 +1,113 @@
+//! Sockets of the daemons that the host stands in for: sshd's listeners and the connections that it serves.
+//!
+//! They show in `/proc/net`, to `ss` and in `/proc/PID/fd`; no bytes of the world go through them.
+
+use crate::abi::O_RDWR;
+use crate::fd::{Char, FdTable, Slot, What};
+use crate::net::{Caller, SockId};
+use crate::world::World;
+use crate::{Errno, KResult};
+use std::net::{IpAddr, SocketAddr};
+
+impl World {
+    /// The machine's sshd listens at this address, with a descriptor of its own: it shows to `ss -p`, and closes when sshd is killed.
+    ///
+    /// # Errors
+    /// As `bind(2)` and `listen(2)`.
+    pub fn daemon_listen(&mut self, at: SocketAddr) -> KResult<SockId> {
+        let (sock, _) = self.stream_listen(at)?;
+        let pid = self.daemon_pid(b"sshd");
+        let file = self.new_file(What::Socket(sock.0), O_RDWR, None)?;
+        self.daemon_keeps(pid, file);
+        Ok(sock)
+    }
+
+    /// The socket of a connection from outside, as the file of the process that serves it. `local` is an address of the machine.
+    pub(crate) fn daemon_connection(
+        &mut self,
+        pid: u32,
+        local: SocketAddr,
+        peer: SocketAddr,
+    ) -> KResult<u32> {
+        self.net_clock();
+        let (local, peer) = (plain(local), plain(peer));
+        if local.0.is_ipv4() != peer.0.is_ipv4() {
+            return Err(Errno::EAFNOSUPPORT);
+        }
+        // A connection of the world's own (`ssh localhost`) has its socket already.
+        let ends = |s: SockId| {
+            let here = self.net.getsockname(s).ok()?;
+            let there = self.net.getpeername(s).ok()?;
+            Some((crate::stream::inet(&here)?, crate::stream::inet(&there)?))
+        };
+        let both = (SocketAddr::from(local), SocketAddr::from(peer));
+        if self.net.sockets().any(|(s, _)| ends(s) == Some(both)) {
+            return Err(Errno::EADDRINUSE);
+        }
+        let (sock, _) = self.net.host_established(&Caller::root(pid), local, peer)?;
+        self.new_file(What::Socket(sock.0), O_RDWR, None)
+    }
+
+    /// A stand-in holds one more file, which it owns a reference of. Its first three are /dev/null.
+    pub(crate) fn daemon_keeps(&mut self, pid: u32, file: u32) {
+        let Ok(task) = self.t(pid) else { return };
+        let table = match task.files {
+            Some(t) => t,
+            None => {
+                let table = self.fresh_id();
+                let mut t = FdTable {
+                    users: 1,
+                    slots: Vec::new(),
+                };
+                if let Ok(null) = self.new_file(What::Char(Char::Null), O_RDWR, None) {
+                    self.add_ref(null);
+                    self.add_ref(null);
+                    for i in 0..3 {
+                        t.set(
+                            i,
+                            Slot {
+                                file: null,
+                                cloexec: false,
+                            },
+                        );
+                    }
+                }
+                self.fdtables.insert(table, t);
+                if let Ok(t) = self.tm(pid) {
+                    t.files = Some(table);
+                }
+                table
+            }
+        };
+        if let Some(t) = self.fdtables.get_mut(&table) {
+            let at = t
+                .slots
+                .iter()
+                .skip(3)
+                .position(Option::is_none)
+                .map_or(t.slots.len().max(3), |i| i + 3);
+            t.set(at, Slot { file, cloexec: true });
+        }
+    }
+
+    /// The address under which an outsider reached the machine, as the machine knows it: behind a translation of addresses that is
+    /// the one of its own interface.
+    pub(crate) fn own_address(&self, reached: SocketAddr) -> SocketAddr {
+        let ip = reached.ip().to_canonical();
+        let ports = &self.facts_of.ssh_ports;
+        let port = match ports.first() {
+            Some(first) if !ports.contains(&reached.port()) => *first,
+            _ => reached.port(),
+        };
+        let all = || self.net.facts().interfaces.iter().flat_map(|i| &i.addresses);
+        if all().any(|a| a.ip == ip) {
+            return SocketAddr::new(ip, port);
+        }
+        let own = all().find(|a| a.ip.is_ipv4() == ip.is_ipv4() && a.scope == 0);
+        own.map_or(SocketAddr::new(ip, port), |a| SocketAddr::new(a.ip, port))
+    }
+}
+
+fn plain(a: SocketAddr) -> (IpAddr, u16) {
+    (a.ip().to_canonical(), a.port())
+}

@@ -1,0 +1,529 @@
+//! Covers as whole machines: worlds of random installs, looked at by the audit.
+//!
+//! `TURNCOAT_AUDIT_SEEDS=N` sets how many installs of each role are looked at (5 in an ordinary run).
+
+mod common;
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use turncoat::audit;
+use turncoat::config::Settings;
+use turncoat_cover::audit::{Finding, Seen, run};
+use turncoat_cover::keys::{Algo, HostKeys, KeyPair, generate};
+use turncoat_cover::{Cover, Given, Seed, Wishes, role};
+use turncoat_decoys::boot::{Outside, Snapshot};
+use turncoat_event::Time;
+use turncoat_kernel::image::Image;
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as i64
+}
+
+fn image() -> Arc<Image> {
+    static IMAGE: OnceLock<Arc<Image>> = OnceLock::new();
+    IMAGE
+        .get_or_init(|| {
+            let shared = common::shared();
+            let path = std::fs::canonicalize(shared.join("images/default")).unwrap();
+            Image::open(std::fs::File::open(path).unwrap()).unwrap()
+        })
+        .clone()
+}
+
+/// The keys of a host. Finding an RSA key takes a second: all test hosts have one and the same.
+fn keys(seed: &Seed, host: &str) -> HostKeys {
+    static RSA: OnceLock<KeyPair> = OnceLock::new();
+    let rsa = RSA.get_or_init(|| generate(&Seed([9; 32]), "host rsa", Algo::Rsa, "root@host").unwrap());
+    let comment = format!("root@{host}");
+    HostKeys {
+        rsa: KeyPair {
+            public: rsa.public.replace("root@host", &comment),
+            ..rsa.clone()
+        },
+        ecdsa: generate(seed, "host ecdsa", Algo::Ecdsa, &comment).unwrap(),
+        ed25519: generate(seed, "host ed25519", Algo::Ed25519, &comment).unwrap(),
+    }
+}
+
+fn settings() -> Settings {
+    turncoat::config::load(None, std::iter::empty()).unwrap()
+}
+
+fn cover(role: &str, n: u8) -> Cover {
+    let mut seed = [n; 32];
+    seed[0] = role.len() as u8;
+    let seed = Seed(seed);
+    let given = Given {
+        made: now() / 1_000_000_000 - 3 * 86_400,
+        receiving: Default::default(),
+        wishes: Wishes {
+            role: Some(role.into()),
+            ..Wishes::default()
+        },
+    };
+    let mut cover = Cover::new(seed, &given).unwrap();
+    cover.host_keys = Some(keys(&seed, &cover.host.name));
+    cover.sshd_options = turncoat::process::decoys::sshd_options(&settings());
+    cover
+}
+
+fn look(cover: &Cover) -> Seen {
+    let image = image();
+    let entropy: turncoat_decoys::machine::Entropy = Arc::new(|b: &mut [u8]| b.fill(7));
+    let mut snapshot = Snapshot::boot(cover, image.clone(), Outside::Timeout, Time(now()), &entropy).unwrap();
+    let mut world = snapshot.world([3; 32]);
+    let local = std::net::SocketAddr::from((cover.network.ipv4, cover.ssh_ports()[0]));
+    let mut seen = audit::in_world(&mut world, "198.51.100.7:40123".parse().unwrap(), local, || {
+        now() as u64
+    })
+    .unwrap();
+    let config = turncoat::process::decoys::ssh_config(&settings(), cover, &image).unwrap();
+    audit::outside(&mut seen, &config);
+    seen
+}
+
+/// Checks that hold once the image brings a kernel package: today's has none (docs/differences.md).
+const KERNEL_PACKAGE: &[&str] = &["kernel-boot", "kernel-modules", "kernel-package"];
+
+/// The audit's findings, without those that an image without a kernel package must have.
+fn found(seen: &Seen) -> Vec<Finding> {
+    let kernel = !seen.get("boot").unwrap_or("").trim().is_empty();
+    let mut all = run(seen);
+    all.retain(|f| kernel || !KERNEL_PACKAGE.contains(&f.id));
+    all
+}
+
+fn tell(findings: &[Finding]) -> String {
+    findings
+        .iter()
+        .map(|f| format!("{}: {}; but {}\n", f.id, f.says, f.seen))
+        .collect()
+}
+
+#[test]
+fn installs_of_every_role_contradict_themselves_nowhere() {
+    let seeds: u8 = std::env::var("TURNCOAT_AUDIT_SEEDS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(5);
+    let mut odd = String::new();
+    for role in role::names() {
+        for n in 0..seeds {
+            let seen = look(&cover(role, n));
+            if let Ok(to) = std::env::var("TURNCOAT_AUDIT_SAVE") {
+                std::fs::write(
+                    Path::new(&to).join(format!("{role}-{n}.txt")),
+                    format!("{seen:#?}"),
+                )
+                .unwrap();
+            }
+            let found = found(&seen);
+            if !found.is_empty() {
+                odd += &format!("-- {role} {n}\n{}", tell(&found));
+            }
+        }
+    }
+    assert!(odd.is_empty(), "{odd}");
+}
+
+/// How a fault changes an answer.
+#[derive(Clone, Copy)]
+enum Edit {
+    /// The whole answer is this.
+    All(&'static str),
+    /// The first of the one becomes the other.
+    Swap(&'static str, &'static str),
+    /// The first run of digits behind this text grows by as much.
+    Grow(&'static str, i64),
+    /// Lines with this text are gone.
+    Drop(&'static str),
+    /// One more line.
+    Add(&'static str),
+}
+
+impl Edit {
+    fn apply(self, text: &str) -> String {
+        match self {
+            Edit::All(t) => t.into(),
+            Edit::Swap(a, b) => text.replacen(a, b, 1),
+            Edit::Grow(behind, by) => {
+                let from = text.find(behind).expect("what is changed") + behind.len();
+                let start = from + text[from..].find(|c: char| c.is_ascii_digit()).expect("a number");
+                let len = text[start..]
+                    .find(|c: char| !c.is_ascii_digit())
+                    .unwrap_or(text.len() - start);
+                let n: i64 = text[start..start + len].parse().unwrap();
+                format!("{}{}{}", &text[..start], (n + by).max(0), &text[start + len..])
+            }
+            Edit::Drop(with) => text
+                .lines()
+                .filter(|l| !l.contains(with))
+                .map(|l| format!("{l}\n"))
+                .collect(),
+            Edit::Add(line) => format!("{text}{line}\n"),
+        }
+    }
+}
+
+use Edit::{Add, All, Drop, Grow, Swap};
+
+/// One source says something else: the check that must name it, the answer, and what becomes of it.
+const FAULTS: &[(&str, &str, Edit)] = &[
+    ("host-name-file", "hostfile", All("svr04\n")),
+    ("host-name-uname", "uname.n", All("localhost\n")),
+    ("host-name-kernel", "sysctl.hostname", All("(none)\n")),
+    ("host-name-hosts", "hosts", Swap("127.0.1.1", "127.0.1.2")),
+    ("host-name-mail", "mailname", All("debian\n")),
+    ("host-name-keys", "sshd.keys", Swap("root@", "root@build-")),
+    (
+        "host-name-journal",
+        "journal",
+        Add("1790000000.000000 otherhost sshd[9]: x"),
+    ),
+    ("machine-id", "machine-id", All("uninitialized\n")),
+    (
+        "boot-id",
+        "boot-id",
+        All("00000000-0000-0000-0000-000000000000\n"),
+    ),
+    (
+        "release",
+        "os-release",
+        Swap("VERSION_ID=\"12\"", "VERSION_ID=\"11\""),
+    ),
+    ("release-package", "debian_version", Grow(".", 1)),
+    ("release-issue", "issue", All("Debian GNU/Linux 10\n")),
+    ("locale", "locale", Swap("LANG=", "LANG=xx_")),
+    ("zone", "localtime", All("/usr/share/zoneinfo/Antarctica/Troll\n")),
+    ("zone-clock", "date.z", All("+0000\n+0545\n")),
+    ("kernel-release", "osrelease", All("5.10.0-1-amd64\n")),
+    (
+        "kernel-version-release",
+        "proc.version",
+        Swap("Linux version 6.1", "Linux version 5.1"),
+    ),
+    ("kernel-version-build", "uname", Swap("#1 ", "#2 ")),
+    ("kernel-log", "dmesg", Swap("Linux version 6", "Linux version 5")),
+    ("kernel-image", "cmdline", Swap("vmlinuz-6", "vmlinuz-5")),
+    ("kernel-log-command", "dmesg", Swap(" ro quiet", " ro")),
+    ("kernel-loaded", "lsmod", Drop("ext4")),
+    ("cpu-count", "cpuinfo", Add("processor\t: 99")),
+    ("cpu-count-lscpu", "lscpu", Grow("CPU(s):", 4)),
+    ("cpu-count-sys", "cpu.online", All("0-63\n")),
+    ("cpu-count-libc", "getconf", All("64\n")),
+    ("cpu-count-stat", "proc.stat", Drop("cpu0")),
+    ("cpu-count-interrupts", "interrupts", Swap("CPU0", "CPU0 CPU77")),
+    ("cpu-count-log", "dmesg", Grow("1 node, ", 1)),
+    (
+        "cpu-name-lscpu",
+        "lscpu",
+        Swap("Model name:", "Model name: Intel(R) Core(TM)2 Duo CPU E8200 ;"),
+    ),
+    (
+        "cpu-name-cpuid",
+        "cpuinfo",
+        Swap("model name\t: ", "model name\t: x"),
+    ),
+    ("cpu-name-log", "dmesg", Swap("CPU0: ", "CPU0: x")),
+    (
+        "cpu-vendor-cpuid",
+        "cpuinfo",
+        Swap("vendor_id\t: ", "vendor_id\t: x"),
+    ),
+    ("cpu-model-cpuid", "cpuinfo", Grow("cpu family", 1)),
+    ("cpu-flags-cpuid", "cpuinfo", Swap(" popcnt", "")),
+    ("virtual", "virt", All("lxc\n")),
+    ("virtual-flag", "lscpu", Drop("Hypervisor vendor")),
+    ("virtual-devices", "lspci", All("00:00.0 0600: 8086:1237\n")),
+    ("pci", "pci.sys", Drop("0000:00:00.0")),
+    ("firmware-log", "dmi", Swap("bios_date=", "bios_date=11")),
+    (
+        "firmware-tables",
+        "dmidecode",
+        Swap("Manufacturer: ", "Manufacturer: x"),
+    ),
+    ("memory-free", "free", Grow("Mem:", 4)),
+    ("memory-modules", "dmidecode", Swap("Size: ", "Size: 9")),
+    ("memory-log", "dmesg", Grow("K/", 99_000_000)),
+    ("memory-pages", "meminfo", Grow("MemFree:", 1)),
+    ("memory-sum", "meminfo", Grow("Buffers:", 99_000_000)),
+    ("memory-dirmap", "meminfo", Grow("DirectMap2M:", 99_000_000)),
+    ("disk-sizes", "lsblk", Grow("a ", 1_048_576)),
+    ("disk-root", "df", Swap("/dev/", "/dev/x")),
+    ("disk-root-mount", "lsblk", Swap(" part /", " part")),
+    (
+        "disk-root-fits",
+        "df",
+        Swap("/dev/", "/dev/x 999999999999 5 5 1% /\n/dev/"),
+    ),
+    ("disk-uuid", "cmdline", Swap("root=UUID=", "root=UUID=0")),
+    (
+        "disk-uuid-device",
+        "blkid",
+        All("lrwxrwxrwx 1 root root 10 Nov 1 1:1 x -> ../../sdz9\n"),
+    ),
+    ("disk-log", "dmesg", Swap(" 512-byte", "0 512-byte")),
+    (
+        "disk-counters",
+        "diskstats",
+        Add("   8  16 sdb 1 0 0 0 0 0 0 0 0 0 0"),
+    ),
+    (
+        "disk-made",
+        "birth",
+        All("1700000000 1700000000\n1600000000 1600000000\n"),
+    ),
+    ("swap-size", "free", Grow("Swap:", 8)),
+    ("swap-used", "free", Swap("Swap:", "Swap: 9 999999 9\nx")),
+    ("swap-device", "swaps", Swap("5 ", "1 ")),
+    (
+        "people-homes",
+        "homes",
+        Add("drwx------ 3 1099 1099 4096 Aug 24 01:07 phil"),
+    ),
+    ("people-shadow", "shadow", Add("richard:!:1:0:99999:7:::")),
+    ("people-groups", "passwd", Add("x:x:1:77777:x:/:/bin/sh")),
+    ("people-members", "group", Add("x:x:9999:phil")),
+    ("people-subuid", "subuid", Add("phil:1:1")),
+    ("people-getent", "getent", Add("phil:x:1:1::/:/bin/sh")),
+    (
+        "people-last",
+        "last",
+        Add("phil     pts/0        192.0.2.1   Mon Nov 23 11:34:24 2026 - Mon Nov 23 12:11:19 2026  (00:36)"),
+    ),
+    ("people-lastlog", "lastlog", All("Username\n")),
+    (
+        "people-failed",
+        "lastb",
+        Add("admin    ssh:notty    192.0.2.1 Tue Nov 17 10:27:04 2026"),
+    ),
+    ("people-keys", "keys", All("/home/x no key\n")),
+    (
+        "people-journal",
+        "journal.login",
+        Add("1.0 h sshd[1]: Accepted publickey for x from 192.0.2.1 port 1 ssh2: ED25519 SHA256:x"),
+    ),
+    (
+        "net-gateway",
+        "route",
+        Swap("default via ", "default via 203.0.113.1 dev x via "),
+    ),
+    ("net-route", "route", Swap("scope link src ", "scope link src 9")),
+    (
+        "net-interfaces",
+        "interfaces",
+        Swap("allow-hotplug ", "allow-hotplug x"),
+    ),
+    ("net-lease", "interfaces", Swap("inet static", "inet dhcp static")),
+    ("net-hardware", "nic", All("00:00:00:00:00:00\n")),
+    (
+        "net-hardware-link-local",
+        "addr",
+        Swap("inet6 fe80", "inet6 fe81"),
+    ),
+    (
+        "net-names",
+        "resolv",
+        All("search elsewhere.example\nnameserver 192.0.2.1\n"),
+    ),
+    (
+        "net-neighbours",
+        "neigh",
+        Add("203.0.113.9 dev x lladdr 00:00:00:00:00:01 STALE"),
+    ),
+    ("net-counters", "net.dev", All("nothing\n")),
+    (
+        "net-address",
+        "env",
+        Swap(
+            "SSH_CONNECTION=198.51.100.7 40123 ",
+            "SSH_CONNECTION=198.51.100.7 40123 203.0.113.5 22\nX=",
+        ),
+    ),
+    ("net-connection", "conns", All("\n")),
+    ("ssh-version", "ssh.v", Swap("OpenSSH_9", "OpenSSH_6")),
+    ("ssh-package", "outside.banner", Swap("Debian-2", "Debian-1")),
+    (
+        "ssh-client-package",
+        "dpkg",
+        Swap("openssh-client 1:9", "openssh-client 1:8"),
+    ),
+    ("ssh-keys", "outside.keys", Swap("AAAA", "AAAB")),
+    (
+        "ssh-methods",
+        "outside.auth",
+        All("publickey,password,keyboard-interactive"),
+    ),
+    (
+        "ssh-root",
+        "sshd.t",
+        Swap("permitrootlogin ", "permitrootlogin no-"),
+    ),
+    ("ssh-port", "sshd.t", Swap("port 22", "port 2222")),
+    ("ssh-listens", "listen", All("\n")),
+    (
+        "ssh-closed",
+        "listen",
+        Add("LISTEN 0 128 0.0.0.0:3306 0.0.0.0:* users:((\"mysqld\",pid=1,fd=3))"),
+    ),
+    ("ssh-session", "ps", Drop("sshd: root@")),
+    ("ssh-ids", "id", All("uid=1000(x)\n")),
+    (
+        "ssh-config",
+        "sshd.config",
+        Swap("PasswordAuthentication yes", "PasswordAuthentication no"),
+    ),
+    ("time-boot", "proc.stat", Grow("btime", 3600)),
+    ("time-since", "uptime.s", All("2024-01-01 00:00:00\n")),
+    (
+        "time-who",
+        "who.b",
+        All("         system boot  2024-01-01 00:00\n"),
+    ),
+    ("time-last", "last.x", Drop("still running")),
+    ("time-init", "ps", Grow("root", 9_000)),
+    ("time-moves", "uptime.2", All("1.00 1.00\n")),
+    ("time-idle", "uptime", Swap(" ", " 9")),
+    ("time-cpu", "proc.stat", Grow("cpu ", 999_999_999)),
+    ("time-cpu-each", "proc.stat", Grow("cpu0", 999_999)),
+    ("time-rises", "proc.stat.2", Swap("ctxt ", "ctxt 1\nx ")),
+    ("time-interrupts", "proc.stat", Grow("intr", 999_999_999)),
+    ("time-load", "loadavg", All("9.99 9.99 9.99 1/9 5\n")),
+    ("time-load-moves", "loadavg", All("0.00 0.00 0.00 1/9 5\n")),
+    (
+        "time-processes-made",
+        "loadavg",
+        All("0.00 0.01 0.00 1/9 4000000\n"),
+    ),
+    ("time-future", "future", Add("/etc/x")),
+    ("time-before", "early", Add("/home/x/old")),
+    (
+        "time-made",
+        "birth",
+        All("1700000000 1600000000\n1700000000 1700000000\n"),
+    ),
+    ("past-dpkg", "dpkg", Swap("apt-utils 2", "apt-utils 1")),
+    ("past-apt", "apt.history", Add("Requested-By: phil (1000)")),
+    (
+        "past-apt-last",
+        "apt.history",
+        Add("\nStart-Date: 2029-01-01  00:00:00\nCommandline: x\nUpgrade: ghost:amd64 (1, 2)"),
+    ),
+    ("past-packages", "dpkg", Add("x 1 deinstall ok config-files")),
+    (
+        "past-cron",
+        "cron.job",
+        Add("ls: cannot access '/x': No such file or directory"),
+    ),
+    (
+        "past-journal",
+        "journal.boots",
+        All("0 00000000000000000000000000000000 x\n"),
+    ),
+    ("past-journal-time", "journal", Add("4000000000.000000 h x[1]: x")),
+    ("past-journal-login", "journal.login", Drop("40123")),
+];
+
+/// A fault that is not named would be one that an intruder sees and we do not.
+#[test]
+fn the_audit_names_each_fault() {
+    let sound = look(&cover("backup", 2));
+    let before: Vec<&str> = run(&sound).iter().map(|f| f.id).collect();
+    let mut missed = Vec::new();
+    for (id, probe, edit) in FAULTS {
+        let mut seen = sound.clone();
+        let answer = seen.get(probe).unwrap_or_else(|e| panic!("{id}: {e}")).to_owned();
+        let changed = edit.apply(&answer);
+        assert_ne!(answer, changed, "{id}: the fault changes nothing");
+        seen.set(probe, changed);
+        if before.contains(id) || !run(&seen).iter().any(|f| f.id == *id) {
+            missed.push(*id);
+        }
+    }
+    assert!(missed.is_empty(), "not named: {missed:?}");
+    let all: std::collections::BTreeSet<&str> = FAULTS.iter().map(|f| f.0).collect();
+    assert!(all.len() >= 60 && turncoat_cover::audit::count() >= 60);
+}
+
+/// Runs one command as root and gives the facts of it.
+fn facts(world: &mut turncoat_kernel::World, command: &str) -> Vec<turncoat_kernel::Stamped> {
+    let conn = world
+        .open(turncoat_kernel::Open {
+            user: b"root".to_vec(),
+            account: None,
+            env: Vec::new(),
+            term: None,
+            command: Some(command.into()),
+            peer: "198.51.100.7:40124".parse().unwrap(),
+            local: "192.0.2.1:22".parse().unwrap(),
+            greet: false,
+            method: "password".into(),
+        })
+        .unwrap();
+    let mut all = Vec::new();
+    for _ in 0..5_000 {
+        world.run(1_000_000, now() as u64);
+        let (out, facts) = world.drain();
+        all.extend(facts);
+        if out
+            .iter()
+            .any(|o| o.conn == conn && o.out == turncoat_kernel::Out::Close)
+        {
+            break;
+        }
+    }
+    all
+}
+
+#[test]
+fn whoever_gets_a_bait_into_his_hands_is_told_of() {
+    let cover = cover("backup", 1);
+    let entropy: turncoat_decoys::machine::Entropy = Arc::new(|b: &mut [u8]| b.fill(7));
+    let mut snapshot = Snapshot::boot(&cover, image(), Outside::Timeout, Time(now()), &entropy).unwrap();
+    let bait = cover
+        .baits()
+        .into_iter()
+        .find(|b| b.kind == "settings of the nightly job")
+        .unwrap();
+    let read = |world: &mut turncoat_kernel::World, command: &str| -> Vec<(String, String, String)> {
+        facts(world, command)
+            .into_iter()
+            .filter_map(|f| match f.fact {
+                turncoat_kernel::Fact::Bait { id, path } => Some((
+                    String::from_utf8_lossy(&f.comm).into_owned(),
+                    id.to_string(),
+                    String::from_utf8_lossy(&path).into_owned(),
+                )),
+                _ => None,
+            })
+            .collect()
+    };
+    let mut world = snapshot.world([4; 32]);
+    let (id, path) = (bait.id.clone(), bait.path.clone());
+    let told = |comm: &str, path: &str| vec![(comm.to_string(), id.clone(), path.to_string())];
+    assert!(read(&mut world, &format!("ls -l {path}; stat {path}")).is_empty());
+    assert_eq!(
+        read(&mut world, &format!("cat {path} {path} >/dev/null")),
+        told("cat", &path)
+    );
+    assert_eq!(
+        read(&mut world, &format!("cp {path} /tmp/copy")),
+        told("cp", &path)
+    );
+    assert_eq!(
+        read(
+            &mut world,
+            &format!(
+                "python3 -c 'import mmap; f = open(\"{path}\", \"rb\"); mmap.mmap(f.fileno(), 0, access=1)[0]'"
+            )
+        ),
+        told("python3", &path)
+    );
+    assert_eq!(
+        read(&mut world, &format!("mv {path} /root/mine; base64 /root/mine")),
+        told("base64", "/root/mine")
+    );
+    assert!(read(&mut world, "cat /etc/hostname").is_empty());
+}
