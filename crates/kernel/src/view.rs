@@ -333,20 +333,23 @@ impl KernelView for World {
         let Some(m) = t.mm.and_then(|m| self.mms.get(&m)) else {
             return Vec::new();
         };
-        // A program that wrote over its arguments' end (setproctitle) shows the environment's beginning too.
         let mut b = self.peek(
             tid,
             m.arg.0,
             m.arg.1.saturating_sub(m.arg.0).min(1 << 20) as usize,
         );
+        // The arguments' last byte was written over, as setproctitle(3) does: then it is one string, of a page at most, that may reach
+        // into the environment.
         if b.last().is_some_and(|c| *c != 0) {
-            let more = self.peek(
-                tid,
-                m.env.0,
-                m.env.1.saturating_sub(m.env.0).min(1 << 16) as usize,
-            );
-            let n = more.iter().position(|c| *c == 0).unwrap_or(more.len());
-            b.extend_from_slice(&more[..n]);
+            let end = if m.env.0 == m.arg.1 {
+                m.env.1.max(m.arg.1)
+            } else {
+                m.arg.1
+            };
+            b = self.peek(tid, m.arg.0, end.saturating_sub(m.arg.0).min(4096) as usize);
+            if let Some(n) = b.iter().position(|c| *c == 0) {
+                b.truncate(n + 1);
+            }
         }
         b
     }

@@ -56,7 +56,14 @@ impl World {
             (1, 5) => What::Char(Char::Zero),
             (1, 7) => What::Char(Char::Full),
             (1, 8 | 9) => What::Char(Char::Random),
-            (1, 11) => What::Char(Char::Kmsg),
+            (1, 11) => {
+                // kernel.dmesg_restrict is 1 on Debian.
+                let k = self.creds(c.tid)?;
+                if readable && !k.capable(cap::SYSLOG) && !k.capable(cap::SYS_ADMIN) {
+                    return Err(Errno::EPERM.into());
+                }
+                What::Char(Char::Kmsg)
+            }
             (5, 0) => {
                 let who = self.tty_caller(c.tid)?;
                 let t = who.ctty.ok_or(Errno::ENXIO)?;

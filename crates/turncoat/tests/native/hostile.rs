@@ -1,0 +1,129 @@
+//! Programs that want to harm: each runs in a world, is bounded, and the machine answers a second login afterwards.
+
+use turncoat_kernel::World;
+
+use crate::cases::Seen;
+use crate::world::{Stage, exec};
+
+/// What must be true when the program was stopped or is over.
+struct Hostile {
+    name: &'static str,
+    script: &'static str,
+    /// How long it runs, in the world's time; some never end by themselves.
+    seconds: u64,
+    /// What its output must hold if it ends by itself; empty: it does not.
+    says: &'static str,
+}
+
+/// What a machine says that has no room left.
+const FULL: &str = "No space left on device";
+
+const PROGRAMS: &[Hostile] = &[
+    Hostile {
+        name: "fork bomb",
+        script: "f() { f | f & }; f 2>/dev/null; sleep 100",
+        seconds: 3,
+        says: "",
+    },
+    Hostile {
+        name: "memory eater",
+        script: "perl -e 'push @a, \"x\" x 4000000 while 1'; echo $?",
+        seconds: 300,
+        says: "137",
+    },
+    Hostile {
+        name: "a file without end",
+        script: "yes yes yes yes yes yes yes yes yes > /tmp/f; ls -s /tmp/f | wc -l",
+        seconds: 300,
+        says: FULL,
+    },
+    Hostile {
+        name: "zeros for a terminal that nobody reads",
+        script: "cat /dev/zero",
+        seconds: 2,
+        says: "",
+    },
+    Hostile {
+        name: "many files",
+        script: "mkdir /tmp/d; cd /tmp/d; perl -e 'for (1..1000000) { open F, \">\", $_ or do { print \"$!\\n\"; last }; close F }'; rm -rf /tmp/d; echo gone",
+        seconds: 600,
+        says: FULL,
+    },
+    Hostile {
+        name: "deep directories",
+        script: "cd /tmp; perl -e 'for (1..30000) { mkdir \"d\" or last; chdir \"d\" or last }'; find /tmp 2>/dev/null | wc -l; pwd; rm -rf /tmp/d; ls /tmp | wc -l",
+        seconds: 600,
+        says: "/tmp\n0\n",
+    },
+    Hostile {
+        name: "a find that is asked for ever",
+        script: "while :; do find / > /dev/null 2>&1; done",
+        seconds: 3,
+        says: "",
+    },
+    Hostile {
+        name: "64 busy processes",
+        script: "for i in $(seq 64); do (while :; do :; done) & done; wait",
+        seconds: 3,
+        says: "",
+    },
+    Hostile {
+        name: "a storm of signals",
+        script: "perl -e '$SIG{USR1} = sub { $n++ }; if (!($p = fork)) { kill \"USR1\", getppid for 1..20000; exit } 1 while waitpid($p, 0) < 0; print $n > 0 ? \"alive\\n\" : \"none\\n\"'",
+        seconds: 120,
+        says: "alive",
+    },
+    Hostile {
+        name: "huge mappings",
+        script: "perl -e '$a = syscall(9, 0, 1 << 44, 3, 0x4022, -1, 0); print $a > 0 ? \"mapped\\n\" : \"refused\\n\"; print syscall(11, $a, 1 << 44), \"\\n\"; print syscall(11, 4096, 0x7fff00000000), \"\\n\"' ; echo after",
+        seconds: 60,
+        says: "after",
+    },
+    Hostile {
+        name: "a pipe that nobody reads",
+        script: "yes | sleep 100",
+        seconds: 3,
+        says: "",
+    },
+    Hostile {
+        name: "broken programs",
+        script: "cd /tmp; perl -e 'open F, \"/bin/true\"; binmode F; local $/; $t = <F>; srand 7; for $i (1..60) { $b = $t; for (1..1 + rand 6) { substr($b, int rand($i % 2 ? 64 : 900), 1) = chr int rand 256 } open O, \">p\"; print O $b; close O; chmod 0755, \"p\"; system(\"timeout -s KILL 2 ./p > /dev/null 2>&1\"); unlink \"p\" } print \"tried\\n\"'; printf '#!/tmp/s\\n' > s; chmod +x s; ./s; echo $?; printf '#!' > s; ./s; echo $?; perl -e 'print \"#!\", \"/\" x 5000' > s; ./s; echo ended",
+        seconds: 300,
+        says: "ended",
+    },
+];
+
+fn second(world: &mut World) -> String {
+    let mut seen = Seen::default();
+    exec(world, "echo ok", None, Some(60), &mut seen);
+    String::from_utf8_lossy(&seen.out).into_owned()
+}
+
+/// Runs them all; gives what went wrong.
+pub fn run(stage: &mut Stage) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for h in PROGRAMS {
+        let mut world = stage.fork();
+        let mut seen = Seen::default();
+        exec(&mut world, h.script, None, Some(h.seconds), &mut seen);
+        let text = String::from_utf8_lossy(&[&seen.out[..], &seen.err[..]].concat()).into_owned();
+        if !text.contains(h.says) {
+            let tail: String = text.chars().rev().take(300).collect();
+            wrong.push(format!(
+                "{}: said {:?}",
+                h.name,
+                tail.chars().rev().collect::<String>()
+            ));
+        }
+        // 256 MiB of processes and as much of files, and what of the last slice was not accounted for yet.
+        let memory = world.memory() >> 20;
+        if memory > 640 {
+            wrong.push(format!("{}: holds {memory} MiB", h.name));
+        }
+        let answer = second(&mut world);
+        if answer != "ok\n" {
+            wrong.push(format!("{}: a second login hears {answer:?}", h.name));
+        }
+    }
+    wrong
+}
