@@ -6,6 +6,7 @@
 use super::Ssh;
 use super::connection::{Inside, Peer, serve_on};
 use crate::worlds::{Arrival, Handle, Input, Produced};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,24 +58,35 @@ async fn serve(ssh: Arc<Ssh>, world: Handle, mut arrival: Arrival) {
     let conn = arrival.conn;
     // Bytes that the program has not taken yet, and a sign when it has taken some.
     let (held, taken) = (AtomicU64::new(0), Notify::new());
+    // What the program took is told behind what it says: that must be read on even while the server does not take the latter.
     let inward = async {
-        while let Some(output) = arrival.says.recv().await {
-            match output.what {
-                Produced::Data { bytes, .. } => {
-                    arrival.waiting.fetch_sub(bytes.len() as u64, Ordering::Relaxed);
-                    if write.write_all(&bytes).await.is_err() {
-                        return;
+        let (mut queue, mut done, mut over) = (VecDeque::<Vec<u8>>::new(), 0, false);
+        loop {
+            let front = queue.front().and_then(|b| b.get(done..)).unwrap_or_default();
+            tokio::select! {
+                output = arrival.says.recv() => match output.map(|o| o.what) {
+                    Some(Produced::Data { bytes, .. }) => queue.push_back(bytes),
+                    Some(Produced::Took { bytes, .. }) => {
+                        held.fetch_sub(bytes as u64, Ordering::Relaxed);
+                        taken.notify_one();
+                    }
+                    Some(Produced::Eof { .. }) => over = true,
+                    Some(Produced::Down) | None => return,
+                    Some(_) => {}
+                },
+                wrote = write.write(front), if !queue.is_empty() => {
+                    let Ok(n @ 1..) = wrote else { return };
+                    arrival.waiting.fetch_sub(n as u64, Ordering::Relaxed);
+                    done += n;
+                    if queue.front().is_some_and(|b| b.len() <= done) {
+                        queue.pop_front();
+                        done = 0;
                     }
                 }
-                Produced::Took { bytes, .. } => {
-                    held.fetch_sub(bytes as u64, Ordering::Relaxed);
-                    taken.notify_one();
-                }
-                Produced::Eof { .. } => {
-                    let _ = write.shutdown().await;
-                }
-                Produced::Down => return,
-                _ => {}
+            }
+            if over && queue.is_empty() {
+                over = false;
+                let _ = write.shutdown().await;
             }
         }
     };
