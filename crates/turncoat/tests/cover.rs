@@ -226,7 +226,11 @@ const FAULTS: &[(&str, &str, Edit)] = &[
         "cpuinfo",
         Swap("model name\t: ", "model name\t: x"),
     ),
-    ("cpu-name-log", "dmesg", Swap("CPU0: ", "CPU0: x")),
+    (
+        "cpu-name-log",
+        "dmesg",
+        Swap("smpboot: CPU0: ", "smpboot: CPU0: x"),
+    ),
     (
         "cpu-vendor-cpuid",
         "cpuinfo",
@@ -245,7 +249,7 @@ const FAULTS: &[(&str, &str, Edit)] = &[
         Swap("Manufacturer: ", "Manufacturer: x"),
     ),
     ("memory-free", "free", Grow("Mem:", 4)),
-    ("memory-modules", "dmidecode", Swap("Size: ", "Size: 9")),
+    ("memory-modules", "dmidecode", Swap("\tSize: ", "\tSize: 9")),
     ("memory-log", "dmesg", Grow("K/", 99_000_000)),
     ("memory-pages", "meminfo", Grow("MemFree:", 1)),
     ("memory-sum", "meminfo", Grow("Buffers:", 99_000_000)),
@@ -316,7 +320,7 @@ const FAULTS: &[(&str, &str, Edit)] = &[
         "interfaces",
         Swap("allow-hotplug ", "allow-hotplug x"),
     ),
-    ("net-lease", "interfaces", Swap("inet static", "inet dhcp static")),
+    ("net-lease", "interfaces", Swap("inet dhcp", "inet static")),
     ("net-hardware", "nic", All("00:00:00:00:00:00\n")),
     (
         "net-hardware-link-local",
@@ -404,7 +408,7 @@ const FAULTS: &[(&str, &str, Edit)] = &[
         "birth",
         All("1700000000 1600000000\n1700000000 1700000000\n"),
     ),
-    ("past-dpkg", "dpkg", Swap("apt-utils 2", "apt-utils 1")),
+    ("past-dpkg", "dpkg", Swap("tzdata 2", "tzdata 1")),
     ("past-apt", "apt.history", Add("Requested-By: phil (1000)")),
     (
         "past-apt-last",
@@ -436,10 +440,13 @@ fn the_audit_names_each_fault() {
         let mut seen = sound.clone();
         let answer = seen.get(probe).unwrap_or_else(|e| panic!("{id}: {e}")).to_owned();
         let changed = edit.apply(&answer);
-        assert_ne!(answer, changed, "{id}: the fault changes nothing");
+        if answer == changed {
+            missed.push(format!("{id} (the fault changes nothing)"));
+            continue;
+        }
         seen.set(probe, changed);
         if before.contains(id) || !run(&seen).iter().any(|f| f.id == *id) {
-            missed.push(*id);
+            missed.push((*id).to_owned());
         }
     }
     assert!(missed.is_empty(), "not named: {missed:?}");

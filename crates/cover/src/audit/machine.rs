@@ -130,7 +130,8 @@ pub(super) const CHECKS: &[Check] = &[
     c("cpu-name-log", "the kernel's log names the processor", |s| {
         let told = dmesg(s, "smpboot: CPU0: ")?;
         let name = s.value("cpuinfo", "model name")?;
-        hold(told.contains(name), || format!("dmesg says {told}"))
+        let named = told.contains(&format!("CPU0: {name}"));
+        hold(named, || format!("dmesg says {told}"))
     }),
     c("cpu-vendor-cpuid", "CPUID has the vendor of /proc/cpuinfo", |s| {
         let w = cpuid(s)?;

@@ -83,7 +83,8 @@ pub(super) const CHECKS: &[Check] = &[
                 .filter(|r| r.len() == 4 && !r[3].starts_with("sr"))
                 .map(|r| format!("{}={}", r[3], r[2]))
                 .collect();
-            (a.sort(), b.sort());
+            a.sort();
+            b.sort();
             same("lsblk", a.join(" "), "/proc/partitions", b.join(" "))
         },
     ),
@@ -197,7 +198,8 @@ pub(super) const CHECKS: &[Check] = &[
                 .collect();
             a.retain(|n| !n.starts_with("loop") && !n.starts_with("sr"));
             b.retain(|n| !n.starts_with("sr"));
-            (a.sort_unstable(), b.sort_unstable());
+            a.sort_unstable();
+            b.sort_unstable();
             same("/proc/diskstats", a.join(" "), "/proc/partitions", b.join(" "))
         },
     ),

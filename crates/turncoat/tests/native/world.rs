@@ -95,26 +95,32 @@ pub fn exec(
     seconds: Option<u64>,
     seen: &mut Seen,
 ) {
-    let conn: Conn = world
-        .open(Open {
-            user: b"root".to_vec(),
-            account: None,
-            env: Vec::new(),
-            term: screen.is_some().then(|| Term {
-                name: b"xterm".to_vec(),
-                rows: ROWS,
-                cols: COLUMNS,
-                xpixel: 0,
-                ypixel: 0,
-                modes: Vec::new(),
-            }),
-            command: Some(command.as_bytes().to_vec()),
-            peer: "192.0.2.9:40000".parse().unwrap(),
-            local: "192.0.2.1:22".parse().unwrap(),
-            greet: false,
-            method: String::new(),
-        })
-        .unwrap();
+    let opened = world.open(Open {
+        user: b"root".to_vec(),
+        account: None,
+        env: Vec::new(),
+        term: screen.is_some().then(|| Term {
+            name: b"xterm".to_vec(),
+            rows: ROWS,
+            cols: COLUMNS,
+            xpixel: 0,
+            ypixel: 0,
+            modes: Vec::new(),
+        }),
+        command: Some(command.as_bytes().to_vec()),
+        peer: "192.0.2.9:40000".parse().unwrap(),
+        local: "192.0.2.1:22".parse().unwrap(),
+        greet: false,
+        method: String::new(),
+    });
+    let conn: Conn = match opened {
+        Ok(conn) => conn,
+        Err(errno) => {
+            seen.err.extend(format!("(refused: {errno:?})\n").bytes());
+            seen.status = -1;
+            return;
+        }
+    };
     if screen.is_none() {
         world.input(conn, Input::Eof);
     }
