@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::ssh::{Relay, Shell, directory, run as finish, settings, ssh, start as start_ssh, text};
 use common::{Run, read_line, say, start_on, until};
@@ -104,6 +104,9 @@ struct Load {
     to: Arc<Mutex<(String, String)>>,
     over: Arc<AtomicBool>,
     acts: Arc<AtomicU64>,
+    /// Lines that a shell answered, and commands.
+    typed: Arc<AtomicU64>,
+    ran: Arc<AtomicU64>,
 }
 
 impl Load {
@@ -163,6 +166,7 @@ impl Load {
                     break;
                 }
                 answered.typed.push(line);
+                self.typed.fetch_add(1, Ordering::SeqCst);
             }
         }
         answered
@@ -176,6 +180,7 @@ impl Load {
             let client = ssh(self.port(), "root", "127.0.0.1", "letmein", false, &[&line]);
             if text(&finish(client, "").stdout) == format!("run-{n}-42\n") {
                 answered.commands.push(line);
+                self.ran.fetch_add(1, Ordering::SeqCst);
             }
         }
         answered
@@ -197,6 +202,8 @@ fn what_a_client_saw_answered_survives_every_kill_and_nothing_is_there_twice() {
         to: Arc::new(Mutex::new((run.echo.clone(), run.ssh.clone()))),
         over: Arc::default(),
         acts: Arc::default(),
+        typed: Arc::default(),
+        ran: Arc::default(),
     };
     let kinds: [fn(Load) -> Answered; 6] = [
         Load::talk,
@@ -246,8 +253,13 @@ fn what_a_client_saw_answered_survives_every_kill_and_nothing_is_there_twice() {
         }
         until("the program answers again", || answers(&run));
     }
-    // Whoever is logged in gets to say something at last.
+    // Whoever is logged in gets to say something at last, however slow this machine is.
     std::thread::sleep(Duration::from_secs(2));
+    let enough = |n: &AtomicU64| n.load(Ordering::SeqCst) >= rounds / 5;
+    let until = Instant::now() + Duration::from_secs(120);
+    while Instant::now() < until && !(enough(&load.typed) && enough(&load.ran)) {
+        std::thread::sleep(Duration::from_millis(100));
+    }
     load.over.store(true, Ordering::SeqCst);
     let mut answered = Answered::default();
     for client in clients {

@@ -100,10 +100,12 @@ fn second(world: &mut World) -> String {
     String::from_utf8_lossy(&[seen.out, seen.err].concat()).into_owned()
 }
 
-/// Runs them all; gives what went wrong.
+/// Runs them; gives what went wrong. The ordinary run has those that end by the clock; `HOSTILE=all` adds those that work until something is
+/// full, which take many minutes without optimisation.
 pub fn run(stage: &mut Stage) -> Vec<String> {
     let mut wrong = Vec::new();
-    for h in PROGRAMS {
+    let all = std::env::var_os("HOSTILE").is_some();
+    for h in PROGRAMS.iter().filter(|h| all || h.seconds <= 3) {
         let mut world = stage.fork();
         let mut seen = Seen::default();
         exec(&mut world, h.script, None, Some(h.seconds), &mut seen);
@@ -123,7 +125,7 @@ pub fn run(stage: &mut Stage) -> Vec<String> {
         }
         let answer = second(&mut world);
         // What is left of a fork bomb keeps every process number: sshd cannot fork.
-        let crowded = h.name == "fork bomb" && answer == "(refused: EAGAIN)\n";
+        let crowded = h.name == "fork bomb" && answer.starts_with("(refused: EAGAIN");
         if answer != "ok\n" && !crowded {
             wrong.push(format!("{}: a second login hears {answer:?}", h.name));
         }
