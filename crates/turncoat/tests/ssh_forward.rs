@@ -93,7 +93,7 @@ fn forwardings_stay_inside() {
 
     // The world's own sshd: from inside, with a key made inside; it is the same world, and the session's peer is itself.
     let shown = said(
-        "umask 077; mkdir -p .ssh; ssh-keygen -q -t ed25519 -N '' -f .ssh/id_ed25519; cp .ssh/id_ed25519.pub .ssh/authorized_keys; \
+        "umask 077; mkdir -p .ssh; rm -f .ssh/id_ed25519*; ssh-keygen -q -t ed25519 -N '' -f .ssh/id_ed25519; cp .ssh/id_ed25519.pub .ssh/authorized_keys; \
          ssh -o StrictHostKeyChecking=no -o LogLevel=ERROR localhost 'touch inner; echo $SSH_CONNECTION; seq 20000 | md5sum'; ls inner",
     );
     let lines: Vec<&str> = shown.lines().collect();
