@@ -88,6 +88,9 @@ pub struct Status {
     clock_jumped: Option<Instant>,
 }
 
+/// Takes what is blocked now, each until when.
+pub type TellBlocked = Box<dyn Fn(&[(Net, Time)]) + Send + Sync>;
+
 /// What all threads of this process share.
 pub struct Shared {
     /// Where the record lies.
@@ -111,7 +114,7 @@ pub struct Shared {
     /// Rules for techniques that the operator added.
     pub rules: turncoat_intel::Rules,
     /// Tells the supervisor what is blocked now, where the operator's command is to be run for it.
-    pub tell_supervisor: Box<dyn Fn(&[(Net, Time)]) + Send + Sync>,
+    pub tell_supervisor: TellBlocked,
     status: Mutex<Status>,
     started: Instant,
 }
@@ -435,7 +438,7 @@ fn interruption(writer: &mut Writer) -> Result<Option<String>, StoreError> {
 }
 
 /// How the supervisor is told what is blocked, for the operator's command.
-fn tell_supervisor(settings: &Settings, socket: &Arc<OwnedFd>) -> Box<dyn Fn(&[(Net, Time)]) + Send + Sync> {
+fn tell_supervisor(settings: &Settings, socket: &Arc<OwnedFd>) -> TellBlocked {
     if settings.block.command.is_empty() {
         return Box::new(|_| {});
     }
