@@ -4,7 +4,7 @@ use crate::auth::Judge;
 use crate::taken::Taken;
 use crate::worlds::Worlds;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use turncoat_event::{Recorder, Time};
 
@@ -74,6 +74,11 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// The policy, for one decision. What another thread left when it panicked is as good as it was.
+    pub fn judge(&self) -> MutexGuard<'_, Judge> {
+        self.judge.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Computes something dear on another thread, when it is its turn.
     pub(crate) async fn compute<T: Send + 'static>(
         &self,

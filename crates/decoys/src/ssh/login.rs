@@ -140,12 +140,7 @@ impl Connection {
         let planted = if self.inside.is_some() {
             None
         } else {
-            let judge = self
-                .ssh
-                .machine
-                .judge
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let judge = self.ssh.machine.judge();
             judge.planted_key(&r.user, &offer.fingerprint)
         };
         let (mut accepted, mut policy) = match &planted {
@@ -189,9 +184,7 @@ impl Connection {
         }
         let machine = &self.ssh.machine;
         let mut used: Vec<_> = machine
-            .judge
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .judge()
             .alike(&p)
             .into_iter()
             .map(|p| (machine.taken.by(&p.id), p))
@@ -238,12 +231,7 @@ impl Connection {
         }
         let exists = self.exists(&r.user);
         let verdict = {
-            let mut judge = self
-                .ssh
-                .machine
-                .judge
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut judge = self.ssh.machine.judge();
             judge.judge(&Attempt {
                 source: self.peer.source.ip(),
                 user: &r.user,
@@ -277,12 +265,7 @@ impl Connection {
     /// A planted credential that opens nothing by itself gives its user away also where a world decides.
     fn stolen(&mut self, user: &[u8], secret: &[u8]) {
         let planted = {
-            let judge = self
-                .ssh
-                .machine
-                .judge
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let judge = self.ssh.machine.judge();
             judge.planted_pair(user, secret).cloned()
         };
         if let Some(p) = planted {
@@ -293,12 +276,7 @@ impl Connection {
     /// What worlds say of a password. A planted credential is the policy's, and so is everything where nobody is let in.
     async fn ask_worlds(&mut self, r: &AuthRequest, secret: &[u8]) -> Said {
         let by_policy = {
-            let judge = self
-                .ssh
-                .machine
-                .judge
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let judge = self.ssh.machine.judge();
             judge
                 .planted_pair(&r.user, secret)
                 .is_some_and(|p| p.opens != Opens::Nothing)

@@ -81,10 +81,7 @@ impl Connection {
                 continue;
             };
             let may = {
-                let mut judge = machine
-                    .judge
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+                let mut judge = machine.judge();
                 judge.may_ask_elsewhere(self.peer.source.ip())
             };
             if !may {
