@@ -248,6 +248,25 @@ pub trait Guest: Send {
     /// Instructions retired so far: the position of an input in the run.
     fn retired(&self) -> u64;
 
+    /// Until when the machine is down, while it is.
+    fn away(&self) -> Option<Time> {
+        None
+    }
+
+    /// What its disk holds beyond what it began with, in bytes that outlive the build; `None` if it has no disk.
+    fn disk(&mut self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Lays a disk over that of a machine that nobody has met yet, and boots it.
+    ///
+    /// # Errors
+    /// The bytes are no disk.
+    fn restore(&mut self, disk: &[u8], now: Time) -> Result<(), turncoat_kernel::BadDisk> {
+        let _ = (disk, now);
+        Err(turncoat_kernel::BadDisk("this machine has no disk"))
+    }
+
     /// Nothing has happened for a while: memory may be given back until something does. Changes nothing that can be seen.
     fn rest(&mut self) {}
 }
