@@ -11,10 +11,10 @@ pub mod taken;
 
 /// Names this build: two with the same name run worlds alike.
 ///
-/// A debug build lets tests pretend to be another one, by the variable `TURNCOAT_TEST_BUILD`.
+/// A debug build lets tests pretend to be another one, by the variable `TEST_TURNCOAT_BUILD`.
 pub fn build() -> String {
     #[cfg(debug_assertions)]
-    if let Ok(other) = std::env::var("TURNCOAT_TEST_BUILD") {
+    if let Ok(other) = std::env::var("TEST_TURNCOAT_BUILD") {
         return other;
     }
     env!("TURNCOAT_BUILD").to_owned()

@@ -553,6 +553,15 @@ kinds! {
         /// Guest instructions run.
         instructions: u64,
     }
+    /// A world that had left memory is there again.
+    "world.wake" WorldWake {
+        /// How: `journal` (exactly as it was), `disk` (it looks like a reboot), `fresh` (nothing was left of it).
+        how: String,
+        /// Why it is not as it was.
+        why: Option<String>,
+        /// Milliseconds that running its journal took.
+        milliseconds: u64,
+    }
     /// The machine in a world goes down: every connection of its source ends, and it is away for a while.
     "world.down" WorldDown {
         /// How: `reboot`, `poweroff`, `halt`.

@@ -161,7 +161,7 @@ fn a_reboot_by_the_intruder_is_one() {
     // A job that he puts in fires when its minute comes.
     l.run_for(185);
     let minutes: Vec<i64> = l.ask("cat /root/minutes").lines().map(|m| m.parse().unwrap()).collect();
-    assert_eq!(minutes.len(), 3, "{minutes:?}");
+    assert!((3..=4).contains(&minutes.len()), "{minutes:?}");
     assert!(minutes.iter().all(|m| m % 60 < 2), "{minutes:?}");
 
     // He reboots from a terminal: everything is told to end, and the machine is gone.
