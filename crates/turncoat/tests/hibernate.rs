@@ -39,7 +39,7 @@ go.set(); t.join(); f.seek(0)
 left = signal.getitimer(signal.ITIMER_REAL)[0]
 open("/root/report", "w").write("%d/%s/%s/%s/%s" % (len(os.read(r, 65536)), f.read(), m[:12].decode(), woke[0], 40000 < left < 50000))
 P
-cat > /root/pty.py <<'P'
+cat > /root/onpty.py <<'P'
 import os, pty, select
 pid, m = pty.fork()
 if pid == 0:
@@ -54,9 +54,9 @@ while True:
 P
 mkfifo /root/go /root/child /root/keys
 setsid python3 /root/all.py < /dev/null > /root/all.log 2>&1 &
-setsid python3 /root/pty.py < /dev/null > /root/pty.log 2>&1 &
+setsid python3 /root/onpty.py < /dev/null > /root/pty.log 2>&1 &
 setsid sleep 77777 < /dev/null > /dev/null 2>&1 &
-kill -STOP $!
+stopped=$!; sleep 1; kill -STOP $stopped
 printf 'ihello' > /root/keys
 n=0; while [ ! -e /root/ready ] && [ $n -lt 100 ]; do sleep 0.2; n=$((n+1)); done
 sleep 2

@@ -75,7 +75,8 @@ impl Live {
             self.journal.extend(self.world.take());
             match wants {
                 Wants::Run => self.now = self.now.plus_nanos(1_000_000),
-                Wants::Sleep(Some(due)) if due < until => self.now = self.now.max(due),
+                // Readings of the clock are whole microseconds.
+                Wants::Sleep(Some(due)) if due < until => self.now = self.now.max(due.plus_nanos(1_000)),
                 Wants::Sleep(_) => {
                     self.now = self.now.max(until);
                     return;

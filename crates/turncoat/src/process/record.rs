@@ -636,6 +636,8 @@ impl Scribe {
     fn begin(&mut self, life: u64, mut to: UnixStream) {
         // The end of the one before may be told later than the beginning of the next.
         self.close_interrupted();
+        let over = self.writer.end_worlds();
+        self.compress_journals(over);
         let mut bytes = Vec::new();
         encode(&Message::Hello(VERSION), &mut bytes);
         let day = now().0.div_euclid(DAY);
