@@ -100,6 +100,8 @@ fn kill(r: &mut Run) {
         r.signal(pid, 9);
     }
     let _ = r.child.wait();
+    // The kernel takes a while to end a large process.
+    eventually("its port is free", 30, || std::net::TcpListener::bind(LISTEN).is_ok());
 }
 
 fn hibernated(r: &Run) -> bool {
