@@ -61,6 +61,29 @@ impl World {
         self.slurp(path).ok()
     }
 
+    /// Names in a directory of the world, in order, at most so many.
+    pub fn list(&mut self, dir: &[u8], most: usize) -> Vec<Vec<u8>> {
+        self.rise();
+        let root = self.vfs.root_path();
+        let mut names = Vec::new();
+        let _ = self.fs(0, |v, c| {
+            let at = v.walk(c, &root, dir, 0)?;
+            v.getdents(c, &at, 0, &mut |e| {
+                if !matches!(&e.name[..], b"." | b"..") {
+                    names.push(e.name.to_vec());
+                }
+                names.len() < most
+            })
+        });
+        names.sort();
+        names
+    }
+
+    /// Whether something has happened since the last [`World::drain`] that this is true of.
+    pub fn happened(&self, what: impl Fn(&crate::Fact) -> bool) -> bool {
+        self.facts.iter().any(|f| what(&f.fact))
+    }
+
     /// What stands at a path, links followed.
     pub fn look(&mut self, path: &[u8]) -> Option<Look> {
         self.rise();
