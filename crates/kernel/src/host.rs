@@ -35,6 +35,8 @@ impl World {
                 out.extend_from_slice(line);
             }
         }
+        // What is written here is not an act of anybody inside: what they did before is told first, this is not.
+        self.fs_effects();
         let path = b"/etc/shadow";
         let longer = out.len() >= text.len();
         let cut = self.fs(0, |v, c| {
@@ -43,6 +45,7 @@ impl World {
         if matches!(cut, Ok(Ok(()))) {
             let _ = self.scribble(path, Some(0), &out, None);
         }
+        drop(self.vfs.take_changes());
     }
 
     /// Bytes of a file of the world.

@@ -50,12 +50,20 @@ pub(crate) struct Ground {
     base: turncoat_kernel::Base,
 }
 
-struct Below<'a>(&'a Image);
+/// An image as the cover looks at it.
+pub struct Below<'a>(pub &'a Image);
 
 impl turncoat_cover::Image for Below<'_> {
     fn read(&self, path: &str) -> Option<Vec<u8>> {
         let ino = self.0.resolve(path.as_bytes()).ok()??;
         self.0.read_all(ino, 8 << 20).ok()
+    }
+    fn head(&self, path: &str, len: usize) -> Option<Vec<u8>> {
+        let ino = self.0.resolve(path.as_bytes()).ok()??;
+        let mut head = vec![0; len];
+        let n = self.0.read(ino, 0, &mut head).ok()?;
+        head.truncate(n);
+        Some(head)
     }
     fn packages(&self) -> Vec<(String, String)> {
         self.0

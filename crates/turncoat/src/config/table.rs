@@ -290,6 +290,10 @@ settings! {
         timezone: String = "\"\"", restart;
         /// Accounts that must exist.
         users: Vec<String> = "[]", restart;
+        /// Files that must lie there, each "PATH = TEXT" or "PATH OWNER MODE <- FILE": the text, or what stands in a file of this host when the program starts; owner and mode may be left out (root, 0644). A file where the machine writes a fact of its own (/etc/hostname) is refused.
+        files: Vec<String> = "[]", restart;
+        /// Packages that must be installed. They come into the image when it is built; an image without one of them is refused.
+        packages: Vec<String> = "[]", restart;
         /// The port that the machine says its sshd listens on. Where outsiders reach another one, it looks as if that were redirected.
         ssh_port: u64 = "22", restart;
     }
