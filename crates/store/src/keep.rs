@@ -204,6 +204,7 @@ impl Writer {
                 .optional()?;
             if let Some(world) = world.and_then(|w| w.parse().ok()) {
                 journal::remove(&layout, world)?;
+                self.keep_world(world, "")?;
             }
         }
         Ok(())
@@ -280,6 +281,7 @@ impl Writer {
         for world in empty {
             if let Ok(world) = world.parse() {
                 journal::remove(&layout, world)?;
+                self.keep_world(world, "")?;
             }
         }
         for sha in orphans {

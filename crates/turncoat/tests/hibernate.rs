@@ -101,7 +101,9 @@ fn kill(r: &mut Run) {
     }
     let _ = r.child.wait();
     // The kernel takes a while to end a large process.
-    eventually("its port is free", 30, || std::net::TcpListener::bind(LISTEN).is_ok());
+    eventually("its port is free", 30, || {
+        std::net::TcpListener::bind(LISTEN).is_ok()
+    });
 }
 
 fn hibernated(r: &Run) -> bool {

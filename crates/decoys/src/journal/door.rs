@@ -16,6 +16,8 @@ use crate::worlds::{Conn, Door, Guest, Input, NotConnected, Open, Opened, Produc
 const STAMP_NS: i64 = 10_000_000;
 /// Bytes that wait at most before they are handed to the record, if nothing that was made asks for it sooner.
 const CHUNK: usize = 16 << 10;
+/// What ran for itself and made nothing is handed over this long after the last time, when there is a pause.
+const LATE_NS: i64 = 1_000_000_000;
 /// Bytes of a disk in one entry.
 const PIECE: usize = 1 << 20;
 
@@ -40,6 +42,8 @@ pub struct Journaled {
     fresh: bool,
     /// Something came in since the last seal.
     unsealed: bool,
+    /// The clock at the last seal.
+    sealed_at: Time,
     /// Streams that are held back.
     held: BTreeSet<Conn>,
 }
@@ -108,6 +112,7 @@ impl Journaled {
             busy: false,
             fresh: true,
             unsealed: true,
+            sealed_at: Time(0),
             held: BTreeSet::new(),
         }
     }
@@ -129,6 +134,7 @@ impl Journaled {
             busy: false,
             fresh: true,
             unsealed: true,
+            sealed_at: left.last,
             held: left.held,
         };
         for id in left.doors {
@@ -350,11 +356,22 @@ impl Journaled {
 
     /// What is to be recorded before anything that the guest made may leave, and when it has done with an input; empty if nothing is due.
     pub fn take(&mut self) -> Vec<u8> {
-        let due = self.sum.count != self.sealed || self.unsealed && !self.busy;
+        let made = self.sum.count != self.sealed;
+        let late = self.pending() && self.stamp.since(self.sealed_at) >= LATE_NS;
+        let due = made || !self.busy && (self.unsealed || late);
         if !due && self.bytes.len() < CHUNK {
             return Vec::new();
         }
         self.seal()
+    }
+
+    fn pending(&self) -> bool {
+        self.slices > 0 || !self.bytes.is_empty()
+    }
+
+    /// What is not taken yet of a world that is quiet; empty if there is nothing.
+    pub fn rest_of_it(&mut self) -> Vec<u8> {
+        if self.pending() { self.seal() } else { Vec::new() }
     }
 
     /// Everything that is not taken yet, with a seal behind it: for the end.
@@ -366,6 +383,7 @@ impl Journaled {
         self.write(&seal);
         self.sealed = self.sum.count;
         self.unsealed = false;
+        self.sealed_at = self.stamp;
         std::mem::take(&mut self.bytes)
     }
 }

@@ -367,6 +367,14 @@ impl Actor {
             if idle < REST {
                 return Next::Sleep(Some(quiet.until()));
             }
+            let pending = guest.rest_of_it();
+            if !self.keep_journal(state, pending, false, recorder) {
+                state.guest = None;
+                return Next::Gone;
+            }
+            let Some(guest) = state.guest.as_mut() else {
+                return Next::Gone;
+            };
             let after = around
                 .keeping
                 .map(|k| i64::try_from(k.after.as_nanos()).unwrap_or(i64::MAX));

@@ -104,7 +104,13 @@ impl Cellar for Fake {
             .collect::<Vec<_>>()
             .concat();
         drop(items);
-        let disk = self.disks.lock().unwrap().get(&world).cloned().unwrap_or_default();
+        let disk = self
+            .disks
+            .lock()
+            .unwrap()
+            .get(&world)
+            .cloned()
+            .unwrap_or_default();
         take(Stored { journal, disk });
     }
 }
