@@ -157,7 +157,8 @@ fn what_an_intruder_left_is_as_it_was() {
         "{}",
         shell.rest()
     );
-    shell.enter("echo typed-$((2+2))");
+    // In its own session before the terminal hangs up.
+    shell.enter("until pgrep -f '^sleep 12$' > /dev/null; do sleep 0.2; done; sleep 1; echo typed-$((2+2))");
     assert!(
         shell.expect("typed-4", Duration::from_secs(30)),
         "{}",
