@@ -46,6 +46,11 @@ impl World {
         self.down.filter(|_| self.halted)
     }
 
+    /// How it goes down, from the moment at which it was told to.
+    pub fn told_to_go(&self) -> Option<Down> {
+        self.down
+    }
+
     /// True from the moment at which it begins to go down.
     pub fn going_down(&self) -> bool {
         self.halted || self.down.is_some()

@@ -37,6 +37,8 @@ pub struct KernelGuest {
     jobs: Jobs,
     /// The machine is down until then.
     away: Option<Time>,
+    /// It is going down, and will not be up before then.
+    leaves: Option<Time>,
     /// That it goes down has been said.
     said: bool,
     /// What is to be said of it.
@@ -89,6 +91,7 @@ impl KernelGuest {
             ground: None,
             jobs: Jobs::default(),
             away: None,
+            leaves: None,
             said: false,
             told: Vec::new(),
         }
@@ -116,7 +119,7 @@ impl KernelGuest {
         self.streams
             .booted(streams::serve_ssh(&mut self.world, &cover.ssh_ports()));
         self.accounts = Arc::new(accounts::read(&mut self.world).after(&self.accounts));
-        (self.away, self.said) = (None, false);
+        (self.away, self.leaves, self.said) = (None, None, false);
         let up = kinds::WorldUp {
             booted: Time(booted.saturating_mul(1_000_000_000)),
             after: after.into(),
@@ -130,11 +133,16 @@ impl KernelGuest {
 
     /// The machine is down: it is away for a while.
     fn goes(&mut self, ground: &Ground, now: Time) -> Time {
-        let how = self.world.down().unwrap_or(Down::Reboot);
-        let seconds = away(ground, how, self.world.boots());
-        let until = now.plus_nanos(i64::try_from(seconds).unwrap_or(60) * 1_000_000_000);
+        let until = self.up_at(ground, now);
         self.away = Some(until);
         until
+    }
+
+    /// When a machine that goes down now is up again.
+    fn up_at(&self, ground: &Ground, now: Time) -> Time {
+        let how = self.world.told_to_go().unwrap_or(Down::Reboot);
+        let seconds = away(ground, how, self.world.boots());
+        now.plus_nanos(i64::try_from(seconds).unwrap_or(60) * 1_000_000_000)
     }
 
     /// The world goes on living as a machine of this cover.
@@ -376,6 +384,12 @@ impl Guest for KernelGuest {
         let slice = self.world.run(budget, now.0.max(0) as u64);
         let moved = self.streams.step(&mut self.world);
         if let Some(ground) = &ground
+            && self.leaves.is_none()
+            && self.world.going_down()
+        {
+            self.leaves = Some(self.up_at(ground, now));
+        }
+        if let Some(ground) = &ground
             && self.world.happened(jobs::touches)
         {
             let zone = &ground.cover.host.zone;
@@ -396,7 +410,7 @@ impl Guest for KernelGuest {
     }
 
     fn away(&self) -> Option<Time> {
-        self.away
+        self.away.or(self.leaves)
     }
 
     fn disk(&mut self) -> Option<Vec<u8>> {
