@@ -61,7 +61,10 @@ impl World {
             nsec: (at % crate::time::SEC) as u32,
         };
         let found = self.fs(0, |v, c| {
-            v.put(c, &CoverFile::new(PATH, 0o600, made, Content::Node(mode::IFIFO, 0)))?;
+            v.put(
+                c,
+                &CoverFile::new(PATH, 0o600, made, Content::Node(mode::IFIFO, 0)),
+            )?;
             v.walk(c, &root, PATH, 0)
         });
         let Ok(Ok(path)) = found else { return };

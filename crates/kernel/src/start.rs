@@ -101,6 +101,7 @@ impl World {
 
     /// When the next timer of a program fires, ns since the epoch; `None` when none will, or something runs.
     pub fn next_timer(&self) -> Option<u64> {
-        self.next_deadline().map(|d| d.saturating_add(self.clock.offset()))
+        self.next_deadline()
+            .map(|d| d.saturating_add(self.clock.offset()))
     }
 }

@@ -71,7 +71,9 @@ impl Writer {
         let layout = self.layout().clone();
         let mut kept = Vec::new();
         for (uuid, committed, said) in rows {
-            let Ok(world) = uuid.parse::<WorldId>() else { continue };
+            let Ok(world) = uuid.parse::<WorldId>() else {
+                continue;
+            };
             let (raw, packed) = (layout.journal(world), layout.journal_closed(world));
             let there = raw.exists() || packed.exists() || disk(&layout, world).exists();
             // Its last session was forgotten, and with it the world.

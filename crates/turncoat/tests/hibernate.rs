@@ -75,7 +75,10 @@ pkill -CONT -f 'sleep 77777'; sleep 0.2; ps -C sleep -o stat= | head -1
 "#;
 
 fn say(script: &str) -> String {
-    let o = run(ssh(PORT, "root", "127.0.0.1", "letmein", false, &["bash -s"]), script);
+    let o = run(
+        ssh(PORT, "root", "127.0.0.1", "letmein", false, &["bash -s"]),
+        script,
+    );
     text(&o.stdout) + &text(&o.stderr)
 }
 
@@ -97,6 +100,8 @@ fn kill(r: &mut Run) {
         r.signal(pid, 9);
     }
     let _ = r.child.wait();
+    // The kernel takes a while to end a large process.
+    eventually("its port is free", 30, || std::net::TcpListener::bind(LISTEN).is_ok());
 }
 
 fn hibernated(r: &Run) -> bool {
@@ -134,7 +139,10 @@ fn what_an_intruder_left_is_as_it_was() {
     let lines: Vec<&str> = said.lines().map(str::trim).collect();
     assert!(lines[0].starts_with('T'), "a stopped job: {said}");
     assert_eq!(lines[1], "vi /root/text", "{said}");
-    assert_eq!(lines[2], "1000/deleted but here/shared-child/woken/True", "{said}");
+    assert_eq!(
+        lines[2], "1000/deleted but here/shared-child/woken/True",
+        "{said}"
+    );
     assert_eq!(lines[3], "hello world", "{said}");
     assert!(lines[4].starts_with('S'), "it goes on: {said}");
 
@@ -142,9 +150,17 @@ fn what_an_intruder_left_is_as_it_was() {
     let mut shell = Shell::open(PORT);
     assert!(shell.expect("# ", Duration::from_secs(60)), "{}", shell.rest());
     shell.enter("setsid sh -c 'sleep 12; echo fired > /root/timer' < /dev/null > /dev/null 2>&1 & echo begun-$((1+1))");
-    assert!(shell.expect("begun-2", Duration::from_secs(30)), "{}", shell.rest());
+    assert!(
+        shell.expect("begun-2", Duration::from_secs(30)),
+        "{}",
+        shell.rest()
+    );
     shell.enter("echo typed-$((2+2))");
-    assert!(shell.expect("typed-4", Duration::from_secs(30)), "{}", shell.rest());
+    assert!(
+        shell.expect("typed-4", Duration::from_secs(30)),
+        "{}",
+        shell.rest()
+    );
     kill(&mut r);
     drop(shell);
     let mut r = begin(&dir, &[]);
@@ -166,7 +182,12 @@ fn what_an_intruder_left_is_as_it_was() {
         serde_json::from_str(text(&sessions.stdout).lines().last().unwrap_or_default()).unwrap();
     r.stop();
     let again = r.command(&["world", "rerun", first["session"].as_str().unwrap()]);
-    assert!(again.status.success(), "{}{}", text(&again.stdout), text(&again.stderr));
+    assert!(
+        again.status.success(),
+        "{}{}",
+        text(&again.stdout),
+        text(&again.stderr)
+    );
 
     // Another build cannot run the journal: the machine has the disk, and looks as if it had been rebooted.
     let mut r = begin(&dir, &[("TEST_TURNCOAT_BUILD", "another")]);
@@ -177,7 +198,10 @@ fn what_an_intruder_left_is_as_it_was() {
     assert!(up < 2_000, "{up}");
     assert!(say("last -x reboot | head -1").starts_with("reboot"));
     let last = woken(&r).pop().unwrap();
-    assert!(last.0 == "disk" && last.1.as_ref().is_some_and(|w| w.contains("build")), "{last:?}");
+    assert!(
+        last.0 == "disk" && last.1.as_ref().is_some_and(|w| w.contains("build")),
+        "{last:?}"
+    );
     say("echo new > /root/new");
     kill(&mut r);
     // And that life goes on as it was in turn.

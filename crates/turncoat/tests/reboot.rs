@@ -27,6 +27,7 @@ fn snapshot() -> Snapshot {
         made: MADE,
         receiving: Default::default(),
         wishes: Default::default(),
+        kernel: None,
     };
     let cover = Cover::new(Seed([5; 32]), &given).unwrap();
     let entropy: Entropy = Arc::new(|b: &mut [u8]| b.fill(9));
@@ -161,7 +162,11 @@ fn a_reboot_by_the_intruder_is_one() {
 
     // A job that he puts in fires when its minute comes.
     l.run_for(185);
-    let minutes: Vec<i64> = l.ask("cat /root/minutes").lines().map(|m| m.parse().unwrap()).collect();
+    let minutes: Vec<i64> = l
+        .ask("cat /root/minutes")
+        .lines()
+        .map(|m| m.parse().unwrap())
+        .collect();
     assert!((3..=4).contains(&minutes.len()), "{minutes:?}");
     assert!(minutes.iter().all(|m| m % 60 < 2), "{minutes:?}");
 
@@ -197,7 +202,10 @@ fn a_reboot_by_the_intruder_is_one() {
     assert!(up < 120 && before > up, "{before} {up}");
     assert!(l.now.seconds() - i64::try_from(up).unwrap() > went.seconds());
 
-    assert_eq!(l.ask("cat /root/kept/file; stat -c %a /root/kept/file"), "mine\n600\n");
+    assert_eq!(
+        l.ask("cat /root/kept/file; stat -c %a /root/kept/file"),
+        "mine\n600\n"
+    );
     assert_eq!(l.ask("ls -A /tmp; ls /run/gone 2>/dev/null"), "");
     assert_eq!(
         l.ask("cat /root/by-cron /root/by-unit /root/by-rc /root/by-init"),
@@ -209,7 +217,10 @@ fn a_reboot_by_the_intruder_is_one() {
     }
     assert!(l.ask("ps ax").contains("sleep 100000"));
     let last = l.ask("last -x -F | head -8; last reboot | wc -l");
-    assert!(last.contains("shutdown system down") && last.contains("reboot   system boot"), "{last}");
+    assert!(
+        last.contains("shutdown system down") && last.contains("reboot   system boot"),
+        "{last}"
+    );
     let log = l.ask("journalctl --list-boots | wc -l; journalctl -b --no-pager | head -400 | grep -c kernel; dmesg | head -1");
     assert!(log.contains("Linux version"), "{log}");
     assert!(log.lines().nth(1).is_some_and(|n| n.trim() != "0"), "{log}");

@@ -109,6 +109,9 @@ impl KernelGuest {
         let boot = parts::boot(&cover, &ground.image, ground.outside, now, [0; 32], false);
         let log = turncoat_cover::past::journal::boot_lines(&cover, &kmsg::lines(&cover));
         self.world.reboot(boot);
+        if let Some(life) = &mut self.life {
+            life.down_until(now);
+        }
         self.world.log(&log);
         self.streams
             .booted(streams::serve_ssh(&mut self.world, &cover.ssh_ports()));
@@ -402,7 +405,10 @@ impl Guest for KernelGuest {
     }
 
     fn restore(&mut self, disk: &[u8], now: Time) -> Result<(), BadDisk> {
-        let ground = self.ground.clone().ok_or(BadDisk("there is nothing to lay it on"))?;
+        let ground = self
+            .ground
+            .clone()
+            .ok_or(BadDisk("there is nothing to lay it on"))?;
         self.world.restore(disk)?;
         // It had been up for a while when somebody came.
         let up = ground

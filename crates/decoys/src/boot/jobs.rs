@@ -71,7 +71,11 @@ impl Known {
         Known {
             lines: tables
                 .into_iter()
-                .flat_map(|t| t.lines().map(|l| (t.path.clone(), l.to_vec())).collect::<Vec<_>>())
+                .flat_map(|t| {
+                    t.lines()
+                        .map(|l| (t.path.clone(), l.to_vec()))
+                        .collect::<Vec<_>>()
+                })
                 .collect(),
             files: PARTS
                 .iter()
@@ -116,7 +120,10 @@ fn tables(world: &mut World) -> Vec<Table> {
     add(world, b"/etc/crontab".to_vec(), None, 0);
     for name in world.list(b"/etc/cron.d", FILES) {
         // run-parts(8) and cron take names of these letters only.
-        if name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) {
+        if name
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        {
             add(world, join(b"/etc/cron.d", &name), None, 0);
         }
     }
@@ -248,7 +255,12 @@ impl Jobs {
             out.extend(script(world, rc.to_vec(), &[b"start"], "rc.local"));
         }
         let Some(cron) = world.daemon(b"cron") else { return };
-        let jobs: Vec<Job> = self.jobs.iter().filter(|j| j.when == When::Reboot).cloned().collect();
+        let jobs: Vec<Job> = self
+            .jobs
+            .iter()
+            .filter(|j| j.when == When::Reboot)
+            .cloned()
+            .collect();
         for job in jobs {
             out.extend(job.start(world, cron, "boot", now.seconds()));
         }
@@ -270,10 +282,14 @@ fn services(world: &mut World, known: &Known, out: &mut Vec<Kind>) {
         if !path.ends_with(b".service") {
             continue;
         }
-        let Some(text) = world.read_file(&path) else { continue };
+        let Some(text) = world.read_file(&path) else {
+            continue;
+        };
         let unit = Unit::parse(&String::from_utf8_lossy(&text));
         let user = unit.user.clone().unwrap_or_else(|| "root".into()).into_bytes();
-        let Some(account) = world.account(&user) else { continue };
+        let Some(account) = world.account(&user) else {
+            continue;
+        };
         for words in &unit.commands {
             let argv: Vec<Vec<u8>> = words.iter().map(|w| w.clone().into_bytes()).collect();
             let env = [UNIT_PATH.into(), "LANG=C.UTF-8".into()]
@@ -299,11 +315,7 @@ fn services(world: &mut World, known: &Known, out: &mut Vec<Kind>) {
 fn script(world: &mut World, path: Vec<u8>, arguments: &[&[u8]], by: &str) -> Option<Kind> {
     let account = world.account(b"root")?;
     let real = world.look(&path)?.path;
-    let argv: Vec<Vec<u8>> = [&real[..]]
-        .iter()
-        .chain(arguments)
-        .map(|a| a.to_vec())
-        .collect();
+    let argv: Vec<Vec<u8>> = [&real[..]].iter().chain(arguments).map(|a| a.to_vec()).collect();
     let start = Start {
         account,
         parent: 1,
@@ -344,7 +356,12 @@ impl Job {
                 None => env.push((name.clone(), value.clone())),
             }
         }
-        let get = |name: &[u8]| env.iter().find(|e| e.0 == name).map(|e| e.1.clone()).unwrap_or_default();
+        let get = |name: &[u8]| {
+            env.iter()
+                .find(|e| e.0 == name)
+                .map(|e| e.1.clone())
+                .unwrap_or_default()
+        };
         let (shell, home) = (get(b"SHELL"), get(b"HOME"));
         let command = before_percent(&self.command);
         let start = Start {
@@ -356,7 +373,10 @@ impl Job {
             account,
         };
         let pid = world.start(&start).ok();
-        let (name, uid) = (String::from_utf8_lossy(&self.user).into_owned(), start.account.uid);
+        let (name, uid) = (
+            String::from_utf8_lossy(&self.user).into_owned(),
+            start.account.uid,
+        );
         let line = |private, text| Line {
             at: now.max(0) as u64 * 1_000_000,
             says: Says::Program(CRON),
@@ -370,7 +390,10 @@ impl Job {
                 true,
                 format!("pam_unix(cron:session): session opened for user {name}(uid={uid}) by (uid=0)"),
             ),
-            line(false, format!("({name}) CMD ({})", String::from_utf8_lossy(&command))),
+            line(
+                false,
+                format!("({name}) CMD ({})", String::from_utf8_lossy(&command)),
+            ),
         ]);
         Some(told(by, &self.path, &self.user, command, pid))
     }

@@ -27,6 +27,11 @@ impl Life {
         }
     }
 
+    /// The machine was down: nothing happened up to `now`.
+    pub fn down_until(&mut self, now: Time) {
+        self.told = self.told.max(now.seconds());
+    }
+
     /// Tells the world's log what happened since.
     pub fn tell(&mut self, world: &mut World, now: Time) {
         let now = now.seconds();

@@ -166,7 +166,14 @@ mod tests {
         assert_eq!(next("@reboot x", 0), None);
         assert_eq!(When::parse("@daily  do it").unwrap().1, "do it");
         assert_eq!(When::parse("1 2 3 4 5 root  do it").unwrap().1, "root  do it");
-        for bad in ["60 * * * * x", "* * * * x", "*/0 * * * * x", "@often x", "5-1 * * * * x", ""] {
+        for bad in [
+            "60 * * * * x",
+            "* * * * x",
+            "*/0 * * * * x",
+            "@often x",
+            "5-1 * * * * x",
+            "",
+        ] {
             assert_eq!(When::parse(bad), None, "{bad}");
         }
     }

@@ -100,7 +100,8 @@ mod tests {
         assert_eq!(u.user.as_deref(), Some("daemon"));
         assert_eq!(u.environment, ["A=1", "B=2 3"]);
         assert_eq!(u.directory.as_deref(), Some("/srv"));
-        let taken_back = Unit::parse("[Service]\nExecStart=/a\nExecStart=\nExecStart=/b\nExecStart=relative\n");
+        let taken_back =
+            Unit::parse("[Service]\nExecStart=/a\nExecStart=\nExecStart=/b\nExecStart=relative\n");
         assert_eq!(taken_back.commands, [vec!["/b"]]);
         assert_eq!(Unit::parse("ExecStart=/a\n"), Unit::default());
     }

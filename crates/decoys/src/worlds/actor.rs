@@ -1,14 +1,13 @@
 //! One world as an actor: an inbox, the guest, and the connections that its output goes to.
 
 use super::pool::Make;
-use super::sleep::{self, Away, Keeping, Kept, Lost, Waking, Woke};
+use super::sleep::{Away, Keeping, Kept, Stored};
 use super::{
     Arrival, Conn, Door, Input, NotConnected, Open, Opened, Produced, Target, Wants, inbound_channel,
 };
 use crate::auth::Accounts;
 use crate::journal::Journaled;
 use std::collections::{BTreeMap, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -22,8 +21,6 @@ pub(super) const OUTPUT_LIMIT: usize = 1 << 20;
 /// Bytes of a stream that may wait at one connection before no more of it is read.
 const STREAM_LIMIT: usize = 256 << 10;
 
-/// Accounts of one world whose last accepted password is remembered.
-const GIVEN: usize = 256;
 /// A world in which nothing has happened for so long is laid to rest, in nanoseconds.
 const REST: i64 = 10_000_000_000;
 
@@ -74,7 +71,7 @@ impl Login {
     }
 }
 
-enum Message {
+pub(super) enum Message {
     Open {
         open: Box<Open>,
         origin: Box<Origin>,
@@ -115,21 +112,21 @@ enum Message {
 }
 
 /// Where connections to something that a connection offers inside go.
-struct Outlet {
-    origin: Origin,
-    out: mpsc::UnboundedSender<Output>,
+pub(super) struct Outlet {
+    pub origin: Origin,
+    pub out: mpsc::UnboundedSender<Output>,
 }
 
 /// Where connections to the machine's own sshd go.
 pub(super) type Inside = Mutex<Option<mpsc::UnboundedSender<Arrival>>>;
 
 /// Who may log in to the world, and whose doing that is.
-struct Who {
-    accounts: Arc<Accounts>,
+pub(super) struct Who {
+    pub accounts: Arc<Accounts>,
     /// The session that changed an account last.
-    by: BTreeMap<Vec<u8>, SessionId>,
+    pub by: BTreeMap<Vec<u8>, SessionId>,
     /// What the policy wrote for an account last (a digest of it).
-    given: BTreeMap<Vec<u8>, Sha256>,
+    pub given: BTreeMap<Vec<u8>, Sha256>,
 }
 
 /// A world's disk is remembered this often while somebody is in it, in nanoseconds.
@@ -149,29 +146,29 @@ pub(super) struct Around<'a> {
 }
 
 pub(super) struct State {
-    guest: Option<Journaled>,
+    pub guest: Option<Journaled>,
     /// It is not in memory, and not over either.
-    stored: Option<Away>,
+    pub stored: Option<Away>,
     /// When something is due in it then.
-    due: Option<Time>,
+    pub due: Option<Time>,
     /// Its journal ends before it does.
-    disk_only: bool,
+    pub disk_only: bool,
     /// When its disk was remembered last, at which instruction, and a hash of it.
-    saved: (Time, u64, u64),
-    logins: BTreeMap<Conn, Login>,
-    doors: BTreeMap<u32, Outlet>,
-    mark: Mark,
+    pub saved: (Time, u64, u64),
+    pub logins: BTreeMap<Conn, Login>,
+    pub doors: BTreeMap<u32, Outlet>,
+    pub mark: Mark,
     /// When the world last had a login.
     pub last_used: Time,
-    produced: Vec<Produced>,
+    pub produced: Vec<Produced>,
     /// Since when nothing happens, and when something will by itself.
-    quiet: Option<Quiet>,
+    pub quiet: Option<Quiet>,
 }
 
 #[derive(Clone, Copy)]
-struct Quiet {
-    since: Time,
-    due: Option<Time>,
+pub(super) struct Quiet {
+    pub since: Time,
+    pub due: Option<Time>,
 }
 
 impl Quiet {
@@ -210,14 +207,14 @@ pub(super) struct Actor {
     pub steps: AtomicU64,
     /// The accounts have changed since the pool looked.
     pub accounts_changed: AtomicBool,
-    who: Mutex<Who>,
+    pub who: Mutex<Who>,
     /// Slices that it has run since it last slept.
     pub spent: AtomicU32,
-    inbox: Mutex<VecDeque<Message>>,
+    pub inbox: Mutex<VecDeque<Message>>,
     pub state: Mutex<State>,
 }
 
-fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
     m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -312,7 +309,7 @@ impl Actor {
         }
     }
 
-    fn set_rest(&self, rest: Rest) {
+    pub(super) fn set_rest(&self, rest: Rest) {
         self.rest.store(rest as u8, Ordering::Relaxed);
     }
 
@@ -331,7 +328,7 @@ impl Actor {
     }
 
     /// The record has answered.
-    pub fn fetched(&self, stored: sleep::Stored) {
+    pub fn fetched(&self, stored: Stored) {
         let mut state = lock(&self.state);
         if matches!(state.stored, Some(Away::Asked)) {
             state.stored = Some(Away::Here(stored));
@@ -352,118 +349,6 @@ impl Actor {
             _ => self.slice(&mut state, now, around),
         };
         (next, number)
-    }
-
-    /// One step of a world that is not in memory.
-    fn wake_up(&self, state: &mut State, now: Time, around: &Around<'_>, keeping: &Keeping) -> Next {
-        let woke = match state.stored.take() {
-            Some(Away::Stored) => {
-                let wanted = !lock(&self.inbox).is_empty() || state.due.is_some_and(|d| d <= now);
-                state.stored = Some(if wanted { Away::Asked } else { Away::Stored });
-                return if wanted { Next::Fetch } else { Next::Sleep(state.due) };
-            }
-            Some(Away::Asked) => {
-                state.stored = Some(Away::Asked);
-                return Next::Sleep(None);
-            }
-            Some(Away::Here(stored)) if state.disk_only => Woke::No(Lost {
-                why: "its journal ends before it did".into(),
-                disk: stored.disk,
-                used: None,
-            }),
-            Some(Away::Here(stored)) => Waking::begin(stored, keeping),
-            Some(Away::Waking(waking)) => waking.go(keeping, around.journal),
-            None => return Next::Gone,
-        };
-        let (guest, how, why, spent) = match woke {
-            Woke::Not(waking) => {
-                state.stored = Some(Away::Waking(waking));
-                return Next::Again;
-            }
-            Woke::AsItWas(guest, spent) => (*guest, "journal", None, spent),
-            Woke::No(lost) => {
-                let (guest, how) = sleep::reborn(around.make, &lost, now, around.journal);
-                state.disk_only = lost.used.is_none();
-                (guest, how, Some(lost.why), std::time::Duration::ZERO)
-            }
-        };
-        self.comes_back(state, guest, now);
-        let event = kinds::WorldWake {
-            how: how.into(),
-            why,
-            milliseconds: spent.as_millis() as u64,
-        };
-        if let Some(mark) = submit(around.recorder, world_event(self.id, now, event)) {
-            state.mark = state.mark.max(mark);
-        }
-        Next::Again
-    }
-
-    fn comes_back(&self, state: &mut State, guest: Journaled, now: Time) {
-        {
-            let mut who = lock(&self.who);
-            who.accounts = guest.accounts();
-            who.given.clear();
-        }
-        self.accounts_changed.store(true, Ordering::Release);
-        state.guest = Some(guest);
-        state.quiet = None;
-        state.saved = (now, 0, 0);
-        self.set_rest(Rest::Awake);
-    }
-
-    /// Puts the world away, if nobody is in it and nothing of it would be lost. False if it stays.
-    pub fn hibernate(&self, now: Time, around: &Around<'_>) -> bool {
-        let mut state = lock(&self.state);
-        let due = state.quiet.and_then(|q| q.due);
-        self.put_away(&mut state, now, due, around)
-    }
-
-    fn put_away(&self, state: &mut State, now: Time, due: Option<Time>, around: &Around<'_>) -> bool {
-        let Some(keeping) = around.keeping else { return false };
-        if !state.logins.is_empty() || !state.doors.is_empty() || !lock(&self.inbox).is_empty() {
-            return false;
-        }
-        let Some(mut guest) = state.guest.take() else {
-            return false;
-        };
-        if let Some(disk) = guest.disk() {
-            keeping.cellar.keep_disk(self.id, disk);
-        }
-        let instructions = guest.retired();
-        let bytes = guest.seal();
-        drop(guest);
-        let recorded = self.keep_journal(state, bytes, false, around.recorder);
-        let kept = sleep::kept(self, state.last_used, due, state.disk_only, around.start);
-        keeping.cellar.keep(self.id, &kept);
-        (state.stored, state.due, state.quiet) = (Some(Away::Stored), due, None);
-        state.produced = Vec::new();
-        self.set_rest(Rest::Hibernated);
-        let event = kinds::WorldEnd {
-            reason: "hibernated".into(),
-            instructions,
-        };
-        recorded && submit(around.recorder, world_event(self.id, now, event)).is_some()
-    }
-
-    /// Remembers the world's disk and what is due in it: at the end of a session, and now and then while one lasts.
-    fn save(&self, state: &mut State, now: Time, due: Option<Time>, around: &Around<'_>) {
-        let Some(keeping) = around.keeping else { return };
-        let Some(guest) = state.guest.as_mut() else { return };
-        let ran = guest.retired();
-        if ran != state.saved.1 {
-            let mut hash = DefaultHasher::new();
-            if let Some(disk) = guest.disk() {
-                disk.hash(&mut hash);
-                if hash.finish() != state.saved.2 {
-                    keeping.cellar.keep_disk(self.id, disk);
-                }
-            }
-            state.saved = (now, ran, hash.finish());
-        }
-        state.saved.0 = now;
-        let kept = sleep::kept(self, state.last_used, due, state.disk_only, around.start);
-        keeping.cellar.keep(self.id, &kept);
     }
 
     fn slice(&self, state: &mut State, now: Time, around: &Around<'_>) -> Next {
@@ -694,7 +579,13 @@ impl Actor {
     }
 
     /// Records what came in, before what was made of it. False if the record has stopped.
-    fn keep_journal(&self, state: &mut State, bytes: Vec<u8>, over: bool, recorder: &dyn Recorder) -> bool {
+    pub(super) fn keep_journal(
+        &self,
+        state: &mut State,
+        bytes: Vec<u8>,
+        over: bool,
+        recorder: &dyn Recorder,
+    ) -> bool {
         if bytes.is_empty() && !over {
             return true;
         }
@@ -877,7 +768,7 @@ impl Actor {
 }
 
 /// Hands an item to the record, waiting while it is full. None if the record has stopped.
-fn submit(recorder: &dyn Recorder, item: Item) -> Option<Mark> {
+pub(super) fn submit(recorder: &dyn Recorder, item: Item) -> Option<Mark> {
     use turncoat_event::Refused;
     loop {
         let before = recorder.watermark().committed();
@@ -898,155 +789,6 @@ fn submit(recorder: &dyn Recorder, item: Item) -> Option<Mark> {
 
 /// Puts an actor into the queue of those that are to run.
 pub(super) type Wake = dyn Fn(&Arc<Actor>) + Send + Sync;
-
-/// A connection's hold on a world.
-#[derive(Clone)]
-pub struct Handle {
-    pub(super) actor: Arc<Actor>,
-    pub(super) wake: Arc<Wake>,
-}
-
-impl Handle {
-    /// The world's id.
-    pub fn id(&self) -> WorldId {
-        self.actor.id
-    }
-
-    fn send(&self, m: Message) {
-        lock(&self.actor.inbox).push_back(m);
-        (self.wake)(&self.actor);
-    }
-
-    /// Opens a login whose output goes to `out`; `waiting` counts the bytes there, the connection takes off what it has sent.
-    /// `mark` covers the events that led to it.
-    ///
-    /// # Errors
-    /// Why the machine refuses.
-    pub async fn open(
-        &self,
-        open: Open,
-        origin: Origin,
-        channel: u16,
-        mark: Mark,
-        out: mpsc::UnboundedSender<Output>,
-        waiting: Arc<AtomicU64>,
-    ) -> Result<Conn, String> {
-        let (reply, answer) = oneshot::channel();
-        self.send(Message::Open {
-            open: Box::new(open),
-            origin: Box::new(origin),
-            channel,
-            mark,
-            out,
-            reply,
-            waiting,
-        });
-        answer.await.unwrap_or_else(|_| Err("the machine is down".into()))
-    }
-
-    /// Sends input that was recorded up to `mark`.
-    pub fn input(&self, conn: Conn, input: Input, mark: Mark) {
-        self.send(Message::Input { conn, input, mark });
-    }
-
-    /// Connects to something inside as a user; the stream's output goes to `out`, and is recorded under `channel`.
-    ///
-    /// # Errors
-    /// Why there is no connection.
-    #[allow(clippy::too_many_arguments)]
-    pub async fn connect(
-        &self,
-        to: Target,
-        user: Vec<u8>,
-        origin: Origin,
-        channel: u16,
-        mark: Mark,
-        out: mpsc::UnboundedSender<Output>,
-        waiting: Arc<AtomicU64>,
-    ) -> Result<Conn, NotConnected> {
-        let (reply, answer) = oneshot::channel();
-        let login = Box::new(Login {
-            origin,
-            channel,
-            out,
-            waiting,
-            held: VecDeque::new(),
-        });
-        self.send(Message::Connect {
-            user,
-            to,
-            login,
-            mark,
-            reply,
-        });
-        answer.await.unwrap_or(Err(NotConnected::Down))
-    }
-
-    /// Listens inside for a user; what connects comes to `out` as [`Produced::Inbound`].
-    pub async fn listen(
-        &self,
-        door: Door,
-        user: Vec<u8>,
-        origin: Origin,
-        mark: Mark,
-        out: mpsc::UnboundedSender<Output>,
-    ) -> Option<Opened> {
-        let (reply, answer) = oneshot::channel();
-        self.send(Message::Listen {
-            user,
-            door,
-            outlet: Box::new(Outlet { origin, out }),
-            mark,
-            reply,
-        });
-        answer.await.unwrap_or(None)
-    }
-
-    /// Ends something that listens inside.
-    pub fn unlisten(&self, id: u32) {
-        self.send(Message::Unlisten(id));
-    }
-
-    /// Until when the machine is down, while it is: somebody rebooted it.
-    pub fn away(&self) -> Option<Time> {
-        self.actor.away()
-    }
-
-    /// Who may log in, as the world's files said after its last slice.
-    pub fn accounts(&self) -> Arc<Accounts> {
-        self.actor.accounts()
-    }
-
-    /// The session that changed this account last.
-    pub fn changed_by(&self, user: &[u8]) -> Option<SessionId> {
-        lock(&self.actor.who).by.get(user).copied()
-    }
-
-    /// True if [`set_password`](Handle::set_password) would write the same password as the last time.
-    pub fn has_password(&self, user: &[u8], digest: Sha256) -> bool {
-        lock(&self.actor.who).given.get(user) == Some(&digest)
-    }
-
-    /// Writes the password that the policy accepted into the machine, before the login that follows. `digest` tells it from others.
-    pub fn set_password(&self, user: &[u8], digest: Sha256, hash: String) {
-        let given = &mut lock(&self.actor.who).given;
-        if given.len() < GIVEN {
-            given.insert(user.to_vec(), digest);
-        }
-        self.send(Message::Password {
-            user: user.to_vec(),
-            hash,
-        });
-    }
-
-    /// Writes a key that let somebody in into the machine, before the login that follows.
-    pub fn add_key(&self, user: &[u8], line: Vec<u8>) {
-        self.send(Message::Key {
-            user: user.to_vec(),
-            line,
-        });
-    }
-}
 
 /// An event of a world outside any session.
 pub(super) fn world_event(id: WorldId, now: Time, kind: impl Into<Kind>) -> Item {

@@ -5,11 +5,16 @@
 //! [`Handle`]: it opens logins, sends input and gets [`Output`]s, each with the highest [`Mark`] that it can depend on.
 
 mod actor;
+mod away;
+mod handle;
 mod pool;
 mod sleep;
+#[cfg(test)]
+mod sleep_tests;
 mod stream;
 
-pub use actor::{Handle, Output};
+pub use actor::{Output, Rest};
+pub use handle::Handle;
 pub use pool::{Bounds, Make, Scope, Worlds};
 pub use sleep::{Again, Cellar, Keeping, Kept, Stored, Take};
 pub use stream::{Arrival, Door, NotConnected, Opened, Target};

@@ -1,8 +1,9 @@
 //! All worlds, the threads that run them, and the clock that wakes them.
 
 use super::Guest;
-use super::actor::{Actor, Around, Handle, Inside, Next, Rest, world_event};
-use super::sleep::{Kept, Keeping};
+use super::Handle;
+use super::actor::{Actor, Around, Inside, Next, Rest, world_event};
+use super::sleep::{Keeping, Kept};
 use crate::auth::{Accounts, source_key};
 use crate::journal::{Birth, Journaled};
 use crate::machine::Entropy;

@@ -189,7 +189,12 @@ impl Waking {
 
 /// A machine made anew that has the disk of the one before. Its journal goes on behind the other life's. Gives how it was made,
 /// `disk` or `fresh`.
-pub(super) fn reborn(make: &super::pool::Make, lost: &Lost, now: Time, most: u64) -> (Journaled, &'static str) {
+pub(super) fn reborn(
+    make: &super::pool::Make,
+    lost: &Lost,
+    now: Time,
+    most: u64,
+) -> (Journaled, &'static str) {
     let (disk, room) = (&lost.disk, most.saturating_sub(lost.used.unwrap_or(0)));
     let fresh = || {
         let (guest, birth) = make();

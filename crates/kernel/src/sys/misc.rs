@@ -282,7 +282,10 @@ pub(crate) fn reboot(w: &mut World, c: &mut Call) -> SysRes {
         return Err(Errno::EINVAL.into());
     }
     // LINUX_REBOOT_MAGIC2 and its like: birthdays (reboot(2)).
-    if !matches!(c.a[1] as u32, 672_274_793 | 85_072_278 | 369_367_448 | 537_993_216) {
+    if !matches!(
+        c.a[1] as u32,
+        672_274_793 | 85_072_278 | 369_367_448 | 537_993_216
+    ) {
         return Err(Errno::EINVAL.into());
     }
     let tgid = w.tgid(c.tid);

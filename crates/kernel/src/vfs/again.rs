@@ -13,7 +13,12 @@ use super::{Vfs, walk_root};
 impl Vfs {
     /// What `old` keeps when the machine goes down: its disk. What had no name any more, was mounted, locked or watched is gone.
     pub fn again(mut old: Vfs, plan: &Plan) -> Vfs {
-        let held: Vec<Ino> = old.holds.iter().map(|(k, _)| Ino(k)).filter(|i| i.fs() == FsId(0)).collect();
+        let held: Vec<Ino> = old
+            .holds
+            .iter()
+            .map(|(k, _)| Ino(k))
+            .filter(|i| i.fs() == FsId(0))
+            .collect();
         old.holds = PMap::new();
         for ino in held {
             old.drop_if_dead(ino);
@@ -70,7 +75,15 @@ impl Vfs {
             parent: root,
             name: Name::from([]),
         };
-        self.attach(&at, root, ms::RELATIME, &plan.root_source, "ext4", &plan.root_options, 1);
+        self.attach(
+            &at,
+            root,
+            ms::RELATIME,
+            &plan.root_source,
+            "ext4",
+            &plan.root_options,
+            1,
+        );
         Arc::make_mut(&mut self.mounts).next = 22;
     }
 }

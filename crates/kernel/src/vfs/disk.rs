@@ -260,7 +260,10 @@ impl Vfs {
         }
         let gone = |name: &Name| !matches!(fs.lookup(num, name), Ok(Some(_)));
         let added = was.into_iter().flat_map(|w| w.added.keys().map(|k| &k.1));
-        let removed = d.removed.iter().filter(|n| was.is_none_or(|w| !w.removed.contains(*n)));
+        let removed = d
+            .removed
+            .iter()
+            .filter(|n| was.is_none_or(|w| !w.removed.contains(*n)));
         let names: BTreeSet<&Name> = added.chain(removed).filter(|n| gone(n)).collect();
         out.extend(names.into_iter().map(|n| (num, n.clone(), 0)));
     }
@@ -300,7 +303,9 @@ impl Vfs {
     /// # Errors
     /// [`BadDisk`]: the bytes are none. What was read up to there is in place.
     pub fn restore(&mut self, view: &dyn KernelView, disk: &[u8]) -> Result<(), BadDisk> {
-        let rest = disk.strip_prefix(MAGIC).ok_or(BadDisk("it does not begin like one"))?;
+        let rest = disk
+            .strip_prefix(MAGIC)
+            .ok_or(BadDisk("it does not begin like one"))?;
         let (size, packed) = rest.split_first_chunk::<4>().ok_or(BadDisk("it has no length"))?;
         let size = u32::from_le_bytes(*size) as usize;
         if size > LARGEST + (32 << 20) {
@@ -327,7 +332,8 @@ impl Vfs {
         }
         let nameless = |num: &u64| {
             let fs = self.fses.first().and_then(|f| f.as_deref());
-            fs.and_then(|fs| fs.inodes.get(*num)).is_some_and(|i| i.nlink == 0)
+            fs.and_then(|fs| fs.inodes.get(*num))
+                .is_some_and(|i| i.nlink == 0)
         };
         let files: Vec<u64> = laying.files.into_iter().filter(nameless).collect();
         for num in files.into_iter().chain(laying.dirs) {
@@ -339,8 +345,16 @@ impl Vfs {
     fn restore_node(&mut self, view: &dyn KernelView, r: &mut In<'_>, l: &mut Laying) -> Result<(), BadDisk> {
         let told = r.number()?;
         let bits = r.number()?;
-        let path = if bits & has::KNOWN != 0 { Some(r.bytes()?) } else { None };
-        let meta = if bits & has::META != 0 { Some(r.meta()?) } else { None };
+        let path = if bits & has::KNOWN != 0 {
+            Some(r.bytes()?)
+        } else {
+            None
+        };
+        let meta = if bits & has::META != 0 {
+            Some(r.meta()?)
+        } else {
+            None
+        };
         let found = path.and_then(|p| self.find(p));
         let kind = meta.as_ref().map(|m| m.mode & mode::IFMT);
         let fits = found.is_some_and(|n| {
@@ -384,7 +398,9 @@ impl Vfs {
         }
         let mut next = 0u64;
         for _ in 0..pages {
-            let idx = next.checked_add(r.number()?).ok_or(BadDisk("a page is nowhere"))?;
+            let idx = next
+                .checked_add(r.number()?)
+                .ok_or(BadDisk("a page is nowhere"))?;
             next = idx.checked_add(1).ok_or(BadDisk("a page is nowhere"))?;
             let bytes = r.bytes()?;
             if bytes.len() as u64 > PAGE {
@@ -427,7 +443,11 @@ impl Vfs {
             let Ok(mode) = fs.inode_mut(num).map(|i| i.mode) else {
                 continue;
             };
-            if name.is_empty() || name.len() > 255 || name.contains(&b'/') || matches!(&name[..], b"." | b"..") {
+            if name.is_empty()
+                || name.len() > 255
+                || name.contains(&b'/')
+                || matches!(&name[..], b"." | b"..")
+            {
                 continue;
             }
             // A directory has one name, and none inside itself.
@@ -435,7 +455,9 @@ impl Vfs {
             if is_dir && (!l.dirs.contains(&num) || fs.is_below(dir, num)) {
                 continue;
             }
-            if !matches!(fs.lookup(dir, name), Ok(None)) || fs.add_entry(dir, name, ent(num, mode), now).is_err() {
+            if !matches!(fs.lookup(dir, name), Ok(None))
+                || fs.add_entry(dir, name, ent(num, mode), now).is_err()
+            {
                 continue;
             }
             l.dirs.remove(&num);
@@ -477,7 +499,15 @@ impl Vfs {
         let fs = self.fs_root_mut().ok()?;
         let num = fs.take_num().ok()?;
         let root = fs.root_num();
-        let mut i = fs.dir_inode(num, root, Name::from([]), m.mode, m.uid, m.gid, Timespec::default());
+        let mut i = fs.dir_inode(
+            num,
+            root,
+            Name::from([]),
+            m.mode,
+            m.uid,
+            m.gid,
+            Timespec::default(),
+        );
         i.mode = m.mode;
         if m.mode & mode::IFMT != mode::IFDIR {
             i.node = node;
@@ -547,7 +577,11 @@ impl Vfs {
                 }
                 let left = fs.inode_mut(child).map_or(0, |i| {
                     i.nlink = i.nlink.saturating_sub(1);
-                    if matches!(i.node, Node::Dir(_)) { 0 } else { i.nlink }
+                    if matches!(i.node, Node::Dir(_)) {
+                        0
+                    } else {
+                        i.nlink
+                    }
                 });
                 if left == 0 {
                     stack.push(child);

@@ -65,7 +65,9 @@ fn live(w: &mut World) {
         let p = v.walk(c, at, b"/root/.new", 0).unwrap();
         v.put_xattr(p.ino, b"user.note", b"x").unwrap();
         // A file without a name, held open, is not on a disk.
-        let o = v.open(c, at, b"/root/gone", oflag::RDWR | oflag::CREAT, 0o600, 0).unwrap();
+        let o = v
+            .open(c, at, b"/root/gone", oflag::RDWR | oflag::CREAT, 0o600, 0)
+            .unwrap();
         v.hold(o.path.ino);
         v.write(c, &o.path, 0, b"gone").unwrap();
         v.unlink(c, at, b"/root/gone").unwrap();
@@ -115,7 +117,18 @@ fn tree(w: &mut World) -> Seen {
                 _ => Vec::new(),
             };
             let content = [content, xattrs.into_bytes()].concat();
-            out.insert(path, (s.mode, s.uid, s.gid, s.nlink.into(), s.blocks as u32, s.mtime, content));
+            out.insert(
+                path,
+                (
+                    s.mode,
+                    s.uid,
+                    s.gid,
+                    s.nlink.into(),
+                    s.blocks as u32,
+                    s.mtime,
+                    content,
+                ),
+            );
         }
     }
     out
@@ -155,7 +168,11 @@ fn a_disk_comes_back_over_the_same_snapshot_and_over_another() {
             got.remove("/etc");
         }
         assert_eq!(got, want);
-        assert_eq!(back.vfs.objects.usage().0, w.vfs.objects.usage().0 - 1, "but for the file without a name");
+        assert_eq!(
+            back.vfs.objects.usage().0,
+            w.vfs.objects.usage().0 - 1,
+            "but for the file without a name"
+        );
     }
     // Nothing changed: nothing is written.
     let mut start = snapshot(&[]);
@@ -179,7 +196,11 @@ fn what_a_reboot_keeps_is_the_disk() {
     w.with(|v, c| v.mount_standard(c)).unwrap();
     assert_eq!(tree(&mut w), want);
     assert!(w.cat("/run/lost").is_err());
-    assert_eq!(w.vfs.objects.usage().0, before - 2, "memory and the file without a name");
+    assert_eq!(
+        w.vfs.objects.usage().0,
+        before - 2,
+        "memory and the file without a name"
+    );
     assert_eq!(w.vfs.disk(&base).unwrap(), disk);
     w.vfs.empty(b"/tmp", NOW);
     assert!(w.cat("/tmp/large").is_err());
@@ -225,6 +246,11 @@ fn no_bytes_do_harm() {
     }
     assert!(whole > 100, "{whole}");
     for bytes in [&b""[..], MAGIC, b"turncoat disk 1\n\xff\xff\xff\xff"] {
-        assert!(clone(&mut start).vfs.restore(&super::tests::idle(), bytes).is_err());
+        assert!(
+            clone(&mut start)
+                .vfs
+                .restore(&super::tests::idle(), bytes)
+                .is_err()
+        );
     }
 }

@@ -27,8 +27,8 @@ use turncoat_wire::proxy;
 use super::front::{Earlier, Ending, FrontIo};
 use super::{echo, now, say};
 use crate::config::Settings;
-use crate::config::value::Span;
 use crate::config::table::{Outside, Policy as PolicySetting, Scope as ScopeSetting, Watch};
+use crate::config::value::Span;
 
 /// The policy that is really in force: "auto" follows where the sensor stands.
 pub fn policy_of(settings: &Settings) -> PolicySetting {

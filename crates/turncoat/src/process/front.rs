@@ -14,9 +14,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use turncoat_decoys::worlds::{Cellar, Kept, Stored, Take};
 use turncoat_event::kinds::LimitHit;
 use turncoat_event::record::{ARTIFACT_MAX, FRAME_MAX};
-use turncoat_decoys::worlds::{Cellar, Kept, Stored, Take};
 use turncoat_event::{Committer, Item, Kind, Mark, Origin, Recorder, Refused, Watermark, WorldId};
 
 use super::link::{Decoder, Message, PIECE, VERSION, encode};
