@@ -7,6 +7,7 @@ pub mod abi;
 mod bait;
 mod daemon;
 mod digest;
+mod down;
 pub mod errno;
 mod exec;
 mod fd;
@@ -25,6 +26,7 @@ mod rest;
 mod rng;
 mod signal;
 pub mod slab;
+mod start;
 mod stream;
 mod sys;
 pub mod sysfs;
@@ -40,9 +42,12 @@ mod world;
 #[cfg(test)]
 mod tests;
 
+pub use down::Down;
 pub use errno::{Errno, KResult};
 pub use footprint::Footprint;
 pub use host::Look;
+pub use start::Start;
+pub use vfs::disk::{BadDisk, Base};
 pub use login::{Account, Open, Term};
 pub use sys::{SYSCALLS, Support, syscall_doc};
 pub use task::creds::{Caps, Creds, cap};

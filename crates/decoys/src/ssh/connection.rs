@@ -281,7 +281,15 @@ pub(super) async fn serve_on(
             detail: Some("a program of this world connected to its sshd".into()),
         });
     }
-    let end = c.run(read, &mut write, ending).await;
+    // A machine that its intruder has rebooted answers nobody of his until it is up.
+    let down = match &c.inside {
+        Some(_) => None,
+        None => machine.worlds.of(c.peer.source.ip()).and_then(|w| w.away()),
+    };
+    let end = match down {
+        Some(until) => c.unanswered(read, until, ending).await,
+        None => c.run(read, &mut write, ending).await,
+    };
     c.hang_up();
     c.take_all_back();
     // Past a bound not a byte more leaves.
@@ -299,6 +307,30 @@ pub(super) async fn serve_on(
 }
 
 impl Connection {
+    /// Says nothing until the machine is up again, which then knows nothing of this connection.
+    async fn unanswered(
+        &mut self,
+        mut read: impl AsyncRead + Unpin,
+        until: turncoat_event::Time,
+        ending: impl Future<Output = ()>,
+    ) -> End {
+        self.closing = Some(CloseKind::Rst);
+        let nanos = until.since((self.ssh.machine.clock)()).max(0) as u64;
+        let up = tokio::time::sleep(Duration::from_nanos(nanos));
+        let (mut up, mut ending) = (std::pin::pin!(up), std::pin::pin!(ending));
+        let mut buf = [0; 4096];
+        loop {
+            tokio::select! {
+                () = &mut up => return End::Server,
+                () = &mut ending => return End::Shutdown,
+                got = read.read(&mut buf) => match got {
+                    Ok(n) if n > 0 => self.bytes_in += n as u64,
+                    _ => return End::Client,
+                },
+            }
+        }
+    }
+
     async fn run(
         &mut self,
         mut read: impl AsyncRead + Unpin,

@@ -278,7 +278,7 @@ pub static SYSCALLS: &[Entry] = &[
     f(166, "umount2", "sx", fs::umount2),
     x(167, "swapon", "sx", misc::privileged, "EPERM"),
     x(168, "swapoff", "s", misc::privileged, "EPERM"),
-    p(169, "reboot", "xxxx", misc::reboot, "the world halts"),
+    p(169, "reboot", "xxxx", misc::reboot, "reboot, halt and power off; Ctrl-Alt-Del is accepted; no kexec"),
     f(170, "sethostname", "su", misc::sethostname),
     f(171, "setdomainname", "su", misc::sethostname),
     x(172, "iopl", "d", misc::eperm, "EPERM"),
