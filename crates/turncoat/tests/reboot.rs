@@ -27,6 +27,7 @@ fn snapshot() -> Snapshot {
         made: MADE,
         receiving: Default::default(),
         wishes: Default::default(),
+        kernel: None,
     };
     let cover = Cover::new(Seed([5; 32]), &given).unwrap();
     let entropy: Entropy = Arc::new(|b: &mut [u8]| b.fill(9));
