@@ -110,6 +110,7 @@ impl KernelGuest {
         let log = turncoat_cover::past::journal::boot_lines(&cover, &kmsg::lines(&cover));
         self.world.reboot(boot);
         self.world.log(&log);
+        let _ = self.world.daemon_log();
         self.streams
             .booted(streams::serve_ssh(&mut self.world, &cover.ssh_ports()));
         self.accounts = Arc::new(accounts::read(&mut self.world).after(&self.accounts));
