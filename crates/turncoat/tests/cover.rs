@@ -605,3 +605,25 @@ fn what_programs_say_to_the_log_is_in_the_journal() {
     );
     assert!(told.contains("dev-log") && told.contains("\n0\n"), "{told}");
 }
+
+#[test]
+fn a_cover_takes_less_than_ten_megabytes() {
+    use turncoat_cover::{Content, Kind};
+    for role in role::names() {
+        let begun = std::time::Instant::now();
+        let files = cover(role, 1).files_at(&turncoat_decoys::boot::Below(&image()), now() / 1_000_000_000);
+        let bytes: usize = files
+            .iter()
+            .map(|f| match &f.kind {
+                Kind::Regular(Content::Bytes(b)) => b.len() + f.path.len(),
+                _ => f.path.len(),
+            })
+            .sum();
+        eprintln!(
+            "{role}: {bytes} bytes in {} files, {:?}",
+            files.len(),
+            begun.elapsed()
+        );
+        assert!(bytes < 10_000_000, "{role}: {bytes}");
+    }
+}
