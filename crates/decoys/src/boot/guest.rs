@@ -113,6 +113,7 @@ impl KernelGuest {
             life.down_until(now);
         }
         self.world.log(&log);
+        let _ = self.world.daemon_log();
         self.streams
             .booted(streams::serve_ssh(&mut self.world, &cover.ssh_ports()));
         self.accounts = Arc::new(accounts::read(&mut self.world).after(&self.accounts));

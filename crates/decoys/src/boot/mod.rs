@@ -129,6 +129,8 @@ impl Snapshot {
         );
         let life = Life::new(cover, now.seconds());
         let accounts = Arc::new(accounts::read(&mut world).as_start());
+        // An image without journald has no journal either.
+        let _ = world.daemon_log();
         let sshd = streams::serve_ssh(&mut world, &cover.ssh_ports());
         // What the host did in the world is nobody's deed.
         world.drain();

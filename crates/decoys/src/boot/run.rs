@@ -14,6 +14,12 @@ const MADE: &[(&str, &str, u32, Holds)] = &[
     ("/sbin/agetty", "/run/agetty.reload", 0o600, Holds::Nothing),
     ("/usr/sbin/agetty", "/run/agetty.reload", 0o600, Holds::Nothing),
     (
+        "/usr/lib/systemd/systemd-journald",
+        "/run/systemd/journal",
+        0o755,
+        Holds::Directory,
+    ),
+    (
         "/usr/lib/systemd/systemd-udevd",
         "/run/udev",
         0o755,

@@ -113,7 +113,8 @@ fn current(context: &Context) -> Result<(Machine, [u8; 32]), String> {
 
 /// The kernel of the image that worlds start from, if there is one yet.
 fn kernel(context: &Context, settings: &Settings) -> Option<Kernel> {
-    machine::kernel(&*machine::shelved(&context.layout, settings)?)
+    let image = machine::shelved(&context.layout, settings)?;
+    machine::kernel(&image)
 }
 
 fn random() -> Result<[u8; 32], String> {

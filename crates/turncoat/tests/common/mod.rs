@@ -35,7 +35,10 @@ pub fn shared() -> PathBuf {
     std::fs::create_dir_all(&shared).unwrap();
     let lock = std::fs::File::create(shared.join("lock")).unwrap();
     lock.lock().unwrap();
-    if !shared.join("images/default").exists() {
+    // An image of another set of packages is not this program's.
+    let (stamp, wanted) = (shared.join("packages"), include_str!("../../data/packages.txt"));
+    let same = std::fs::read_to_string(&stamp).is_ok_and(|s| s == wanted);
+    if !same || !shared.join("images/default").exists() {
         eprintln!("building the image once, from this host's packages");
         let o = Command::new(PROGRAM)
             .arg("--data")
@@ -48,6 +51,14 @@ pub fn shared() -> PathBuf {
             o.status.success(),
             "`turncoat image build` needs apt-get of a Debian"
         );
+        let kept = std::fs::canonicalize(shared.join("images/default")).unwrap();
+        for old in std::fs::read_dir(shared.join("images")).unwrap() {
+            let old = old.unwrap().path();
+            if old.extension().is_some_and(|e| e == "image") && old != kept {
+                let _ = std::fs::remove_file(old);
+            }
+        }
+        std::fs::write(stamp, wanted).unwrap();
     }
     shared
 }
