@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use turncoat_event::kinds::LimitHit;
 use turncoat_event::record::{ARTIFACT_MAX, FRAME_MAX};
-use turncoat_event::{Committer, Item, Kind, Mark, Origin, Recorder, Refused, Watermark};
+use turncoat_event::{Committer, Item, Kind, Mark, Origin, Recorder, Refused, SessionId, Watermark};
 
 use super::link::{Decoder, Message, VERSION, encode};
 use super::pace::Pace;
@@ -60,6 +60,7 @@ pub struct LinkRecorder {
     events_per_second: AtomicU64,
     /// What was sent before this process began, and when all of it has come.
     earlier: Mutex<Vec<Earlier>>,
+    taken: Mutex<Vec<(String, SessionId)>>,
     begun: Watermark,
 }
 
@@ -94,6 +95,7 @@ impl LinkRecorder {
             accepting: AtomicBool::new(true),
             events_per_second: AtomicU64::new(0),
             earlier: Mutex::default(),
+            taken: Mutex::default(),
             begun,
         });
         let ended = Arc::new(ended);
@@ -174,6 +176,11 @@ impl LinkRecorder {
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
                         .push(Earlier { day, source, bytes }),
+                    Ok(Some(Message::Taken { bait, session })) => self
+                        .taken
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push((bait, session)),
                     Ok(Some(_)) => {}
                     Ok(None) => break,
                     Err(malformed) => return malformed.to_string(),
@@ -186,6 +193,12 @@ impl LinkRecorder {
     pub fn earlier(&self) -> Vec<Earlier> {
         let _ = self.begun.wait(Mark(1), Duration::from_secs(60));
         std::mem::take(&mut *self.earlier.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Which session read each bait last before this process began. Waits as [`Self::earlier`] does.
+    pub fn taken(&self) -> Vec<(String, SessionId)> {
+        let _ = self.begun.wait(Mark(1), Duration::from_secs(60));
+        std::mem::take(&mut *self.taken.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Bounds the events of one session; 0 takes the bound away.

@@ -6,6 +6,7 @@
 //! The supervisor talks to each over a packet socket that also carries file descriptors ([`control`]); front and record,
 //! record and out are joined by stream sockets ([`link`]).
 
+mod before;
 pub mod block;
 pub mod command;
 pub mod confine;

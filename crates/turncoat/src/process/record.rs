@@ -30,9 +30,6 @@ use crate::respond::net::Net;
 /// A batch is committed when it has so many items.
 const BATCH: usize = 4096;
 
-/// Nanoseconds of a day.
-const DAY: i64 = 86_400_000_000_000;
-
 /// Below so many free bytes no new sessions begin.
 const ROOM: u64 = 64 << 20;
 
@@ -571,26 +568,13 @@ impl Scribe {
         }
     }
 
-    /// A front begins. It is told first what was sent today, then whether it may let anybody in.
+    /// A front begins. It is told first what was sent today and who took which bait, then whether it may let anybody in.
     fn begin(&mut self, life: u64, mut to: UnixStream) {
         // The end of the one before may be told later than the beginning of the next.
         self.close_interrupted();
         let mut bytes = Vec::new();
         encode(&Message::Hello(VERSION), &mut bytes);
-        let day = now().0.div_euclid(DAY);
-        match self.writer.sent_since(Time(day * DAY)) {
-            Ok(sent) => sent.into_iter().for_each(|(source, n)| {
-                encode(
-                    &Message::Sent {
-                        day,
-                        source,
-                        bytes: n,
-                    },
-                    &mut bytes,
-                )
-            }),
-            Err(error) => say("record", &format!("what was sent today: {error}")),
-        }
+        super::before::tell(&self.writer, &self.shared.layout, &mut bytes);
         let fine = self.shared.status().problem.is_none();
         encode(&Message::Accepting(fine), &mut bytes);
         let _ = to.write_all(&bytes);
