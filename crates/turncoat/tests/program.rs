@@ -437,6 +437,65 @@ fn low_ports_are_bound_and_then_privileges_are_gone_for_good() {
     assert_eq!(run.stop(), Some(0));
 }
 
+#[test]
+fn the_right_to_block_survives_the_change_of_user_and_is_with_one_process_alone() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can become somebody else and keep a table of nftables");
+        return;
+    }
+    let dir = std::env::temp_dir().join(format!("turncoat-table-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).unwrap();
+    let mut command = Command::new("unshare");
+    let script = format!("ip link set lo up && exec {PROGRAM} run");
+    command.args(["--net", "sh", "-c", &script]);
+    let settings = [
+        ("TURNCOAT_SENSOR_USER", "nobody"),
+        ("TURNCOAT_BLOCK_ENABLED", "true"),
+        ("TURNCOAT_BLOCK_PROTECT", "[\"192.0.2.0/24\"]"),
+    ];
+    let mut run = start_by(command, dir, &settings);
+    let table = || {
+        let o = Command::new("nsenter")
+            .args([
+                &format!("--net=/proc/{}/ns/net", run.child.id()),
+                "nft",
+                "list",
+                "tables",
+            ])
+            .output()
+            .expect("nsenter (package util-linux) and nft (package nftables) are needed");
+        text(&o.stdout)
+    };
+    assert_eq!(table(), "table inet turncoat\n");
+    let net_admin = "0000000000001000";
+    let held = |pid: i32| -> Vec<String> {
+        privileges(pid)
+            .into_iter()
+            .filter(|line| line.starts_with("Cap") && !line.ends_with(" 0000000000000000"))
+            .collect()
+    };
+    let block = [format!("CapEff: {net_admin}"), format!("CapPrm: {net_admin}")];
+    assert_eq!(held(run.pid("block").unwrap()), block);
+    for role in ["front", "record", "out"] {
+        let pid = run.pid(role).unwrap();
+        let caps = held(pid);
+        assert!(caps.is_empty(), "{role} holds {caps:?}");
+        assert!(privileges(pid).contains(&"Uid: 65534 65534 65534 65534".to_owned()));
+    }
+    // The supervisor holds it for the next one, and cannot use it itself.
+    let waiting = [format!("CapPrm: {net_admin}")];
+    assert_eq!(held(run.child.id() as i32), waiting);
+    let before = run.pid("block").unwrap();
+    run.signal(before, 9);
+    until("block is back with its table", || {
+        run.pid("block")
+            .is_some_and(|pid| pid != before && held(pid) == block)
+            && table() == "table inet turncoat\n"
+    });
+    assert_eq!(run.stop(), Some(0));
+}
+
 /// An authority of our own and a certificate of it for `localhost`, by the system's `openssl`.
 fn certificates(dir: &Path) {
     let script = "

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
+use rustix::thread::{CapabilitySet, CapabilitySets};
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use turncoat_store::Layout;
@@ -81,7 +82,14 @@ pub fn run(plan: Plan) -> Result<(), String> {
     let listeners = bind(&plan.settings)?;
     let pages = bind_console(&plan.settings)?;
     let tls = super::console::tls(&plan.settings)?;
-    become_user(&plan.settings.sensor.user, &plan.layout)?;
+    let block = &plan.settings.block;
+    become_user(
+        &plan.settings.sensor.user,
+        &plan.layout,
+        block.enabled && block.nftables,
+    )?;
+    // What a service manager gave is for `block` alone, too.
+    pass_on_net_admin(false)?;
     let _claim = claim(&plan.layout)?;
     let seed = seed(&plan.layout)?;
     let path = plan.layout.control();
@@ -348,8 +356,9 @@ fn bind_console(settings: &Settings) -> Result<Vec<Listening>, String> {
     Ok(bound)
 }
 
-/// Gives up privileges for good, where there are any and a user is configured.
-fn become_user(name: &str, layout: &Layout) -> Result<(), String> {
+/// Gives up privileges for good, where there are any and a user is configured. Where the nftables table is to be kept (`table`), the right
+/// to do that stays with the supervisor, unused, so that it can be given to `block` each time that process is started; nobody else has it.
+fn become_user(name: &str, layout: &Layout, table: bool) -> Result<(), String> {
     use rustix::process::{Gid, Uid, geteuid, getuid};
     if name.is_empty() || !geteuid().is_root() {
         return Ok(());
@@ -374,9 +383,26 @@ fn become_user(name: &str, layout: &Layout) -> Result<(), String> {
     }
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     // There is one thread: what holds for it will hold for all.
-    rustix::thread::set_thread_groups(&[gid])
+    let kept = if table {
+        CapabilitySet::NET_ADMIN
+    } else {
+        CapabilitySet::empty()
+    };
+    rustix::thread::set_keep_capabilities(table)
+        .and_then(|()| rustix::thread::set_thread_groups(&[gid]))
         .and_then(|()| rustix::thread::set_thread_res_gid(gid, gid, gid))
         .and_then(|()| rustix::thread::set_thread_res_uid(uid, uid, uid))
+        .and_then(|()| {
+            rustix::thread::set_capabilities(
+                None,
+                CapabilitySets {
+                    effective: CapabilitySet::empty(),
+                    permitted: kept,
+                    inheritable: CapabilitySet::empty(),
+                },
+            )
+        })
+        .and_then(|()| rustix::thread::set_keep_capabilities(false))
         // Nor by a program that somebody left with the set-user-id bit.
         .and_then(|()| rustix::thread::set_no_new_privs(true))
         .map_err(|e| format!("becoming {name}: {e}"))?;
@@ -384,6 +410,29 @@ fn become_user(name: &str, layout: &Layout) -> Result<(), String> {
         return Err(format!("becoming {name}: privileges did not go away"));
     }
     Ok(())
+}
+
+/// Lets programs that this thread starts have CAP_NET_ADMIN, where this thread has it, or no longer. Every other right goes, and none can
+/// be used here. As root, programs have them anyway.
+fn pass_on_net_admin(yes: bool) -> Result<(), String> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let tell = |e: rustix::io::Errno| format!("CAP_NET_ADMIN for the block process: {e}");
+    let has = rustix::thread::capabilities(None).map_err(tell)?.permitted;
+    let table = has.intersection(CapabilitySet::NET_ADMIN);
+    let sets = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: table,
+        inheritable: if yes { table } else { CapabilitySet::empty() },
+    };
+    // What can no longer be inherited is no longer passed on either.
+    rustix::thread::set_capabilities(None, sets).map_err(tell)?;
+    if !yes || table.is_empty() {
+        // Where it lacks, `block` says so in its own words.
+        return Ok(());
+    }
+    rustix::thread::configure_capability_in_ambient_set(CapabilitySet::NET_ADMIN, true).map_err(tell)
 }
 
 impl Supervisor {
@@ -474,6 +523,10 @@ impl Supervisor {
     fn start(&mut self, role: Role, with: &[(Passed, BorrowedFd<'_>)]) -> Result<(), String> {
         let (ours, theirs) = control::pair().map_err(|e| e.to_string())?;
         let program = std::env::current_exe().map_err(|e| e.to_string())?;
+        let administers = role == Role::Block;
+        if administers {
+            pass_on_net_admin(true)?;
+        }
         let child = Command::new(program)
             .args(["process", role.name()])
             .current_dir("/")
@@ -482,7 +535,11 @@ impl Supervisor {
             // A group of its own: Ctrl-C reaches the supervisor alone, which ends the others in order.
             .process_group(0)
             .spawn()
-            .map_err(|e| format!("cannot start the {} process: {e}", role.name()))?;
+            .map_err(|e| format!("cannot start the {} process: {e}", role.name()));
+        if administers {
+            pass_on_net_admin(false)?;
+        }
+        let child = child?;
         self.lives += 1;
         let life = self.lives;
         let socket = Arc::new(ours);
