@@ -218,11 +218,15 @@ fn say(event: &Event) -> Told {
         ),
         Kind::ResponseDecide(it) => ours(
             format!(
-                "{}{} decided{}",
+                "{}{} decided{}{}",
                 it.action,
                 it.campaign
                     .as_deref()
                     .map(|c| format!(" against {c}"))
+                    .unwrap_or_default(),
+                it.operator
+                    .as_deref()
+                    .map(|who| format!(" by {who}"))
                     .unwrap_or_default(),
                 if it.dry_run { ", not done" } else { "" }
             ),

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use clap::Subcommand;
 use serde_json::json;
 use turncoat_event::{Kind, Time};
-use turncoat_intel::{Keeper, Rules, view};
+use turncoat_intel::{CampaignId, Keeper, Rules, view};
 use turncoat_store::rusqlite::Connection;
 use turncoat_store::{Filter, Reader, migrate};
 
@@ -41,6 +41,17 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Close the protected side to a campaign's sources, or to one source, by hand
+    Block {
+        /// A campaign such as C-1, or an address that connected to a decoy
+        whom: String,
+        /// For how long: 90s, 15m, 24h or 7d
+        #[arg(long = "for", value_name = "DURATION", default_value = "24h")]
+        lasts: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Undo a block; no rule closes it again before it would have ended
     Lift {
         /// Address or network, as `respond blocks` shows it
@@ -55,9 +66,10 @@ enum Command {
 pub fn run(context: &Context, args: &Args) -> Result<(), String> {
     match &args.command {
         Some(Command::Blocks { json }) => blocks(context, *json),
+        Some(Command::Block { whom, lasts, json }) => block(context, whom, lasts, *json),
         Some(Command::Lift { net }) => lift(context, net),
         None if args.dry_run => rehearse(context, args.since, args.json),
-        None => Err("say --dry-run, or one of: blocks, lift".into()),
+        None => Err("say --dry-run, or one of: blocks, block, lift".into()),
     }
 }
 
@@ -86,6 +98,33 @@ fn blocks(context: &Context, json: bool) -> Result<(), String> {
         ))?;
     }
     Ok(())
+}
+
+fn block(context: &Context, whom: &str, lasts: &str, as_json: bool) -> Result<(), String> {
+    let key = if whom.parse::<CampaignId>().is_ok() {
+        "campaign"
+    } else {
+        "net"
+    };
+    let request = json!({"ask": "block", key: whom, "for": lasts});
+    let answer = running(context, ask(&context.layout.control(), &request)?)?;
+    if as_json {
+        return print(&answer.to_string());
+    }
+    let blocked = answer["blocked"].as_array().map_or(&[][..], Vec::as_slice);
+    for b in blocked {
+        let text = |key: &str| b[key].as_str().unwrap_or("-");
+        print(&format!("{} is blocked until {}", text("net"), text("until")))?;
+    }
+    let refused = answer["refused"].as_array().map_or(&[][..], Vec::as_slice);
+    for why in refused.iter().filter_map(serde_json::Value::as_str) {
+        print(&crate::show::line(&format!("not blocked: {why}")))?;
+    }
+    match (blocked.is_empty(), refused.is_empty()) {
+        (false, _) => Ok(()),
+        (true, false) => Err("nothing was blocked".into()),
+        (true, true) => Err(format!("{whom} has no source that can be blocked")),
+    }
 }
 
 fn lift(context: &Context, net: &Net) -> Result<(), String> {
