@@ -33,7 +33,7 @@ fn code(text: &str) -> String {
 /// Text of ours that may hold fragments from outside (details, host names): every character that Markdown or HTML reads is escaped.
 fn plain(text: &str) -> String {
     let mut out = String::new();
-    for c in harmless(text).chars() {
+    for c in visible(text).chars() {
         match c {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
@@ -45,7 +45,8 @@ fn plain(text: &str) -> String {
             _ => out.push(c),
         }
     }
-    out
+    // Behind it, so that its own brackets are read as they stand: nothing of the text can make a link of them.
+    show::defang(&out)
 }
 
 fn basis(s: &Statement) -> String {
@@ -308,7 +309,7 @@ mod tests {
         assert_eq!(code("curl http://e"), "`curl hxxp[:]//e`");
         assert_eq!(esc("<script>'\"&"), "&lt;script&gt;&#39;&quot;&amp;");
         assert_eq!(esc("mail a@b.example"), "mail a(at)b[.]example");
-        assert!(plain("[x](http://e)").contains("\\[x\\](hxxp\\[:\\]//e)"));
+        assert!(plain("[x](http://e)").contains("\\[x\\](hxxp[:]//e)"));
         assert!(code(&"x".repeat(9_000)).len() < 2_100);
     }
 }
