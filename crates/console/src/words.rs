@@ -157,7 +157,10 @@ fn say(event: &Event) -> Told {
             Act,
         ),
         Kind::FileArtifact(it) => told(
-            format!("brought a file, {}", show::size(it.size)),
+            match it.how.as_str() {
+                "written" => format!("a file was written and is kept, {}", show::size(it.size)),
+                how => format!("brought a file by {how}, {}", show::size(it.size)),
+            },
             Some(&it.path),
             Inside,
         ),

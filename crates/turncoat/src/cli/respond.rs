@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use clap::Subcommand;
 use serde_json::json;
 use turncoat_event::{Kind, Time};
+use turncoat_intel::networks::Networks;
 use turncoat_intel::{CampaignId, Keeper, Rules, view};
 use turncoat_store::rusqlite::Connection;
 use turncoat_store::{Filter, Reader, migrate};
@@ -225,6 +226,7 @@ struct Rehearsal {
     db: Connection,
     keeper: Keeper,
     engine: Engine,
+    networks: Networks,
 }
 
 impl Rehearsal {
@@ -235,7 +237,13 @@ impl Rehearsal {
         let mut rules = Rules::built_in().map_err(|e| e.to_string())?;
         rules.merge(&crate::understand::rules(&context.settings()?)?);
         let keeper = Keeper::open(&mut db, rules).map_err(text)?;
-        Ok(Rehearsal { db, keeper, engine })
+        let networks = crate::understand::networks(&context.settings()?)?;
+        Ok(Rehearsal {
+            db,
+            keeper,
+            engine,
+            networks,
+        })
     }
 
     /// Takes in one event; what would have followed from it, if it happened since `since`.
@@ -257,7 +265,7 @@ impl Rehearsal {
             return Ok(Vec::new());
         }
         for change in changes {
-            let Some(mut h) = happen::of_change(&self.db, &change).map_err(text)? else {
+            let Some(mut h) = happen::of_change(&self.db, &change, &self.networks).map_err(text)? else {
                 continue;
             };
             // Who the session is stands in the record that is read, not in ours.
@@ -272,7 +280,7 @@ impl Rehearsal {
         }
         if self.engine.wants(event.kind.name()) {
             let campaign = event.origin.session.and_then(|s| self.keeper.campaign_of(&s));
-            let h = happen::of_event(&self.db, event, campaign).map_err(text)?;
+            let h = happen::of_event(&self.db, event, campaign, &self.networks).map_err(text)?;
             let source = h.facts.source;
             let mut all = || source.into_iter().collect();
             kinds.extend(self.engine.decide(&h, &mut all, at).0);

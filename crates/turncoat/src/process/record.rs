@@ -110,6 +110,8 @@ pub struct Shared {
     pub minded: super::think::Minded,
     /// Rules for techniques that the operator added.
     pub rules: turncoat_intel::Rules,
+    /// Countries and networks of addresses.
+    pub networks: Arc<turncoat_intel::networks::Networks>,
     /// Tells the supervisor what is blocked now, where the operator's command is to be run for it.
     pub tell_supervisor: TellBlocked,
     status: Mutex<Status>,
@@ -218,6 +220,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
     let socket = Arc::new(socket);
     // Before confinement: afterwards only the data directory is there.
     let rules = crate::understand::rules(&settings).map_err(|why| super::fatal(socket.as_fd(), why))?;
+    let networks = crate::understand::networks(&settings).map_err(|why| super::fatal(socket.as_fd(), why))?;
     let missing = confine::confine(Role::Record, &data, &[]);
 
     let fatal = |text: String| super::fatal(socket.as_fd(), text);
@@ -253,6 +256,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
         bell: super::courier::Bell::default(),
         minded: super::think::Minded::default(),
         rules,
+        networks: Arc::new(networks),
         tell_supervisor,
         status: Mutex::default(),
         started: Instant::now(),
@@ -974,6 +978,7 @@ mod tests {
                 bell: super::super::courier::Bell::default(),
                 minded: super::super::think::Minded::default(),
                 rules: turncoat_intel::Rules::default(),
+                networks: Arc::default(),
                 tell_supervisor: Box::new(|_| {}),
                 status: Mutex::default(),
                 started: Instant::now(),

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use turncoat_event::{Draft, Event, Kind, Mark, Time, kinds};
+use turncoat_intel::networks::Networks;
 use turncoat_intel::{Change, Keeper, Rules, keeper, view};
 use turncoat_store::rusqlite::Transaction;
 use turncoat_store::{Filter, Reader, StoreError, Writer, outbox};
@@ -38,6 +39,7 @@ pub struct Mind {
     pub engine: Engine,
     ways: Vec<&'static str>,
     sensor: String,
+    networks: Arc<Networks>,
 }
 
 /// How requests reach the mind; nothing there until it is awake.
@@ -91,7 +93,7 @@ impl Mind {
             let mut kinds = Vec::new();
             for change in self.keeper.add_in(tx, events)? {
                 kinds.push(change.kind());
-                if let Some(h) = happen::of_change(tx, &change)? {
+                if let Some(h) = happen::of_change(tx, &change, &self.networks)? {
                     done.blocks |= self.decide(tx, &h, Some(&change), at, &mut kinds)?;
                 }
             }
@@ -100,7 +102,7 @@ impl Mind {
                     continue;
                 }
                 let campaign = e.origin.session.and_then(|s| self.keeper.campaign_of(&s));
-                let h = happen::of_event(tx, e, campaign)?;
+                let h = happen::of_event(tx, e, campaign, &self.networks)?;
                 done.blocks |= self.decide(tx, &h, None, at, &mut kinds)?;
             }
             let (over, orders) = self.engine.tick(at);
@@ -286,6 +288,7 @@ fn follow(shared: &Shared, pen: &Pen, links: &Receiver<UnixStream>) -> Result<()
     memory::restore_blocks(&mut engine, &reader, now()).map_err(|e| e.to_string())?;
     let ways = alert::configured(&settings);
     let sensor = settings.sensor.name.clone();
+    let networks = shared.networks.clone();
     let Some(opened) = pen.ask(move |writer| {
         let cursor = writer.cursor(keeper::CURSOR)?.0;
         memory::load(writer.database(), &mut engine)?;
@@ -295,6 +298,7 @@ fn follow(shared: &Shared, pen: &Pen, links: &Receiver<UnixStream>) -> Result<()
             engine,
             ways,
             sensor,
+            networks,
         };
         Ok::<_, StoreError>((mind, cursor))
     }) else {
