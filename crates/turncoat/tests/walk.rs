@@ -340,6 +340,31 @@ fn inside_namespaces() {
         assert!(!fine && said.contains(why), "{said}");
     }
     assert!(open("bystander"));
+    // Who turns out to administer this host, by its real SSH server, is let in at once and blocked no more.
+    let held = "import socket, time
+s = socket.create_server((\"10.77.1.1\", 22)); c = s.accept(); time.sleep(60)";
+    let mut sshd = Command::new("/usr/bin/python3")
+        .args(["-c", held])
+        .spawn()
+        .unwrap();
+    let mut works = Command::new("ip")
+        .args(["netns", "exec", "intruder", "bash", "-c"])
+        .arg("for n in 1 2 3 4 5 6 7 8 9; do sleep 0.3; exec 3<>/dev/tcp/10.77.1.1/22 && sleep 60; done")
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let (fine, said) = {
+        let o = r.command(&["respond", "block", "10.77.1.2", "--for", "1h"]);
+        (o.status.success(), text(&o.stdout) + &text(&o.stderr))
+    };
+    assert!(fine, "{said}");
+    eventually("whoever administers is let in", 10, || open("intruder"));
+    let (fine, said) = block("10.77.1.2");
+    assert!(!fine && said.contains("10.77.1.2 is on the allow-list"), "{said}");
+    for child in [&mut sshd, &mut works] {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
     let pid = i32::try_from(r.child.id()).unwrap();
     r.signal(pid, 15);
     assert!(r.child.wait().unwrap().success());

@@ -119,6 +119,8 @@ pub enum Order {
     Plants(Vec<crate::plant::Plant>),
     /// Settings that a running program can take have changed.
     Settings(Box<Settings>),
+    /// Whoever administers this host now is never blocked: all who did since the process began.
+    Administrators(Vec<crate::respond::net::Net>),
     /// Facts for `status`.
     Facts(serde_json::Value),
     /// End in order.

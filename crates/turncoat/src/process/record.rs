@@ -369,6 +369,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
             Order::Settings(new) => {
                 *shared.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(*new)
             }
+            Order::Administrators(nets) => shared.minded.administrators(nets),
             Order::Facts(facts) => shared.status().supervisor = facts,
             Order::Stop => {
                 reason = "signal";

@@ -3,14 +3,14 @@
 //! It holds no outsider's byte. A dead `front` or `out` is started anew with a new stream to `record`; when `record` dies, `front`
 //! has already stopped answering, and all are started anew. What dies five times in a minute ends the program with one line.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -69,8 +69,15 @@ struct Supervisor {
     lives: u64,
     deaths: Vec<(Role, Instant)>,
     command: Option<super::command::Command>,
+    administrators: BTreeSet<Net>,
     stopping: bool,
 }
+
+/// How often it is looked who administers this host, where blocking is on.
+const LOOK: Duration = Duration::from_secs(3);
+
+/// Administrators that are remembered.
+const ADMINISTRATORS: usize = 1_000;
 
 /// Runs until told to stop.
 ///
@@ -117,6 +124,7 @@ pub fn run(plan: Plan) -> Result<(), String> {
         lives: 0,
         deaths: Vec::new(),
         command,
+        administrators: BTreeSet::new(),
         stopping: false,
     };
     supervisor.watch_signals()?;
@@ -551,10 +559,9 @@ impl Supervisor {
             passed,
             listening: self.listening(),
             own_networks: if role == Role::Record {
-                let s = &self.plan.settings;
-                let decoys = [&s.ssh.listen, &s.telnet.listen, &s.echo.listen];
-                let ports: Vec<u16> = decoys.iter().flat_map(|l| l.iter().map(|a| a.port())).collect();
-                own_networks(&ports)
+                // Whoever came since is told of anew.
+                self.administrators.clear();
+                own_networks(&self.decoy_ports())
             } else {
                 Vec::new()
             },
@@ -699,10 +706,21 @@ impl Supervisor {
     }
 
     fn serve(&mut self) -> Result<(), String> {
+        let mut looked = Instant::now();
         loop {
-            match self.happened.1.recv() {
+            let happened = if self.plan.settings.block.enabled {
+                if looked.elapsed() >= LOOK {
+                    self.look_for_administrators();
+                    looked = Instant::now();
+                }
+                self.happened.1.recv_timeout(LOOK)
+            } else {
+                self.happened.1.recv().map_err(RecvTimeoutError::from)
+            };
+            match happened {
+                Err(RecvTimeoutError::Timeout) => {}
                 Ok(Happened::Signal(SIGHUP)) => self.reload(),
-                Ok(Happened::Signal(_)) | Err(_) => return Ok(()),
+                Ok(Happened::Signal(_)) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Ok(Happened::Report(_, _, Report::Fatal(why))) => return Err(why),
                 Ok(Happened::Report(Role::Record, _, Report::Blocked(blocked))) => {
                     if let Some(command) = &self.command {
@@ -720,6 +738,24 @@ impl Supervisor {
                 }
             }
         }
+    }
+
+    /// Tells the record of whoever has come to administer this host: he is blocked no longer.
+    fn look_for_administrators(&mut self) {
+        let before = self.administrators.len();
+        let now = administrators(&self.decoy_ports());
+        self.administrators.extend(now.into_iter().take(ADMINISTRATORS));
+        if self.administrators.len() > before && before < ADMINISTRATORS {
+            let all = self.administrators.iter().copied().collect();
+            self.order(Role::Record, &Order::Administrators(all), &[]);
+        }
+    }
+
+    /// The ports that decoys listen on.
+    fn decoy_ports(&self) -> Vec<u16> {
+        let s = &self.plan.settings;
+        let decoys = [&s.ssh.listen, &s.telnet.listen, &s.echo.listen];
+        decoys.iter().flat_map(|l| l.iter().map(|a| a.port())).collect()
     }
 
     fn replace(&mut self, role: Role) -> Result<(), String> {
