@@ -637,6 +637,8 @@ kinds! {
         action: String,
         /// The rule that decided.
         rule: Option<String>,
+        /// The operator that decided by hand, where no rule did.
+        operator: Option<String>,
         /// Campaign it answers.
         campaign: Option<String> [search],
         /// Against what: an address or network.

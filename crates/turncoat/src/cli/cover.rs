@@ -379,6 +379,7 @@ fn audit_running(context: &Context, to: Option<&str>, as_json: bool) -> Result<(
     let seen = crate::audit::over_ssh(&target, &pass.file)?;
     drop(pass);
     let found = audit::run(&seen);
+    crate::audit::keep(&context.layout, &target, &found, now())?;
     tell("", &found, as_json)?;
     verdict(found.len(), 1)
 }

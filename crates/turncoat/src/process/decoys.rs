@@ -194,7 +194,7 @@ fn ssh_decoy(
     image: Arc<Image>,
     door: Arc<Door>,
 ) -> Result<Ssh, String> {
-    let taken = Arc::new(Taken::default());
+    let taken = Arc::new(Taken::new(io.recorder.taken()));
     let recorder: Arc<dyn Recorder> = Arc::new(Noting {
         recorder: io.recorder.clone(),
         taken: taken.clone(),

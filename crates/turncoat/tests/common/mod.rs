@@ -1,6 +1,7 @@
 //! Drives the built binary: starts it on a directory of its own, finds its processes, speaks to its decoys.
 #![allow(dead_code)]
 
+pub mod receivers;
 pub mod ssh;
 
 use std::io::{BufRead, BufReader, Read, Write};
