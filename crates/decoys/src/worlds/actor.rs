@@ -1,7 +1,7 @@
 //! One world as an actor: an inbox, the guest, and the connections that its output goes to.
 
 use super::{
-    Arrival, Conn, Door, Input, NotConnected, Open, Opened, Produced, Target, Wants, inbound_channel,
+    Arrival, Conn, Door, Input, NotConnected, Open, Opened, Produced, Program, Target, Wants, inbound_channel,
 };
 use crate::auth::Accounts;
 use crate::journal::Journaled;
@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 use turncoat_event::record::{Artifact, FRAME_MAX, Frame, Item, Journal, Recorder};
 use turncoat_event::{Bytes, Direction, Draft, Kind, Mark, Origin, SessionId, Sha256, Time, WorldId, kinds};
+use turncoat_wire::telnet;
 
 /// Output that may wait at one connection before its world is not run for it any more, in bytes.
 pub(super) const OUTPUT_LIMIT: usize = 1 << 20;
@@ -43,6 +44,8 @@ pub(super) struct Login {
     pub waiting: Arc<AtomicU64>,
     /// Input that the guest has no room for yet. Bounded by the connection's flow control.
     pub held: VecDeque<Input>,
+    /// Takes the text out of what a telnet server says: the recording has that.
+    pub telnet: Option<telnet::Reader>,
 }
 
 impl Login {
@@ -161,6 +164,9 @@ pub(super) struct Actor {
     pub ticket: AtomicU64,
     /// Number of the step that began last.
     pub steps: AtomicU64,
+    /// Connections that met it, and those of them that left without a login.
+    pub met: AtomicU32,
+    pub left: AtomicU32,
     /// The accounts have changed since the pool looked.
     pub accounts_changed: AtomicBool,
     who: Mutex<Who>,
@@ -189,6 +195,8 @@ impl Actor {
             given: BTreeMap::new(),
         };
         Actor {
+            met: AtomicU32::new(1),
+            left: AtomicU32::new(0),
             accounts_changed: AtomicBool::new(false),
             who: Mutex::new(who),
             id,
@@ -264,6 +272,7 @@ impl Actor {
                     } => {
                         state.mark = state.mark.max(mark);
                         let result = guest.open(&open, origin.session, channel);
+                        let served = matches!(open.program, Program::Service(_));
                         if let Ok(conn) = &result {
                             state.logins.insert(
                                 *conn,
@@ -273,6 +282,7 @@ impl Actor {
                                     out,
                                     waiting,
                                     held: VecDeque::new(),
+                                    telnet: served.then(|| telnet::Reader::new(telnet::Side::Server)),
                                 },
                             );
                         }
@@ -476,14 +486,23 @@ impl Actor {
                     }))
                 }
                 Produced::Data { conn, bytes, .. } => {
-                    let Some(l) = state.logins.get(conn) else { continue };
+                    let Some(l) = state.logins.get_mut(conn) else {
+                        continue;
+                    };
                     let Some(session) = l.origin.session else { continue };
+                    let bytes = match &mut l.telnet {
+                        Some(reader) => reader.text(bytes),
+                        None => bytes.clone(),
+                    };
+                    if bytes.is_empty() {
+                        continue;
+                    }
                     Item::Frame(Frame {
                         session,
                         time: now,
                         channel: l.channel,
                         direction: Direction::Output,
-                        bytes: bytes.clone(),
+                        bytes,
                     })
                 }
                 Produced::Artifact { sha256, content } => Item::Artifact(Artifact {
@@ -507,6 +526,8 @@ impl Actor {
                     *conn
                 }
                 Produced::Took { conn, .. }
+                | Produced::Secret { conn, .. }
+                | Produced::Entered { conn }
                 | Produced::Eof { conn }
                 | Produced::Exit { conn, .. }
                 | Produced::Killed { conn, .. } => *conn,
@@ -559,6 +580,7 @@ impl Actor {
             out: mpsc::unbounded_channel().0,
             waiting: waiting.clone(),
             held: VecDeque::new(),
+            telnet: None,
         };
         let told = match door {
             Some(door) => state.doors.get(&door).is_some_and(|o| {
@@ -692,6 +714,7 @@ impl Handle {
             out,
             waiting,
             held: VecDeque::new(),
+            telnet: None,
         });
         self.send(Message::Connect {
             user,

@@ -271,7 +271,10 @@ impl Worlds {
         let now = (self.shared.clock)();
         let mut map = lock(&self.by_source);
         if let Some(a) = map.get(&key).filter(|a| a.alive()) {
-            return (a.logins() < self.bounds.logins).then(|| (self.handle(a.clone()), false));
+            return (a.logins() < self.bounds.logins).then(|| {
+                a.met.fetch_add(1, Ordering::Relaxed);
+                (self.handle(a.clone()), false)
+            });
         }
         while map.len() >= self.bounds.worlds.max(1) {
             let oldest = map
@@ -301,6 +304,30 @@ impl Worlds {
         // The machine runs from the first moment, not from the first login.
         self.shared.wake(&actor);
         Some((self.handle(actor), true))
+    }
+
+    /// A connection that [`enter`](Worlds::enter) gave a world leaves it, and nobody has logged in by it. A world in which nobody ever
+    /// has goes with the last of them: whoever only knocks leaves nothing behind.
+    pub fn leave(&self, world: &Handle) {
+        let mut map = lock(&self.by_source);
+        let left = world.actor.left.fetch_add(1, Ordering::Relaxed) + 1;
+        if world.actor.met.load(Ordering::Relaxed) != left {
+            return;
+        }
+        let Some(key) = map.iter().find(|(_, a)| a.id == world.id()).map(|(k, _)| *k) else {
+            return;
+        };
+        map.remove(&key);
+        drop(map);
+        world.actor.end(&*self.shared.recorder);
+        let _ = self.shared.recorder.submit(world_event(
+            world.id(),
+            (self.shared.clock)(),
+            kinds::WorldEnd {
+                reason: "unused".into(),
+                instructions: 0,
+            },
+        ));
     }
 
     /// Names who serves connections that programs make to the machine's own sshd. Before that they are closed.

@@ -117,7 +117,7 @@ fn drawn(context: &Context, role: Option<String>) -> Result<Cover, String> {
     }
     let seed = random()?;
     let mut cover = machine::make(&seed, &settings, &[], 0, now().seconds())?.cover(&seed)?;
-    cover.sshd_options = decoys::sshd_options(&settings);
+    decoys::set_services(&mut cover, &settings);
     Ok(cover)
 }
 
@@ -356,7 +356,7 @@ fn audit_running(context: &Context, to: Option<&str>, as_json: bool) -> Result<(
 
 fn audit_drawn(context: &Context, n: u32, role: Option<&str>, as_json: bool) -> Result<(), String> {
     let settings = context.settings()?;
-    let shelved = super::image::find_or_build(&context.layout, &settings.world.image)?;
+    let shelved = super::image::find_or_build(&context.layout, &settings)?;
     let file = std::fs::File::open(&shelved.path).map_err(|e| format!("{}: {e}", shelved.path.display()))?;
     let image = Image::open(file).map_err(|e| e.to_string())?;
     let mut all = 0;

@@ -66,8 +66,8 @@ pub(super) fn machine(context: &Context, as_kept: bool) -> Result<(Cover, Arc<Im
         crate::machine::load_or_make(layout, &seed, &settings, &[], now().seconds())?
     };
     let mut cover = machine.cover(&seed)?;
-    cover.sshd_options = crate::process::decoys::sshd_options(&settings);
-    let shelved = super::image::find_or_build(layout, &settings.world.image)?;
+    crate::process::decoys::set_services(&mut cover, &settings);
+    let shelved = super::image::find_or_build(layout, &settings)?;
     let file = std::fs::File::open(&shelved.path).map_err(|e| format!("{}: {e}", shelved.path.display()))?;
     let image = Image::open(file).map_err(|e| e.to_string())?;
     Ok((cover, image))
@@ -237,7 +237,7 @@ fn talk(world: &mut World, conn: Conn) -> u8 {
                 Out::Exit { status: s } => status = s,
                 Out::Signal { sig, .. } => status = 128u8.saturating_add(sig),
                 Out::Close => return status,
-                Out::Eof => {}
+                Out::Eof | Out::Secret { .. } | Out::Entered => {}
             }
         }
         let wait = match slice {

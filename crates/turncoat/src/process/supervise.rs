@@ -274,8 +274,11 @@ fn behind_decoys(plan: &Plan, seed: &[u8; 32]) -> Result<Option<Behind>, String>
     let now = super::now().seconds();
     let machine = crate::machine::load_or_make(&plan.layout, seed, settings, &listed, now)?;
     machine.cover(seed)?;
-    let shelved = crate::cli::image::find_or_build(&plan.layout, &settings.world.image)?;
-    let image = std::fs::File::open(&shelved.path).map_err(|e| format!("{}: {e}", shelved.path.display()))?;
+    let shelved = crate::cli::image::find_or_build(&plan.layout, settings)?;
+    let open = || std::fs::File::open(&shelved.path).map_err(|e| format!("{}: {e}", shelved.path.display()));
+    let image = turncoat_kernel::image::Image::open(open()?).map_err(|e| e.to_string())?;
+    super::decoys::check_image(settings, &image)?;
+    let image = open()?;
     Ok(Some((machine, image, userdb)))
 }
 
@@ -568,7 +571,13 @@ impl Supervisor {
             lines.push(format!("  listens   {}", l.shown));
         }
         lines.truncate(5);
-        if let (Some(machine), Some(ssh)) = (&self.machine, self.plan.settings.ssh.listen.first()) {
+        let settings = &self.plan.settings;
+        let tries = [
+            ("ssh", settings.ssh.listen.first()),
+            ("telnet", settings.telnet.listen.first()),
+        ];
+        let tried = tries.into_iter().find_map(|(decoy, at)| Some((decoy, at?)));
+        if let (Some(machine), Some((decoy, at))) = (&self.machine, tried) {
             if let Ok(cover) = machine.cover(&self.seed) {
                 lines.push(format!(
                     "  shows     {}, a {} with Debian 12",
@@ -576,7 +585,7 @@ impl Supervisor {
                     cover.role
                 ));
             }
-            let here = match ssh.ip() {
+            let here = match at.ip() {
                 ip if !ip.is_unspecified() => ip,
                 std::net::IpAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
                 std::net::IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
@@ -586,10 +595,14 @@ impl Supervisor {
             let port = self
                 .listeners
                 .iter()
-                .find(|l| l.decoy == "ssh")
+                .find(|l| l.decoy == decoy)
                 .and_then(|l| l.shown.rsplit_once(':')?.1.parse().ok())
-                .unwrap_or(ssh.port());
-            lines.push(format!("  try       ssh -p {port} root@{here}   ({how})"));
+                .unwrap_or(at.port());
+            let call = match decoy {
+                "ssh" => format!("ssh -p {port} root@{here}"),
+                _ => format!("telnet {here} {port}"),
+            };
+            lines.push(format!("  try       {call}   ({how})"));
         }
         if let (Some(page), Some(link)) = (self.pages.first(), &self.told_link) {
             let scheme = if self.console.tls.is_some() {
