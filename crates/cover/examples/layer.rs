@@ -38,6 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             role: Some(role.clone()),
             ..Default::default()
         },
+        kernel: turncoat_cover::kernels::of(&image),
     };
     let begin = std::time::Instant::now();
     let cover = Cover::new(Seed([number.parse()?; 32]), &given)?;

@@ -67,6 +67,11 @@ const MAKERS: &[(&str, Maker)] = &[
     ("signing-key", signing_key),
 ];
 
+/// Names of the generators of baits.
+pub(crate) fn makers() -> impl Iterator<Item = &'static str> {
+    MAKERS.iter().map(|m| m.0)
+}
+
 struct Hand<'a> {
     cover: &'a Cover,
     story: &'a Story,
@@ -105,10 +110,9 @@ impl Hand<'_> {
 pub fn draw(cover: &Cover) -> Vec<Laid> {
     let story = Story::draw(cover);
     let hand = Hand { cover, story: &story };
-    let Some(role) = crate::role::named(&cover.role) else {
-        return Vec::new();
-    };
-    role.bait
+    cover
+        .job
+        .bait
         .iter()
         .filter_map(|id| {
             let maker = MAKERS.iter().find(|m| m.0 == id)?.1;
@@ -171,9 +175,10 @@ fn dump(h: &Hand, back: i64) -> File {
         ]),
     );
     let (table, settings) = (crate::users::coined(&mut s), crate::users::coined(&mut s));
-    // pg_dump 15 begins a dump so.
-    let mut t = String::from(
-        "--\n-- PostgreSQL database dump\n--\n\n-- Dumped from database version 15.14 (Debian 15.14-0+deb12u1)\n-- Dumped by pg_dump version 15.14 (Debian 15.14-0+deb12u1)\n\nSET statement_timeout = 0;\nSET lock_timeout = 0;\nSET client_encoding = 'UTF8';\nSET standard_conforming_strings = on;\n\n",
+    // pg_dump begins a dump so.
+    let version = &crate::Release::current().postgresql;
+    let mut t = format!(
+        "--\n-- PostgreSQL database dump\n--\n\n-- Dumped from database version {version}\n-- Dumped by pg_dump version {version}\n\nSET statement_timeout = 0;\nSET lock_timeout = 0;\nSET client_encoding = 'UTF8';\nSET standard_conforming_strings = on;\n\n",
     );
     t += &format!(
         "CREATE TABLE public.{table} (\n    {id} {int} NOT NULL,\n    {login} {text},\n    {mail} {text},\n    {secret} {text}\n);\n\n"

@@ -6,9 +6,11 @@ use crate::host::Host;
 use crate::keys::HostKeys;
 use crate::network::{self, Network};
 use crate::processes::{self, Process};
+use crate::release::Release;
+use crate::role::Role;
 use crate::seed::Seed;
 use crate::users::{self, User};
-use crate::wishes::Given;
+use crate::wishes::{FileWish, Given};
 use crate::{bait, clock, kernels, past, role};
 use serde::Serialize;
 
@@ -16,6 +18,12 @@ use serde::Serialize;
 pub trait Image {
     /// Content of a regular file, following symbolic links; None if there is none.
     fn read(&self, path: &str) -> Option<Vec<u8>>;
+    /// The first bytes of a file, at most `len`.
+    fn head(&self, path: &str, len: usize) -> Option<Vec<u8>> {
+        let mut all = self.read(path)?;
+        all.truncate(len);
+        Some(all)
+    }
     /// Installed packages: name and version.
     fn packages(&self) -> Vec<(String, String)>;
 }
@@ -68,6 +76,9 @@ pub struct Cover {
     pub format: u32,
     /// Name of the role.
     pub role: String,
+    /// The role's data.
+    #[serde(skip)]
+    pub job: Role,
     /// Name, place, identifiers, times.
     pub host: Host,
     /// Hardware.
@@ -86,24 +97,36 @@ pub struct Cover {
     pub root_hash: String,
     /// Password fields of `users`, in their order.
     pub user_hashes: Vec<String>,
+    /// Packages that the operator wants to be installed.
+    pub wished: Vec<String>,
+    /// Files that the operator wants to lie there.
+    files: Vec<FileWish>,
     made: i64,
     #[serde(skip)]
     seed: Seed,
 }
 
-/// Debian 12's release, before which no machine of this kind was installed.
-const BOOKWORM: i64 = 1_686_400_000;
-
 impl Cover {
     /// Draws the cover of `seed`. `given` is kept with the seed: the same two give the same cover.
     pub fn new(seed: Seed, given: &Given) -> Result<Cover, CoverError> {
         let w = &given.wishes;
-        let mut s = seed.stream("host");
+        let mut s = seed.stream("role");
         let role_name = match &w.role {
             Some(r) => r.clone(),
             None => role::names()[s.below(role::names().len() as u64) as usize].to_string(),
         };
         let role = role::named(&role_name).ok_or_else(|| CoverError::UnknownRole(role_name.clone()))?;
+        Cover::of_role(seed, given, &role_name, role)
+    }
+
+    /// The same with a role that need not be one of ours.
+    ///
+    /// # Errors
+    /// A wish that contradicts another or what there is.
+    pub fn of_role(seed: Seed, given: &Given, role_name: &str, role: Role) -> Result<Cover, CoverError> {
+        let w = &given.wishes;
+        let release = Release::current();
+        let mut s = seed.stream("host");
         let drawn_zone = clock::ZONES[s.weighted(&clock::ZONES.iter().map(|z| z.1).collect::<Vec<_>>())].0;
         let zone = match &w.timezone {
             Some(z) => clock::ZONES
@@ -143,17 +166,26 @@ impl Cover {
             2 => format!("{stem}-{}", users::coined(&mut s)),
             _ => users::coined(&mut s),
         };
-        if given.made < BOOKWORM + 90 * 86_400 {
+        if given.made < release.released + 90 * 86_400 {
             return Err(CoverError::Contradiction(format!(
-                "the clock of this machine says {}, before Debian 12 was released: set it",
-                clock::Civil::from_unix(given.made).date()
+                "the clock of this machine says {}, before Debian {} was released: set it",
+                clock::Civil::from_unix(given.made).date(),
+                release.number
             )));
         }
-        let oldest = (given.made - 900 * 86_400).max(BOOKWORM);
+        let oldest = (given.made - 900 * 86_400).max(release.released);
         let newest = (given.made - 60 * 86_400).max(oldest);
         let installed = work_hours(s.range(oldest, newest), &zone, &mut s);
         let booted = (given.made - s.range(3, 70) * 86_400 + s.range(-20_000, 20_000))
             .clamp(installed + 86_400, given.made - 3600);
+        let at_boot = kernels::newest_at(booted - 86_400 * s.range(0, 6));
+        let (kernel, booted) = match &given.kernel {
+            None => (at_boot, booted),
+            Some(k) => (
+                k.clone(),
+                booted_into(k, booted, given.made, &zone, &mut seed.stream("kernel")),
+            ),
+        };
         let host = Host {
             name: w.hostname.clone().unwrap_or(drawn_name),
             domain: w.domain.clone().unwrap_or(drawn_domain),
@@ -164,7 +196,7 @@ impl Cover {
             boot_id: s.uuid(),
             installed,
             booted,
-            kernel: kernels::newest_at(booted - 86_400 * s.range(0, 6)),
+            kernel,
         };
         let hardware = hardware::draw(
             &mut seed.stream("hardware"),
@@ -195,9 +227,10 @@ impl Cover {
             &names,
         );
         let users = users::draw(&seed, &role, &w.users, installed, given.made);
-        Ok(Cover {
+        let cover = Cover {
             format: crate::FORMAT,
-            role: role_name,
+            role: role_name.to_owned(),
+            job: role,
             host,
             hardware,
             network,
@@ -207,9 +240,13 @@ impl Cover {
             sshd_options: Vec::new(),
             telnet: false,
             root_hash: "!".into(),
+            wished: w.packages.clone(),
+            files: w.files.clone(),
             made: given.made,
             seed,
-        })
+        };
+        crate::wishes::check(&cover, w).map_err(CoverError::Contradiction)?;
+        Ok(cover)
     }
 
     /// A stream of choices of this cover for `label`.
@@ -256,6 +293,7 @@ impl Cover {
             let journal = past::journal::files(self, image, &past, kernel, now.max(self.made));
             out.extend(journal);
         }
+        out.extend(crate::wishes::files(self, &self.files));
         // A path is listed once: a bait takes the place of the plain file of the same name.
         let mut seen = std::collections::HashSet::new();
         out.reverse();
@@ -342,6 +380,32 @@ impl Cover {
     }
 }
 
+/// When a machine was booted that runs `kernel`: at `drawn` if that kernel was out by then, else soon after it was, by somebody who had
+/// just upgraded.
+fn booted_into(
+    kernel: &kernels::Kernel,
+    drawn: i64,
+    made: i64,
+    zone: &clock::Zone,
+    s: &mut crate::Stream,
+) -> i64 {
+    let first = kernel.uploaded + 20 * 3600;
+    let last = made - 3600;
+    if drawn >= first {
+        return drawn;
+    }
+    if last <= first + 3600 {
+        return first + s.range(0, 3600);
+    }
+    let at = s.range(first, last);
+    let by_day = work_hours(at, zone, s);
+    if (first..=last).contains(&by_day) {
+        by_day
+    } else {
+        at
+    }
+}
+
 /// Moves a moment into the working hours of its day.
 pub(crate) fn work_hours(unix: i64, zone: &clock::Zone, s: &mut crate::Stream) -> i64 {
     let day = unix.div_euclid(86_400) * 86_400;
@@ -382,8 +446,8 @@ mod tests {
     fn given(w: Wishes) -> Given {
         Given {
             made: 1_795_400_000,
-            receiving: Default::default(),
             wishes: w,
+            ..Given::default()
         }
     }
 

@@ -18,6 +18,7 @@ pub mod live;
 pub mod network;
 pub mod past;
 pub mod processes;
+pub mod release;
 pub mod role;
 pub mod seed;
 mod shadow;
@@ -29,8 +30,9 @@ pub use bait::{Bait, Credential, Secret};
 pub use cover::{Cover, CoverError, Image, valid_user};
 pub use files::{Content, File, Kind};
 pub use host::Host;
+pub use release::Release;
 pub use seed::{Seed, Stream};
-pub use wishes::{Given, UserWish, Wishes};
+pub use wishes::{FileWish, Given, LARGEST_FILE, UserWish, Wishes};
 
 /// Version of the cover's generators. A data directory keeps the version its cover was made with; a cover made by another version is
 /// migrated or refused, never silently changed.

@@ -202,6 +202,7 @@ mod tests {
                 made: 1_795_400_000,
                 receiving: Default::default(),
                 wishes: Wishes::default(),
+                kernel: None,
             };
             let c = Cover::new(Seed([i; 32]), &g).unwrap();
             let mut last = Live::at(&c, c.host.booted, c.host.booted as f64 + 20.0);

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 /// The data of one role.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Role {
     /// Name for people.
@@ -24,6 +24,48 @@ pub struct Role {
     pub services: Vec<String>,
     /// Kinds of bait that lie here.
     pub bait: Vec<String>,
+    /// What its job is called.
+    pub job_names: Vec<String>,
+    /// The generator of its job (`files::system`).
+    pub job: String,
+    /// Blocks of commands that its people type, an empty line between them.
+    pub history: String,
+}
+
+impl Role {
+    /// Reads a role's data file.
+    ///
+    /// # Errors
+    /// What is wrong with it, in one line: also a generator that does not exist.
+    pub fn parse(text: &str) -> Result<Role, String> {
+        let role: Role = toml::from_str(text).map_err(|e| e.to_string().replace('\n', " "))?;
+        for (key, empty) in [
+            ("host_names", role.host_names.is_empty()),
+            ("neighbours", role.neighbours.len() < 8),
+            ("cores", role.cores.is_empty()),
+            ("memory_mib", role.memory_mib.is_empty()),
+            ("disk_gib", role.disk_gib.is_empty()),
+            ("job_names", role.job_names.is_empty()),
+        ] {
+            if empty {
+                return Err(format!("{key}: too few"));
+            }
+        }
+        if role.users.0 < 1 || role.users.0 > role.users.1 {
+            return Err("users: least and greatest number, at least 1".into());
+        }
+        if let Some(b) = role
+            .bait
+            .iter()
+            .find(|b| !crate::bait::makers().any(|m| m == **b))
+        {
+            return Err(format!("bait: there is no generator {b:?}"));
+        }
+        if !crate::files::system::jobs().any(|j| j == role.job) {
+            return Err(format!("job: there is no generator {:?}", role.job));
+        }
+        Ok(role)
+    }
 }
 
 const ROLES: &[(&str, &str)] = &[
@@ -41,7 +83,7 @@ pub fn names() -> Vec<&'static str> {
 pub fn named(name: &str) -> Option<Role> {
     let text = ROLES.iter().find(|r| r.0 == name)?.1;
     // The files are ours and a test reads each of them.
-    toml::from_str(text).ok()
+    Role::parse(text).ok()
 }
 
 #[cfg(test)]
@@ -49,8 +91,10 @@ mod tests {
     #[test]
     fn every_role_reads() {
         for n in super::names() {
-            let r = super::named(n).unwrap_or_else(|| panic!("role {n}"));
-            assert!(!r.host_names.is_empty() && r.users.0 <= r.users.1);
+            let text = super::ROLES.iter().find(|r| r.0 == n).map_or("", |r| r.1);
+            if let Err(e) = super::Role::parse(text) {
+                panic!("role {n}: {e}");
+            }
         }
     }
 }

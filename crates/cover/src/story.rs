@@ -55,18 +55,7 @@ impl Story {
             }
         }
         let first = projects[0].clone();
-        let verbs: &[&str] = match cover.role.as_str() {
-            "backup" => &[
-                "backup", "dump", "pull", "fetch", "snap", "save", "nightly", "collect", "mirror", "bkp",
-            ],
-            "build" => &[
-                "build", "deploy", "release", "publish", "ship", "pkg", "rollout", "push", "stage", "mk",
-            ],
-            _ => &[
-                "sync", "check", "report", "rotate", "audit", "collect", "probe", "keys", "sweep", "tidy",
-            ],
-        };
-        let verb = *s.pick(verbs);
+        let verb = s.pick(&cover.job.job_names).clone();
         let stem = match s.below(5) {
             0 => format!("{verb}-{first}"),
             1 => format!("{first}_{verb}"),

@@ -103,6 +103,7 @@ async fn main() {
         made: now().seconds() - 86_400,
         receiving: Default::default(),
         wishes: Default::default(),
+        kernel: None,
     };
     let cover = Cover::new(Seed([5; 32]), &given).expect("cover");
     let entropy: Entropy = Arc::new(|b: &mut [u8]| b.fill(9));

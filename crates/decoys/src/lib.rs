@@ -11,4 +11,12 @@ pub mod taken;
 pub mod telnet;
 
 /// Names this build: two with the same name run worlds alike.
-pub const BUILD: &str = env!("TURNCOAT_BUILD");
+///
+/// A debug build lets tests pretend to be another one, by the variable `TEST_TURNCOAT_BUILD`.
+pub fn build() -> String {
+    #[cfg(debug_assertions)]
+    if let Ok(other) = std::env::var("TEST_TURNCOAT_BUILD") {
+        return other;
+    }
+    env!("TURNCOAT_BUILD").to_owned()
+}

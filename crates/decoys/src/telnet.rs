@@ -111,6 +111,17 @@ pub async fn serve(
         bytes_out,
         duration_ms: started.elapsed().as_millis() as u64,
     };
+    // A machine that its intruder has rebooted answers nobody of his until it is up.
+    if let Some(until) = machine.worlds.of(peer.source.ip()).and_then(|w| w.away()) {
+        let nanos = until.since((machine.clock)()).max(0) as u64;
+        let end = tokio::select! {
+            () = tokio::time::sleep(Duration::from_nanos(nanos)) => End::Server,
+            () = ending => End::Shutdown,
+        };
+        record(&origin, &mut mark, close(end, 0, 0).into());
+        let _ = stream.set_zero_linger();
+        return end;
+    }
     let Some((world, fresh)) = machine.worlds.enter(peer.source.ip(), mark) else {
         let full = kinds::LimitHit {
             limit: "world.logins".into(),

@@ -553,6 +553,46 @@ kinds! {
         /// Guest instructions run.
         instructions: u64,
     }
+    /// A world that had left memory is there again.
+    "world.wake" WorldWake {
+        /// How: `journal` (exactly as it was), `disk` (it looks like a reboot), `fresh` (nothing was left of it).
+        how: String,
+        /// Why it is not as it was.
+        why: Option<String>,
+        /// Milliseconds that running its journal took.
+        milliseconds: u64,
+    }
+    /// The machine in a world goes down: every connection of its source ends, and it is away for a while.
+    "world.down" WorldDown {
+        /// How: `reboot`, `poweroff`, `halt`.
+        how: String,
+        /// Init was asked, and everything was told to end; else it stopped at once.
+        in_order: bool,
+        /// Process id of who asked.
+        pid: Option<u32>,
+        /// Seconds until it is up again.
+        away_seconds: u64,
+    }
+    /// The machine in a world has booted. Its disk is as it was.
+    "world.up" WorldUp {
+        /// When the kernel began, by its own clock.
+        booted: Time,
+        /// What it came from: `reboot`, or `disk` where its memory could not be brought back.
+        after: String,
+    }
+    /// The machine in a world started something by itself that an intruder left there.
+    "world.job" WorldJob {
+        /// What started it: `cron`, `boot` (a crontab's @reboot), `unit`, `rc.local`, `init.d`.
+        by: String,
+        /// The file that says so.
+        path: Bytes [search],
+        /// As whom.
+        user: Bytes,
+        /// What.
+        command: Bytes [search],
+        /// Process id; none where it could not be started.
+        pid: Option<u32>,
+    }
     /// A world stopped for an error of ours. Its sessions were closed.
     "world.panic" WorldPanic {
         /// What was said.

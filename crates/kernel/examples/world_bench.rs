@@ -1,7 +1,10 @@
-//! Times and memory of worlds in number: `world_bench IMAGE [SHELLS] [awake]`. Prints one line a measurement. Shells rest as the
+//! Times and memory of worlds in number: `world_bench IMAGE [SHELLS] [awake]`. Prints one line a measurement; times are the
+//! processor's. Shells rest as the
 //! pool lays them to rest when nothing happens in them, unless `awake` is said.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
 use turncoat_kernel::image::Image;
 use turncoat_kernel::vfs::boot::Plan;
 use turncoat_kernel::vfs::{Timespec, makedev};
@@ -11,6 +14,12 @@ fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| d.as_nanos() as u64)
+}
+
+/// What this thread has computed.
+fn cpu() -> Duration {
+    let t = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
 }
 
 fn rss() -> u64 {
@@ -66,7 +75,7 @@ fn main() {
     let image = Image::open(std::fs::File::open(&args[1]).expect("image")).expect("image");
     let shells: usize = args.get(2).and_then(|s| s.parse().ok()).unwrap_or(200);
     let awake = args.iter().any(|a| a == "awake");
-    let mut resting = std::time::Duration::ZERO;
+    let mut resting = Duration::ZERO;
     let t = now();
     let stamp = Timespec::secs((t / 1_000_000_000) as i64 - 86_400);
     let mut standins: Vec<StandInSpec> = (0..60)
@@ -102,25 +111,26 @@ fn main() {
         kmsg: Vec::new(),
     });
     for cmd in ["true", "uname -a", "ls -la /", "ls -la / | wc -l"] {
-        let mut best = u128::MAX;
+        let (mut best, mut instructions) = (u128::MAX, 0);
         for i in 0..20 {
             let mut w = snapshot.fork([i; 32]);
-            let t0 = Instant::now();
+            let (t0, before) = (cpu(), w.retired());
             open(&mut w, Some(cmd));
             settle(&mut w);
-            best = best.min(t0.elapsed().as_micros());
+            best = best.min((cpu() - t0).as_micros());
+            instructions = w.retired() - before;
         }
-        println!("bash -c '{cmd}', warm: {best} us");
+        println!("bash -c '{cmd}', warm: {best} us, {instructions} instructions");
     }
-    let t0 = Instant::now();
+    let t0 = cpu();
     let clones: Vec<World> = (0..1000).map(|_| snapshot.fork([1; 32])).collect();
     println!(
         "clone of the snapshot: {:.1} us",
-        t0.elapsed().as_micros() as f64 / 1000.0
+        (cpu() - t0).as_micros() as f64 / 1000.0
     );
     drop(clones);
     let before = rss();
-    let t0 = Instant::now();
+    let t0 = cpu();
     let mut live: Vec<(World, Conn)> = Vec::new();
     for i in 0..shells {
         let mut w = snapshot.fork([i as u8; 32]);
@@ -131,30 +141,30 @@ fn main() {
             continue;
         }
         // What the pool does with a world in which nothing has happened for ten seconds.
-        let t = Instant::now();
+        let t = cpu();
         w.rest();
-        resting += t.elapsed();
+        resting += cpu() - t;
         live.push((w, c));
     }
     println!(
         "{shells} logged-in idle shells, {}: {} KiB each, {:.1} ms each to log in, {:.2} ms to lay to rest",
         if awake { "awake" } else { "resting" },
         (rss() - before) / 1024 / shells as u64,
-        (t0.elapsed() - resting).as_secs_f64() * 1e3 / shells as f64,
+        ((cpu() - t0) - resting).as_secs_f64() * 1e3 / shells as f64,
         resting.as_secs_f64() * 1e3 / shells as f64,
     );
     if let Some((w, _)) = live.first_mut() {
         println!("one of them: {:?}", w.footprint());
     }
-    let (mut good, mut slowest) = (0, std::time::Duration::ZERO);
+    let (mut good, mut slowest) = (0, Duration::ZERO);
     let mut times = Vec::with_capacity(shells);
     for (i, (w, c)) in live.iter_mut().enumerate() {
         let n = 1000 + i;
-        let t = Instant::now();
+        let t = cpu();
         w.input(*c, Input::Data(format!("echo $(({n}*7))\r").into_bytes()));
         let out = settle(w);
-        slowest = slowest.max(t.elapsed());
-        times.push(t.elapsed());
+        slowest = slowest.max(cpu() - t);
+        times.push(cpu() - t);
         let want = format!("{}\r\n", n * 7);
         good += usize::from(out.windows(want.len()).any(|x| x == want.as_bytes()));
         if !awake {

@@ -28,6 +28,11 @@ impl VfsCell {
         self.0.as_ref().map_or(self.1, |v| v.objects.usage().0)
     }
 
+    /// The file system for good: the world that it was of is over.
+    pub fn take_out(&mut self) -> Option<Box<Vfs>> {
+        self.0.take()
+    }
+
     fn take(&mut self) -> Option<Box<Vfs>> {
         self.1 = self.pages();
         self.0.take()
@@ -261,7 +266,8 @@ impl World {
                         p.oom_score_adj = value;
                     }
                 }
-                Effect::Sysrq(b'b' | b'o') => self.halted = true,
+                Effect::Sysrq(b'b') => self.stop_now(self.current, crate::Down::Reboot),
+                Effect::Sysrq(b'o') => self.stop_now(self.current, crate::Down::PowerOff),
                 Effect::Sysrq(_) | Effect::CgroupKill { .. } => {}
             }
         }

@@ -35,6 +35,8 @@ impl World {
                 out.extend_from_slice(line);
             }
         }
+        // What is written here is not an act of anybody inside: what they did before is told first, this is not.
+        self.fs_effects();
         let path = b"/etc/shadow";
         let longer = out.len() >= text.len();
         let cut = self.fs(0, |v, c| {
@@ -43,6 +45,7 @@ impl World {
         if matches!(cut, Ok(Ok(()))) {
             let _ = self.scribble(path, Some(0), &out, None);
         }
+        drop(self.vfs.take_changes());
     }
 
     /// Bytes of a file of the world.
@@ -56,6 +59,29 @@ impl World {
     pub fn read_file(&mut self, path: &[u8]) -> Option<Vec<u8>> {
         self.rise();
         self.slurp(path).ok()
+    }
+
+    /// Names in a directory of the world, in order, at most so many.
+    pub fn list(&mut self, dir: &[u8], most: usize) -> Vec<Vec<u8>> {
+        self.rise();
+        let root = self.vfs.root_path();
+        let mut names = Vec::new();
+        let _ = self.fs(0, |v, c| {
+            let at = v.walk(c, &root, dir, 0)?;
+            v.getdents(c, &at, 0, &mut |e| {
+                if !matches!(&e.name[..], b"." | b"..") {
+                    names.push(e.name.to_vec());
+                }
+                names.len() < most
+            })
+        });
+        names.sort();
+        names
+    }
+
+    /// Whether something has happened since the last [`World::drain`] that this is true of.
+    pub fn happened(&self, what: impl Fn(&crate::Fact) -> bool) -> bool {
+        self.facts.iter().any(|f| what(&f.fact))
     }
 
     /// What stands at a path, links followed.

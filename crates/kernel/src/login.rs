@@ -431,7 +431,11 @@ impl World {
         if o.method.is_empty() {
             return;
         }
-        let (name, uid, n) = (String::from_utf8_lossy(&a.user).into_owned(), a.uid, conn.0);
+        let (name, uid, n) = (
+            String::from_utf8_lossy(&a.user).into_owned(),
+            a.uid,
+            self.session(conn),
+        );
         let (how, key) = o
             .method
             .split_once(' ')
@@ -472,7 +476,7 @@ impl World {
 
     /// What they log when the connection is over.
     fn log_logout(&mut self, c: &ConnState, conn: Conn) {
-        let (name, n) = (String::from_utf8_lossy(&c.user).into_owned(), conn.0);
+        let (name, n) = (String::from_utf8_lossy(&c.user).into_owned(), self.session(conn));
         let (host, port) = (c.peer.ip().to_canonical(), c.peer.port());
         let (first, last) = (
             c.helpers.first().copied().unwrap_or(1),
@@ -591,6 +595,7 @@ impl World {
 
     /// The environment that OpenSSH with PAM gives on Debian.
     fn login_env(&mut self, o: &Open, a: &Account, tty: Option<TtyId>, conn: Conn) -> Vec<Vec<u8>> {
+        let session = self.session(conn);
         let mut env: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
         let mut set = |k: &[u8], v: &[u8]| {
             match env.iter_mut().find(|(n, _)| n == k) {
@@ -627,7 +632,7 @@ impl World {
             }
         }
         set(b"MOTD_SHOWN", b"pam");
-        set(b"XDG_SESSION_ID", conn.0.to_string().as_bytes());
+        set(b"XDG_SESSION_ID", session.to_string().as_bytes());
         set(b"XDG_RUNTIME_DIR", format!("/run/user/{}", a.uid).as_bytes());
         set(b"XDG_SESSION_TYPE", b"tty");
         set(b"XDG_SESSION_CLASS", b"user");
@@ -711,7 +716,8 @@ impl World {
         peer: SocketAddr,
         conn: Conn,
     ) {
-        let rec = utmp(7, pid, &t.name(), &a.user, host, peer, conn.0, self.clock.real());
+        let session = self.session(conn);
+        let rec = utmp(7, pid, &t.name(), &a.user, host, peer, session, self.clock.real());
         let _ = self.scribble(b"/run/utmp", None, &rec, Some(0o664));
         let _ = self.scribble(b"/var/log/wtmp", None, &rec, Some(0o664));
         let mut e = Enc::new();
@@ -719,6 +725,20 @@ impl World {
             .field(t.name().as_bytes(), 32)
             .field(host.as_bytes(), 256);
         let _ = self.scribble(b"/var/log/lastlog", Some(a.uid as u64 * 292), &e.0, None);
+    }
+
+    /// The number that logind gives to a connection's session.
+    fn session(&self, conn: Conn) -> u32 {
+        conn.0.saturating_sub(self.first_conn)
+    }
+
+    /// A record of init's in wtmp: what happened and when. `last` tells boots and shutdowns by them.
+    pub(crate) fn note_in_wtmp(&mut self, kind: u16, pid: u32, what: &str, at: u64) {
+        let zero = SocketAddr::from(([0, 0, 0, 0], 0));
+        let release = self.facts_of.release.clone();
+        let mut rec = utmp(kind, pid, "~", what.as_bytes(), &release, zero, 0, at);
+        rec[40..44].copy_from_slice(b"~~\0\0");
+        let _ = self.scribble(b"/var/log/wtmp", None, &rec, None);
     }
 
     /// What systemd writes at boot: the boot itself and the run level.
@@ -1011,6 +1031,17 @@ impl World {
         if !self.conns.values().any(|o| o.peer == c.peer) {
             self.log_logout(&c, k);
         }
+        self.conn_ends(c);
+    }
+
+    /// Every connection ends because the machine goes down.
+    pub(crate) fn drop_connections(&mut self) {
+        for c in std::mem::take(&mut self.conns).into_values() {
+            self.conn_ends(c);
+        }
+    }
+
+    fn conn_ends(&mut self, c: ConnState) {
         if let Some(m) = c.master {
             self.write_logout_records(c.leader, m.tty);
             self.ttys.close(&m);

@@ -156,6 +156,39 @@ impl Objects {
         map.get(id.0 & !LOWER).map(|o| &**o)
     }
 
+    /// Whether an object is still what it was among `others`, which these were cloned from.
+    pub(crate) fn same(&self, others: &Objects, id: ObjectId) -> bool {
+        match (self.get(id), others.get(id)) {
+            (Some(a), Some(b)) => std::ptr::eq(a, b),
+            (a, b) => a.is_none() && b.is_none(),
+        }
+    }
+
+    /// Keeps these and no others, each with one holder: what mappings and descriptors held goes with them.
+    pub(crate) fn keep_only(&mut self, kept: &std::collections::BTreeSet<ObjectId>) {
+        let gone: Vec<u64> = self
+            .own
+            .iter()
+            .map(|(k, _)| k)
+            .filter(|k| !kept.contains(&ObjectId(*k)))
+            .collect();
+        for k in gone {
+            if let Some(o) = self.own.remove(k) {
+                self.used -= o.pages.len();
+            }
+        }
+        for id in kept {
+            // An object that is as it was stays the same one.
+            if id.0 & LOWER == 0
+                && self.get(*id).is_some_and(|o| o.refs != 1)
+                && let Some(o) = self.get_mut(*id)
+            {
+                o.refs = 1;
+            }
+        }
+        self.invalid.clear();
+    }
+
     fn get_mut(&mut self, id: ObjectId) -> Option<&mut Object> {
         let n = id.0 & !LOWER;
         if id.0 & LOWER == 0 {

@@ -171,6 +171,26 @@ fn output_status_and_facts() {
 }
 
 #[test]
+fn a_password_that_the_host_writes_is_nobodys_act() {
+    let mut w = world(HELLO);
+    let old = b"root:*:19000:0:99999:7:::\nu:*:19000:0:99999:7:::\n";
+    w.scribble(b"/etc/shadow", Some(0), old, Some(0o640)).unwrap();
+    run(&mut w, 5);
+    w.set_password(b"u", b"$y$j9T$abc");
+    login(&mut w, "u", false);
+    let (_, _, facts) = run(&mut w, 50);
+    assert_eq!(
+        w.slurp(b"/etc/shadow").unwrap(),
+        b"root:*:19000:0:99999:7:::\nu:$y$j9T$abc:19000:0:99999:7:::\n"
+    );
+    assert!(facts.iter().any(|f| matches!(f.fact, Fact::Exec { .. })));
+    assert!(
+        !facts.iter().any(|f| matches!(f.fact, Fact::File { .. })),
+        "{facts:?}"
+    );
+}
+
+#[test]
 fn terminal_translates_newlines() {
     let mut w = world(HELLO);
     login(&mut w, "u", true);

@@ -217,6 +217,8 @@ pub enum Fact {
     Ptrace { request: u64, target: u32 },
     /// The program asked for something that this kernel does not have.
     Unserved { what: String },
+    /// The machine goes down; in order, if init was asked to.
+    Down { how: crate::Down, in_order: bool },
 }
 
 /// A fact with its place and time.
@@ -383,6 +385,8 @@ pub struct World {
     pub(crate) last_pid: u32,
     pub(crate) next_id: u32,
     pub(crate) next_conn: u32,
+    /// Connections before the machine booted: sessions are counted from there.
+    pub(crate) first_conn: u32,
     pub(crate) anon_ino: u64,
     pub(crate) forks: u64,
     pub(crate) switches: u64,
@@ -395,6 +399,12 @@ pub struct World {
     pub(crate) gaps: BTreeMap<String, u64>,
     pub(crate) trace: Option<Vec<String>>,
     pub(crate) halted: bool,
+    /// How it was told to go down.
+    pub(crate) down: Option<crate::Down>,
+    /// Boots since it was cloned.
+    pub(crate) boots: u32,
+    /// The pipe of `/run/initctl`, whose other end init holds.
+    pub(crate) initctl: Option<u32>,
     pub(crate) load: [u64; 3],
     pub(crate) load_at: u64,
     pub(crate) net_at: u64,
@@ -411,7 +421,15 @@ const FACTS_MAX: usize = 65_536;
 
 impl World {
     /// A machine that has booted: file system, clock, processes that appear to run. Nobody is logged in.
-    pub fn boot(b: Boot) -> World {
+    pub fn boot(mut b: Boot) -> World {
+        let plan = std::mem::take(&mut b.plan);
+        let mut w = World::assemble(b, Vfs::new(plan));
+        w.facts.clear();
+        w
+    }
+
+    /// Puts a machine together around a file system of which only the root is mounted.
+    pub(crate) fn assemble(b: Boot, vfs: Vfs) -> World {
         let vdso = crate::vdso::page(&b.facts.release);
         let mut w = World {
             clock: Clock::new(b.boot_time, b.now),
@@ -421,7 +439,7 @@ impl World {
             hostname: b.hostname,
             domain: b"(none)".to_vec(),
             limits: b.limits,
-            vfs: crate::fsglue::VfsCell::new(Vfs::new(b.plan)),
+            vfs: crate::fsglue::VfsCell::new(vfs),
             ttys: Ttys::new(),
             net: b.net,
             tasks: BTreeMap::new(),
@@ -446,6 +464,7 @@ impl World {
             last_pid: 0,
             next_id: 0,
             next_conn: b.sessions,
+            first_conn: 0,
             anon_ino: 20_000,
             forks: 0,
             switches: 0,
@@ -458,6 +477,9 @@ impl World {
             gaps: BTreeMap::new(),
             trace: None,
             halted: false,
+            down: None,
+            boots: 0,
+            initctl: None,
             load: [0; 3],
             load_at: 0,
             net_at: 0,
@@ -499,13 +521,13 @@ impl World {
             }
             KResult::Ok(())
         });
+        w.hold_initctl();
         w.write_boot_records();
         let ids: Vec<u32> = w.procs.keys().copied().collect();
         for p in ids {
             w.find_exe(p);
         }
         w.after_task();
-        w.facts.clear();
         w
     }
 
@@ -733,6 +755,7 @@ impl World {
         self.tty_effects();
         self.net_effects();
         self.fs_effects();
+        self.hear_initctl();
     }
 
     /// Applies what terminals ask of tasks.

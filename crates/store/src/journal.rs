@@ -148,15 +148,14 @@ pub fn read(layout: &Layout, world: WorldId) -> Result<Option<Vec<u8>>> {
     Ok(None)
 }
 
-/// Removes a world's journal.
+/// Removes a world's journal, and its disk.
 pub(crate) fn remove(layout: &Layout, world: WorldId) -> Result<()> {
-    for path in [layout.journal(world), layout.journal_closed(world)] {
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(StoreError::Io { path, source: error });
-            }
-            _ => {}
-        }
+    for path in [
+        layout.journal(world),
+        layout.journal_closed(world),
+        crate::world::disk(layout, world),
+    ] {
+        crate::world::remove(&path)?;
     }
     Ok(())
 }

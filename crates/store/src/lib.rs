@@ -19,6 +19,7 @@ pub mod outbox;
 pub mod privacy;
 pub mod reader;
 pub mod recording;
+pub mod world;
 pub mod writer;
 
 pub use error::{Problem, StoreError};

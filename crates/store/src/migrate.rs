@@ -5,7 +5,10 @@ use rusqlite::Connection;
 use crate::{Layout, Result, StoreError};
 
 /// One file for each version, applied in order. Released ones are never edited.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001.sql"),
+    include_str!("../migrations/0002.sql"),
+];
 
 /// The version that this program writes.
 pub fn version() -> u32 {

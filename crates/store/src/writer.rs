@@ -286,6 +286,26 @@ impl Writer {
                 Item::Artifact(_) | Item::Journal(_) => {}
             }
         }
+        // How much of each journal is committed, in order: a world's last word counts.
+        let mut before = journals.iter();
+        for item in items {
+            if let Item::Journal(piece) = item
+                && let Some((world, length)) = before.next()
+            {
+                let uuid = world.to_string();
+                if piece.last {
+                    transaction
+                        .prepare_cached("DELETE FROM world WHERE uuid = ?1")?
+                        .execute([uuid])?;
+                } else {
+                    transaction
+                        .prepare_cached(
+                            "INSERT INTO world (uuid, journal) VALUES (?1, ?2) ON CONFLICT (uuid) DO UPDATE SET journal = excluded.journal",
+                        )?
+                        .execute(params![uuid, length + piece.bytes.len() as u64])?;
+                }
+            }
+        }
         for (sha, size) in new_artifacts {
             transaction
                 .prepare_cached("INSERT OR IGNORE INTO artifact (sha256, size, first) VALUES (?1, ?2, ?3)")?
@@ -329,11 +349,15 @@ impl Writer {
         std::mem::take(&mut self.ended)
     }
 
-    /// Every world is over: the front that held them is gone. Gives those whose journals lie raw.
+    /// The front that held the worlds is gone. Gives those that nobody will go on with and whose journals lie raw.
     pub fn end_worlds(&mut self) -> Vec<WorldId> {
         self.journals.end_all();
         self.ended.clear();
-        crate::journal::raw(&self.layout)
+        let living = self.living().unwrap_or_default();
+        let raw = crate::journal::raw(&self.layout);
+        raw.into_iter()
+            .filter(|w| !living.contains(&w.to_string()))
+            .collect()
     }
 
     /// Runs `work` in a transaction and records the events that it gives in the same one: both are durable afterwards, or neither.

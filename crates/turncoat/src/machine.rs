@@ -7,9 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use turncoat_cover::kernels::Kernel;
 use turncoat_cover::keys::{HostKeys, host_keys};
 use turncoat_cover::network::Receiving;
-use turncoat_cover::{Cover, Given, Seed, UserWish, Wishes};
+use turncoat_cover::{Cover, FileWish, Given, LARGEST_FILE, Seed, UserWish, Wishes};
+use turncoat_kernel::image::Image;
 use turncoat_store::Layout;
 use turncoat_store::privacy::hmac_sha256;
 
@@ -51,9 +53,12 @@ impl Machine {
 }
 
 /// The wishes of the configuration. `listed` are accounts that the list of logins names.
-pub fn wishes(settings: &Settings, listed: &[String]) -> Wishes {
+///
+/// # Errors
+/// One line for the operator: a file that cannot be read or is not written as it should be.
+pub fn wishes(settings: &Settings, listed: &[String]) -> Result<Wishes, String> {
     let text = |t: &String| (!t.is_empty()).then(|| t.clone());
-    Wishes {
+    Ok(Wishes {
         role: text(&settings.cover.role),
         hostname: text(&settings.cover.hostname),
         domain: text(&settings.cover.domain),
@@ -68,7 +73,115 @@ pub fn wishes(settings: &Settings, listed: &[String]) -> Wishes {
                 ..UserWish::default()
             })
             .collect(),
+        files: settings
+            .cover
+            .files
+            .iter()
+            .map(|line| file(line))
+            .collect::<Result<_, _>>()?,
+        packages: settings.cover.packages.clone(),
+    })
+}
+
+/// `PATH [OWNER [MODE]] = TEXT` or `PATH [OWNER [MODE]] <- FILE`.
+fn file(line: &str) -> Result<FileWish, String> {
+    let wrong = |why: &str| {
+        format!("cover.files: {line:?}: {why}; expected \"PATH = TEXT\" or \"PATH OWNER MODE <- FILE\"")
+    };
+    let (head, from_file, rest) = match (line.find(" = "), line.find(" <- ")) {
+        (Some(a), b) if b.is_none_or(|b| a < b) => (line.get(..a), false, line.get(a + 3..)),
+        (_, Some(b)) => (line.get(..b), true, line.get(b + 4..)),
+        _ => return Err(wrong("neither ' = ' nor ' <- '")),
+    };
+    let (head, rest) = (head.unwrap_or_default(), rest.unwrap_or_default());
+    let words: Vec<&str> = head.split_whitespace().collect();
+    let (path, owner, mode) = match words[..] {
+        [path] => (path, "root", "0644"),
+        [path, owner] => (path, owner, "0644"),
+        [path, owner, mode] => (path, owner, mode),
+        _ => return Err(wrong("no path, or more than owner and mode behind it")),
+    };
+    let content = if from_file {
+        use std::io::Read;
+        let mut bytes = Vec::new();
+        fs::File::open(rest)
+            .and_then(|f| f.take(LARGEST_FILE as u64 + 1).read_to_end(&mut bytes))
+            .map_err(|e| format!("cover.files: {rest}: {e}"))?;
+        bytes
+    } else {
+        format!("{rest}\n").into_bytes()
+    };
+    Ok(FileWish {
+        path: path.to_owned(),
+        content,
+        owner: owner.to_owned(),
+        mode: u32::from_str_radix(mode, 8).map_err(|_| wrong("the mode is not octal"))?,
+    })
+}
+
+/// Says whether the wishes of the configuration agree with each other, with the machine that is kept, and with the image if there is
+/// one already. Writes nothing.
+///
+/// # Errors
+/// One line for the operator.
+pub fn check(layout: &Layout, settings: &Settings, now: i64) -> Result<(), String> {
+    let secret = fs::read(layout.seed()).ok().and_then(|s| s.try_into().ok());
+    let kept = load(layout).ok();
+    let given = Given {
+        made: kept.as_ref().map_or(now, |m| m.given.made),
+        receiving: receiving(settings),
+        wishes: wishes(settings, &[])?,
+        kernel: None,
+    };
+    let turn = kept.map_or(0, |m| m.turn);
+    Cover::new(seed_of(&secret.unwrap_or([0; 32]), turn), &given).map_err(|e| e.to_string())?;
+    match shelved(layout, settings) {
+        Some(image) => packages(&image, settings),
+        None => Ok(()),
     }
+}
+
+/// The image that worlds will start from, if it is there already.
+pub fn shelved(layout: &Layout, settings: &Settings) -> Option<std::sync::Arc<Image>> {
+    let shelf = layout.images();
+    if !shelf.is_dir() {
+        return None;
+    }
+    let named = Some(settings.world.image.as_str()).filter(|n| !n.is_empty());
+    let found = crate::image::Shelf::open(&shelf).ok()?.find(named).ok()??;
+    Image::open(fs::File::open(found.path).ok()?).ok()
+}
+
+/// Refuses an image that lacks a package that the operator wants.
+///
+/// # Errors
+/// One line for the operator.
+pub fn packages(image: &Image, settings: &Settings) -> Result<(), String> {
+    if settings.cover.packages.is_empty() {
+        return Ok(());
+    }
+    let have = image.packages();
+    let lacking: Vec<&str> = settings
+        .cover
+        .packages
+        .iter()
+        .filter(|p| have.iter().all(|h| h.name != **p))
+        .map(String::as_str)
+        .collect();
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let plus: Vec<String> = lacking.iter().map(|p| format!("+{p}")).collect();
+    Err(format!(
+        "cover.packages: the image has no {}; `turncoat image build {}` makes one that has",
+        lacking.join(", "),
+        plus.join(" ")
+    ))
+}
+
+/// The kernel that an image has installed.
+pub fn kernel(image: &Image) -> Option<Kernel> {
+    turncoat_cover::kernels::of(&turncoat_decoys::boot::Below(image))
 }
 
 /// Reads the machine that is kept.
@@ -117,6 +230,7 @@ pub fn load_or_make(
     secret: &[u8; 32],
     settings: &Settings,
     listed: &[String],
+    kernel: Option<Kernel>,
     now: i64,
 ) -> Result<Machine, String> {
     let path = path(layout);
@@ -125,23 +239,55 @@ pub fn load_or_make(
         Ok(bytes) => {
             let mut machine = read(&path, &bytes)?;
             let here = receiving(settings);
-            if machine.given.wishes != wishes(settings, listed)
+            let wishes = wishes(settings, listed)?;
+            let moved = kernel.is_some() && kernel != machine.given.kernel;
+            if machine.given.wishes != wishes
+                || moved
                 || here != Default::default() && here != machine.given.receiving
             {
-                machine.given.wishes = wishes(settings, listed);
+                machine.given.wishes = wishes;
                 machine.given.receiving = here;
+                machine.given.kernel = kernel.or(machine.given.kernel);
                 machine.cover(secret)?;
                 write(layout, &machine)?;
             }
             Ok(machine)
         }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            let machine = make(secret, settings, listed, 0, now)?;
+            let machine = make(secret, settings, listed, kernel, 0, now)?;
             write(layout, &machine)?;
             Ok(machine)
         }
         Err(e) => Err(tell(&e)),
     }
+}
+
+/// The machine as it is kept, with what the configuration says by now, for whoever only looks: nothing is written over. Accounts that
+/// the last start took from a list of logins stay. Where there is none yet, it is made and kept.
+///
+/// # Errors
+/// One line for the operator.
+pub fn look(
+    layout: &Layout,
+    secret: &[u8; 32],
+    settings: &Settings,
+    kernel: Option<Kernel>,
+    now: i64,
+) -> Result<Machine, String> {
+    if !path(layout).exists() {
+        return load_or_make(layout, secret, settings, &[], kernel, now);
+    }
+    let mut machine = load(layout)?;
+    let mut wishes = wishes(settings, &[])?;
+    let kept = std::mem::take(&mut machine.given.wishes.users);
+    for user in kept {
+        if wishes.users.iter().all(|u| u.name != user.name) {
+            wishes.users.push(user);
+        }
+    }
+    machine.given.wishes = wishes;
+    machine.given.kernel = kernel.or(machine.given.kernel);
+    Ok(machine)
 }
 
 /// A new machine. `turn` tells it from the ones before.
@@ -152,13 +298,15 @@ pub fn make(
     secret: &[u8; 32],
     settings: &Settings,
     listed: &[String],
+    kernel: Option<Kernel>,
     turn: u64,
     now: i64,
 ) -> Result<Machine, String> {
     let given = Given {
         made: now,
         receiving: receiving(settings),
-        wishes: wishes(settings, listed),
+        wishes: wishes(settings, listed)?,
+        kernel,
     };
     let seed = seed_of(secret, turn);
     let cover = Cover::new(seed, &given).map_err(|e| e.to_string())?;

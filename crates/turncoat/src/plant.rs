@@ -249,6 +249,7 @@ mod tests {
             made: 1_795_400_000,
             receiving: Default::default(),
             wishes: Wishes::default(),
+            kernel: None,
         };
         let cover = Cover::new(Seed([9; 32]), &given).unwrap();
         let target = Target {

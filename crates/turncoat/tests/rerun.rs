@@ -32,6 +32,7 @@ fn cover() -> Cover {
         made: MADE,
         receiving: Default::default(),
         wishes: Default::default(),
+        kernel: None,
     };
     Cover::new(Seed([5; 32]), &given).unwrap()
 }

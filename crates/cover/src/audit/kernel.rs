@@ -105,4 +105,56 @@ pub(super) const CHECKS: &[Check] = &[
             })
         },
     ),
+    c(
+        "kernel-disk",
+        "/boot has the running kernel's initial RAM disk",
+        |s| {
+            let name = format!("initrd.img-{}", release(s)?);
+            hold(s.table("boot")?.concat().contains(&name.as_str()), || {
+                format!("no {name} in /boot")
+            })
+        },
+    ),
+    c(
+        "kernel-modinfo",
+        "modinfo knows every module that is loaded",
+        |s| {
+            let rows = s.table("lsmod")?;
+            let told = s.table("modinfo")?;
+            for row in rows.iter().skip(1) {
+                let name = row.first().copied().unwrap_or("");
+                hold(
+                    told.iter()
+                        .any(|t| t.first() == Some(&name) && t.get(1) == Some(&name)),
+                    || format!("{name} is loaded, and modinfo has no such module"),
+                )?;
+            }
+            hold(rows.len() > 20, || format!("lsmod has {} lines", rows.len()))
+        },
+    ),
+    c(
+        "kernel-users",
+        "what a module needs is loaded, and lsmod names it as a user",
+        |s| {
+            let rows = s.table("lsmod")?;
+            for told in s.table("modinfo")? {
+                let user = told.first().copied().unwrap_or("");
+                for need in told
+                    .get(2)
+                    .copied()
+                    .unwrap_or("")
+                    .split(',')
+                    .filter(|n| !n.is_empty())
+                {
+                    let need = need.replace('-', "_");
+                    let row = rows.iter().find(|r| r.first() == Some(&need.as_str()));
+                    let users = row.and_then(|r| r.get(3)).copied().unwrap_or("");
+                    hold(users.split(',').any(|u| u == user), || {
+                        format!("{user} needs {need}, whose users are {users:?}")
+                    })?;
+                }
+            }
+            Ok(())
+        },
+    ),
 ];

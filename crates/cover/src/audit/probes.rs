@@ -50,6 +50,10 @@ pub const PROBES: &[Probe] = &[
     ),
     p("apt.history", "zcat -f /var/log/apt/history.log* 2>/dev/null"),
     p("lsmod", "lsmod"),
+    p(
+        "modinfo",
+        "lsmod | sed 1d | while read m x; do echo $m $(modinfo -F name $m 2>/dev/null) $(modinfo -F depends $m 2>/dev/null); done",
+    ),
     // Processor and memory.
     p("nproc", "nproc"),
     p("getconf", "getconf _NPROCESSORS_ONLN"),

@@ -1,4 +1,4 @@
-//! Shell histories: blocks of commands (data/history) with the machine's own hosts, people, files and words in them.
+//! Shell histories: blocks of commands (`data/history/common.txt` and the role's own) with the machine's own hosts, people, files and words in them.
 
 use crate::cover::Cover;
 use crate::story::Story;
@@ -6,13 +6,7 @@ use crate::users::coined;
 
 const COMMON: &str = include_str!("../../data/history/common.txt");
 
-fn blocks(role: &str) -> Vec<Vec<&'static str>> {
-    let own = match role {
-        "backup" => include_str!("../../data/history/backup.txt"),
-        "build" => include_str!("../../data/history/build.txt"),
-        "bastion" => include_str!("../../data/history/bastion.txt"),
-        _ => "",
-    };
+fn blocks(own: &str) -> Vec<Vec<&str>> {
     // A role's own blocks come up three times as often.
     [COMMON, own, own, own]
         .iter()
@@ -39,7 +33,7 @@ pub fn write(
         .map_or("root", |u| u.name.as_str());
     let may_sudo = who.is_none_or(|i| cover.users.get(i).is_some_and(|u| u.sudo));
     let mut s = cover.stream(&format!("history {name}"));
-    let all = blocks(&cover.role);
+    let all = blocks(&cover.job.history);
     // Everybody has habits: a third of the blocks, some of them often.
     let known = s.sample(&all, all.len() / 3 + 6);
     let weights: Vec<u32> = known.iter().map(|_| 1 + s.below(9) as u32).collect();

@@ -66,7 +66,7 @@ pub fn files(cover: &Cover, image: &dyn Image, story: &Story, now: i64) -> Vec<F
                 .owned(0, super::group(image, "crontab")),
         );
     }
-    out.extend(products(cover, story, now));
+    out.extend((job(cover).products)(cover, story, now));
     let mut log = Vec::new();
     // What `du -sk` says of the directory: whole blocks of 4 KiB.
     let blocks = |f: &File| match &f.kind {
@@ -247,51 +247,89 @@ fn state(cover: &Cover, story: &Story, now: i64) -> File {
     File::text("/var/lib/logrotate/status", 0o640, (today + 40).min(now), t)
 }
 
-/// What the job worked on last: the reports of a bastion, the tree of a build machine. A backup host's dumps are baits.
-fn products(cover: &Cover, story: &Story, now: i64) -> Vec<File> {
+/// A kind of nightly job: what its script does, and what it worked on last.
+struct Job {
+    name: &'static str,
+    /// The middle of the script: cover, story, the variables of the directory and of the date.
+    script: fn(&Cover, &Story, &str, &str) -> String,
+    /// Files in the job's directory at this time.
+    products: fn(&Cover, &Story, i64) -> Vec<File>,
+}
+
+/// The generators that a role's data names as `job`.
+const JOBS: &[Job] = &[
+    Job {
+        name: "dump",
+        script: dump_script,
+        // The dumps are baits.
+        products: |_, _, _| Vec::new(),
+    },
+    Job {
+        name: "probe",
+        script: probe_script,
+        products: reports,
+    },
+    Job {
+        name: "ship",
+        script: ship_script,
+        products: tree,
+    },
+];
+
+/// Names of the generators of jobs.
+pub fn jobs() -> impl Iterator<Item = &'static str> {
+    JOBS.iter().map(|j| j.name)
+}
+
+fn job(cover: &Cover) -> &'static Job {
+    JOBS.iter().find(|j| j.name == cover.job.job).unwrap_or(&JOBS[0])
+}
+
+/// What each probed host said.
+fn reports(cover: &Cover, story: &Story, now: i64) -> Vec<File> {
     let mut s = cover.stream("products");
     let at = story.last_run(cover, now, 0);
     let mut out = Vec::new();
-    match cover.role.as_str() {
-        "bastion" => {
-            for i in 0..probed(cover, story) {
-                let c = cover.host.zone.local(at + 2 + i as i64);
-                let text = format!(
-                    " {} up {} days, {:2}:{:02},  0 users,  load average: 0.{:02}, 0.{:02}, 0.{:02}\n",
-                    c.time(),
-                    s.range(2, 140),
-                    s.range(1, 23),
-                    s.range(0, 59),
-                    s.below(60),
-                    s.below(40),
-                    s.below(30)
-                );
-                out.push(File::text(
-                    &format!("{}/{}", story.data, story.host(i)),
-                    0o644,
-                    at + 2 + i as i64,
-                    text,
-                ));
-            }
-        }
-        "build" => {
-            let root = format!("{}/{}", story.data, story.projects[0]);
-            let mut when = story.since;
-            out.push(File::dir(&root, 0o755, when));
-            let names = ["VERSION", "README", "CHANGES", "AUTHORS"];
-            for name in s.sample(&names, 3) {
-                when += s.range(0, ((now - when) / 3).max(1));
-                let text = match name {
-                    "VERSION" => format!("{}.{}.{}\n", s.range(0, 7), s.range(0, 30), s.range(0, 12)),
-                    "AUTHORS" => cover.users.iter().map(|u| format!("{}\n", u.full_name)).collect(),
-                    _ => (0..s.range(3, 20))
-                        .map(|_| format!("{} {}\n", coined(&mut s), coined(&mut s)))
-                        .collect(),
-                };
-                out.push(File::text(&format!("{root}/{name}"), 0o644, when, text));
-            }
-        }
-        _ => {}
+    for i in 0..probed(cover, story) {
+        let c = cover.host.zone.local(at + 2 + i as i64);
+        let text = format!(
+            " {} up {} days, {:2}:{:02},  0 users,  load average: 0.{:02}, 0.{:02}, 0.{:02}\n",
+            c.time(),
+            s.range(2, 140),
+            s.range(1, 23),
+            s.range(0, 59),
+            s.below(60),
+            s.below(40),
+            s.below(30)
+        );
+        out.push(File::text(
+            &format!("{}/{}", story.data, story.host(i)),
+            0o644,
+            at + 2 + i as i64,
+            text,
+        ));
+    }
+    out
+}
+
+/// The tree that is built and shipped.
+fn tree(cover: &Cover, story: &Story, now: i64) -> Vec<File> {
+    let mut s = cover.stream("products");
+    let mut out = Vec::new();
+    let root = format!("{}/{}", story.data, story.projects[0]);
+    let mut when = story.since;
+    out.push(File::dir(&root, 0o755, when));
+    let names = ["VERSION", "README", "CHANGES", "AUTHORS"];
+    for name in s.sample(&names, 3) {
+        when += s.range(0, ((now - when) / 3).max(1));
+        let text = match name {
+            "VERSION" => format!("{}.{}.{}\n", s.range(0, 7), s.range(0, 30), s.range(0, 12)),
+            "AUTHORS" => cover.users.iter().map(|u| format!("{}\n", u.full_name)).collect(),
+            _ => (0..s.range(3, 20))
+                .map(|_| format!("{} {}\n", coined(&mut s), coined(&mut s)))
+                .collect(),
+        };
+        out.push(File::text(&format!("{root}/{name}"), 0o644, when, text));
     }
     out
 }
@@ -304,7 +342,7 @@ fn probed(cover: &Cover, story: &Story) -> usize {
 /// The script that does the machine's work, in the style of whoever wrote it.
 fn script(cover: &Cover, story: &Story) -> String {
     let mut s = cover.stream("script");
-    let (host, v, w) = (story.host(0), coined(&mut s), coined(&mut s).to_uppercase());
+    let (v, w) = (coined(&mut s), coined(&mut s).to_uppercase());
     let shell = *s.pick(&["#!/bin/sh", "#!/bin/bash", "#! /bin/sh"]);
     let strict = *s.pick(&["set -e", "set -eu", "", "set -u"]);
     let mut t = format!("{shell}\n");
@@ -321,30 +359,33 @@ fn script(cover: &Cover, story: &Story) -> String {
     let log = |word: &str, more: &str| format!("echo \"$(date '+%F %T') {word}{more}\" >> {}\n", story.log);
     t += &format!("{w}={}\n{v}=$(date +{})\n", story.data, story.date_format);
     t += &log(story.words.0, "");
-    match cover.role.as_str() {
-        "backup" => {
-            t += &format!(
-                "ssh {host} \"pg_dump -U {} {}\" > ${w}/{}-${v}.sql\n",
-                story.db_user, story.db_name, story.db_name
-            );
-            t += &format!("find ${w} -name '*.sql' -mtime +{} -delete\n", story.keep - 1);
-        }
-        "build" => {
-            let p = &story.projects[0];
-            t += &format!(
-                "cd ${w}\ntar czf {p}-${v}.tar.gz {p}\nscp -q {p}-${v}.tar.gz {host}:/srv/{}/\nrm {p}-${v}.tar.gz\n",
-                story.projects[1]
-            );
-        }
-        _ => {
-            for i in 0..probed(cover, story) {
-                let h = story.host(i);
-                t += &format!(
-                    "ssh -o BatchMode=yes {h} uptime > ${w}/{h} || echo {h}: failed >> {}\n",
-                    story.log
-                );
-            }
-        }
-    }
+    t += &(job(cover).script)(cover, story, &w, &v);
     t + &log(story.words.1, &format!(" $(du -sk ${w} | cut -f1)"))
+}
+
+fn dump_script(_: &Cover, story: &Story, w: &str, v: &str) -> String {
+    let (host, db) = (story.host(0), &story.db_name);
+    format!(
+        "ssh {host} \"pg_dump -U {} {db}\" > ${w}/{db}-${v}.sql\nfind ${w} -name '*.sql' -mtime +{} -delete\n",
+        story.db_user,
+        story.keep - 1
+    )
+}
+
+fn ship_script(_: &Cover, story: &Story, w: &str, v: &str) -> String {
+    let (host, p) = (story.host(0), &story.projects[0]);
+    format!(
+        "cd ${w}\ntar czf {p}-${v}.tar.gz {p}\nscp -q {p}-${v}.tar.gz {host}:/srv/{}/\nrm {p}-${v}.tar.gz\n",
+        story.projects[1]
+    )
+}
+
+fn probe_script(cover: &Cover, story: &Story, w: &str, _: &str) -> String {
+    let one = |h: &str| {
+        format!(
+            "ssh -o BatchMode=yes {h} uptime > ${w}/{h} || echo {h}: failed >> {}\n",
+            story.log
+        )
+    };
+    (0..probed(cover, story)).map(|i| one(story.host(i))).collect()
 }

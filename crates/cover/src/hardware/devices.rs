@@ -17,7 +17,7 @@ pub struct Interrupt {
 }
 
 /// A loaded module (`lsmod`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Module {
     /// Name.
     pub name: &'static str,
@@ -25,157 +25,54 @@ pub struct Module {
     pub size: u64,
     /// References that are not modules.
     pub refs: u32,
-    /// Modules that use it.
-    pub used_by: &'static [&'static str],
+    /// Loaded modules that need it.
+    pub used_by: Vec<&'static str>,
 }
 
-const fn m(name: &'static str, size: u64, refs: u32, used_by: &'static [&'static str]) -> Module {
-    Module {
-        name,
-        size,
-        refs,
-        used_by,
-    }
-}
-
-/// Modules that every platform has, as Linux 6.1 of Debian 12 loads them.
-const ALL: &[Module] = &[
-    m("binfmt_misc", 24_576, 1, &[]),
-    m("aesni_intel", 393_216, 0, &[]),
-    m("crypto_simd", 16_384, 0, &["aesni_intel"]),
-    m("cryptd", 28_672, 0, &["crypto_simd"]),
-    m("evdev", 28_672, 2, &[]),
-    m("pcspkr", 16_384, 0, &[]),
-    m("serio_raw", 20_480, 0, &[]),
-    m("button", 24_576, 0, &[]),
-    m("joydev", 28_672, 0, &[]),
-    m("fuse", 176_128, 1, &[]),
-    m("loop", 32_768, 0, &[]),
-    m("efi_pstore", 16_384, 0, &[]),
-    m("configfs", 57_344, 1, &[]),
-    m("dm_mod", 184_320, 0, &[]),
-    m("ip_tables", 36_864, 0, &[]),
-    m("x_tables", 61_440, 0, &["ip_tables"]),
-    m("autofs4", 53_248, 2, &[]),
-    m("ext4", 983_040, 1, &[]),
-    m("crc16", 16_384, 0, &["ext4"]),
-    m("mbcache", 16_384, 0, &["ext4"]),
-    m("jbd2", 167_936, 0, &["ext4"]),
-    m("crc32c_generic", 16_384, 0, &[]),
-    m("crc32c_intel", 24_576, 2, &[]),
-    m("psmouse", 184_320, 0, &[]),
-    m("sr_mod", 28_672, 0, &[]),
-    m("cdrom", 81_920, 0, &["sr_mod"]),
-    m("sg", 40_960, 0, &[]),
-];
-
-const QEMU: &[Module] = &[
-    m("qemu_fw_cfg", 20_480, 0, &[]),
-    m("virtio_balloon", 28_672, 0, &[]),
-    m("virtio_net", 73_728, 0, &[]),
-    m("net_failover", 20_480, 0, &["virtio_net"]),
-    m("failover", 16_384, 0, &["net_failover"]),
-    m("virtio_pci", 24_576, 0, &[]),
-    m("virtio_pci_legacy_dev", 16_384, 0, &["virtio_pci"]),
-    m("virtio_pci_modern_dev", 20_480, 0, &["virtio_pci"]),
-    m(
-        "virtio",
-        16_384,
-        0,
-        &["virtio_balloon", "virtio_pci", "virtio_net"],
-    ),
-    m(
-        "virtio_ring",
-        45_056,
-        0,
-        &["virtio_balloon", "virtio_pci", "virtio_net"],
-    ),
-];
-
-const PC: &[Module] = &[
-    m("ata_generic", 16_384, 0, &[]),
-    m("ata_piix", 40_960, 0, &[]),
-    m("libata", 401_408, 0, &["ata_piix", "ata_generic"]),
-    m("uhci_hcd", 61_440, 0, &[]),
-    m("usbcore", 348_160, 0, &["uhci_hcd"]),
-    m("usb_common", 16_384, 0, &["usbcore"]),
-    m("i2c_piix4", 28_672, 0, &[]),
-    m("bochs", 16_384, 0, &[]),
-    m("drm_kms_helper", 212_992, 0, &["bochs"]),
-    m("drm", 614_400, 0, &["drm_kms_helper", "bochs"]),
-];
-
-const Q35: &[Module] = &[
-    m("ahci", 49_152, 0, &[]),
-    m("libahci", 49_152, 0, &["ahci"]),
-    m("libata", 401_408, 0, &["libahci", "ahci"]),
-    m("xhci_pci", 24_576, 0, &[]),
-    m("xhci_hcd", 319_488, 0, &["xhci_pci"]),
-    m("usbcore", 348_160, 0, &["xhci_hcd", "xhci_pci"]),
-    m("usb_common", 16_384, 0, &["xhci_hcd", "usbcore"]),
-    m("i2c_i801", 36_864, 0, &[]),
-    m("i2c_smbus", 20_480, 0, &["i2c_i801"]),
-    m("lpc_ich", 28_672, 0, &[]),
-    m("virtio_gpu", 73_728, 0, &[]),
-    m("drm_kms_helper", 212_992, 0, &["virtio_gpu"]),
-    m("drm", 614_400, 0, &["drm_kms_helper", "virtio_gpu"]),
-];
-
-const VMWARE: &[Module] = &[
-    m("vmw_balloon", 28_672, 0, &[]),
-    m("vsock_loopback", 16_384, 0, &[]),
-    m("vmw_vsock_vmci_transport", 36_864, 1, &[]),
-    m(
-        "vmw_vmci",
-        90_112,
-        0,
-        &["vmw_balloon", "vmw_vsock_vmci_transport"],
-    ),
-    m("vmxnet3", 73_728, 0, &[]),
-    m("vmw_pvscsi", 28_672, 2, &[]),
-    m("vmwgfx", 376_832, 1, &[]),
-    m("drm_kms_helper", 212_992, 0, &["vmwgfx"]),
-    m("drm", 614_400, 0, &["drm_kms_helper", "vmwgfx"]),
-    m("ata_generic", 16_384, 0, &[]),
-    m("ata_piix", 40_960, 0, &[]),
-    m("libata", 401_408, 0, &["ata_piix", "ata_generic"]),
-    m("i2c_piix4", 28_672, 0, &[]),
-];
-
-const SCSI: &[Module] = &[
-    m("sd_mod", 65_536, 3, &[]),
-    m("t10_pi", 16_384, 0, &["sd_mod"]),
-    m("crc64_rocksoft", 20_480, 0, &["t10_pi"]),
-    m("scsi_mod", 286_720, 0, &["sd_mod", "libata", "sg", "sr_mod"]),
-    m("scsi_common", 16_384, 0, &["scsi_mod", "libata", "sg", "sr_mod"]),
-];
+/// Set, name, size, references and needs of each module, as Debian's kernels load them on these platforms.
+const MODULES: &str = include_str!("../../data/modules.tsv");
 
 fn virtio_disk(hw: &Hardware) -> bool {
     hw.disks.first().is_some_and(|d| d.name.starts_with('v'))
 }
 
-/// The modules of this machine.
+/// The modules of this machine. Who uses whom follows from what is loaded and what each module needs.
 pub fn modules(hw: &Hardware) -> Vec<Module> {
-    let mut out = ALL.to_vec();
-    match hw.platform {
-        Platform::QemuPc => out.extend([QEMU, PC].concat()),
-        Platform::QemuQ35 => out.extend([QEMU, Q35].concat()),
-        Platform::Vmware => out.extend(VMWARE),
-    }
-    if virtio_disk(hw) {
-        out.push(m("virtio_blk", 32_768, 3, &[]));
-        out.push(m("scsi_mod", 286_720, 0, &["libata", "sg", "sr_mod"]));
-        out.push(m(
-            "scsi_common",
-            16_384,
-            0,
-            &["scsi_mod", "libata", "sg", "sr_mod"],
-        ));
-    } else {
-        if hw.platform != Platform::Vmware {
-            out.push(m("virtio_scsi", 24_576, 2, &[]));
+    let mut sets = vec!["all"];
+    sets.extend(match hw.platform {
+        Platform::QemuPc => &["qemu", "pc"][..],
+        Platform::QemuQ35 => &["qemu", "q35"],
+        Platform::Vmware => &["vmware"],
+    });
+    sets.extend(match (virtio_disk(hw), hw.platform) {
+        (true, _) => &["virtio-disk"][..],
+        (false, Platform::Vmware) => &["scsi"],
+        (false, _) => &["virtio-scsi", "scsi"],
+    });
+    let mut out: Vec<Module> = Vec::new();
+    let mut needs = Vec::new();
+    for line in MODULES.lines().filter(|l| !l.starts_with('#')) {
+        let f: Vec<&'static str> = line.split('\t').collect();
+        if let [set, name, size, refs, wants] = f[..]
+            && sets.contains(&set)
+            && out.iter().all(|m| m.name != name)
+        {
+            needs.push(wants);
+            out.push(Module {
+                name,
+                size: size.parse().unwrap_or(16_384),
+                refs: refs.parse().unwrap_or(0),
+                used_by: Vec::new(),
+            });
         }
-        out.extend(SCSI);
+    }
+    for i in 0..out.len() {
+        let name = out[i].name;
+        for need in needs[i].split(',') {
+            if let Some(m) = out.iter_mut().find(|m| m.name == need) {
+                m.used_by.push(name);
+            }
+        }
     }
     out
 }

@@ -122,6 +122,25 @@ fn days(cover: &Cover) -> i64 {
     cover.stream("journal").range(4, 7)
 }
 
+/// What is logged while the machine boots; `kernel` is the kernel's log: priority, microseconds since boot, text.
+pub fn boot_lines(cover: &Cover, kernel: &[(u8, u64, String)]) -> Vec<Line> {
+    let booted = cover.host.booted.max(0) as u64 * 1_000_000;
+    let mut all: Vec<Line> = kernel
+        .iter()
+        .map(|(priority, after, text)| Line {
+            at: booted + after,
+            says: Says::Kernel,
+            pid: 0,
+            priority: *priority,
+            private: false,
+            text: text.clone(),
+        })
+        .chain(started(cover))
+        .collect();
+    all.sort_by_key(|l| l.at);
+    all
+}
+
 /// journald's directory, its file at `now` and the setting that bounds it. `kernel` is the kernel's log of the boot that runs:
 /// priority, microseconds since boot, text. The file is cut where its entries end: see [`journal::STEP`] for its size.
 pub fn files(
@@ -135,16 +154,7 @@ pub fn files(
     let from = (now - days(cover) * 86_400).max(cover.host.installed + 60);
     let mut all = lines::draw(cover, past, from, now);
     if cover.host.booted > from {
-        let booted = cover.host.booted as u64 * 1_000_000;
-        all.extend(kernel.iter().map(|(priority, after, text)| Line {
-            at: booted + after,
-            says: Says::Kernel,
-            pid: 0,
-            priority: *priority,
-            private: false,
-            text: text.clone(),
-        }));
-        all.extend(started(cover));
+        all.extend(boot_lines(cover, kernel));
     }
     all.sort_by_key(|l| l.at);
     // Each boot before has an id that nobody else knows.

@@ -69,6 +69,24 @@ fn dpkg_lines(cover: &Cover, r: &Run, man: Option<&str>) -> Vec<(i64, Vec<u8>)> 
     let span = (r.end - r.start).max(2);
     let mut put =
         |at: i64, text: String| out.push((at, format!("{} {text}\n", stamp(cover, at)).into_bytes()));
+    if r.changes.iter().all(|c| c.new.is_empty()) {
+        put(r.start + 1, "startup packages remove".into());
+        for (i, c) in r.changes.iter().enumerate() {
+            let at = r.start + 1 + i as i64 * (span - 1) / n;
+            let name = format!("{}:{}", c.package.name, c.package.arch);
+            let old = c.old.as_deref().unwrap_or_default();
+            put(at, format!("status installed {name} {old}"));
+            put(at, format!("remove {name} {old} <none>"));
+            for state in ["half-configured", "half-installed", "config-files"] {
+                put(at, format!("status {state} {name} {old}"));
+            }
+            put(at, format!("purge {name} {old} <none>"));
+            put(at, format!("status config-files {name} {old}"));
+            put(at, format!("status not-installed {name} <none>"));
+        }
+        put(r.end, "startup packages configure".into());
+        return out;
+    }
     put(r.start + 1, "startup archives unpack".into());
     for (i, c) in r.changes.iter().enumerate() {
         let at = r.start + 1 + i as i64 * (span / 2) / n;
@@ -124,9 +142,22 @@ fn history_text(cover: &Cover, r: &Run) -> String {
             format!("{}:amd64 ({}{auto})", c.package.name, c.new)
         })
         .collect();
+    let purged: Vec<String> = r
+        .changes
+        .iter()
+        .filter(|c| c.new.is_empty())
+        .map(|c| {
+            format!(
+                "{}:amd64 ({})",
+                c.package.name,
+                c.old.as_deref().unwrap_or_default()
+            )
+        })
+        .collect();
     let upgraded: Vec<String> = r
         .changes
         .iter()
+        .filter(|c| !c.new.is_empty())
         .filter_map(|c| {
             Some(format!(
                 "{}:amd64 ({}, {})",
@@ -136,7 +167,7 @@ fn history_text(cover: &Cover, r: &Run) -> String {
             ))
         })
         .collect();
-    for (title, list) in [("Install", installed), ("Upgrade", upgraded)] {
+    for (title, list) in [("Install", installed), ("Upgrade", upgraded), ("Purge", purged)] {
         if !list.is_empty() {
             t += &format!("{title}: {}\n", list.join(", "));
         }
@@ -153,6 +184,23 @@ fn term_text(cover: &Cover, r: &Run, files: usize, man: Option<&str>) -> String 
         "(Reading database ... \r{reading}(Reading database ... {} files and directories currently installed.)\n",
         13_100 + files
     );
+    if r.changes.iter().all(|c| c.new.is_empty()) {
+        t += &database;
+        for c in &r.changes {
+            let old = c.old.as_deref().unwrap_or_default();
+            t += &format!("Removing {} ({old}) ...\n", c.package.shown());
+        }
+        // What is purged is read again once it is removed.
+        t += &database;
+        for c in &r.changes {
+            let old = c.old.as_deref().unwrap_or_default();
+            t += &format!(
+                "Purging configuration files for {} ({old}) ...\n",
+                c.package.shown()
+            );
+        }
+        return t + &format!("Log ended: {}\n", wide(cover, r.end));
+    }
     let width = (r.changes.len().max(1) - 1).to_string().len();
     let several = r.changes.len() > 1;
     for (i, c) in r.changes.iter().enumerate() {

@@ -100,7 +100,7 @@ impl Timeline {
     /// Draws the past up to `now`.
     pub fn draw(cover: &Cover, runs: &[Run], now: i64) -> Timeline {
         let mut t = Timeline {
-            boots: boots(cover),
+            boots: boots(cover, runs),
             ..Timeline::default()
         };
         let mut s = cover.stream("logins");
@@ -178,7 +178,8 @@ impl Timeline {
     }
 }
 
-fn boots(cover: &Cover) -> Vec<Boot> {
+/// When the machine was started, oldest first.
+pub(super) fn starts(cover: &Cover) -> Vec<i64> {
     let mut s = cover.stream("boots");
     let mut starts = vec![cover.host.installed + 30];
     let mut t = cover.host.installed + s.range(5, 60) * 86_400;
@@ -187,13 +188,31 @@ fn boots(cover: &Cover) -> Vec<Boot> {
         t += s.range(20, 130) * 86_400;
     }
     starts.push(cover.host.booted);
+    starts
+}
+
+/// The newest kernel that a run of apt had installed by then; none on an image without kernel packages.
+fn newest_installed(runs: &[Run], at: i64) -> Option<String> {
+    let release = crate::Release::current();
+    let (before, after) = release.kernel_package.split_once("{release}")?;
+    let changes = runs.iter().filter(|r| r.end < at).flat_map(|r| &r.changes);
+    changes
+        .filter(|c| c.old.is_none() && c.package.name != release.kernel_meta)
+        .filter_map(|c| c.package.name.strip_prefix(before)?.strip_suffix(after))
+        .next_back()
+        .map(str::to_owned)
+}
+
+fn boots(cover: &Cover, runs: &[Run]) -> Vec<Boot> {
+    let mut s = cover.stream("going down");
+    let starts = starts(cover);
     let n = starts.len();
     let mut out: Vec<Boot> = Vec::new();
     for (i, at) in starts.iter().enumerate() {
         let release = if i + 1 == n {
             cover.host.kernel.release.clone()
         } else {
-            kernels::newest_at(at - 2 * 86_400).release
+            newest_installed(runs, *at).unwrap_or_else(|| kernels::newest_at(at - 2 * 86_400).release)
         };
         if let Some(l) = out.last_mut() {
             l.down = Some(at - s.range(14, 40));

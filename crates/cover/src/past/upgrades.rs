@@ -2,6 +2,8 @@
 
 use crate::clock::days_from_civil;
 use crate::cover::{Cover, Image};
+use crate::kernels::{self, Kernel};
+use crate::release::Release;
 use std::collections::BTreeMap;
 use std::io::Read;
 
@@ -38,7 +40,7 @@ pub struct Change {
     pub package: Package,
     /// Version before; None if it was installed.
     pub old: Option<String>,
-    /// Version after.
+    /// Version after; empty if it was purged.
     pub new: String,
 }
 
@@ -112,7 +114,7 @@ fn date(text: &str) -> Option<i64> {
     Some(days_from_civil(year, month, day) * 86_400 + h * 3600 + m * 60 + s - offset)
 }
 
-/// Versions of a Debian 12 package with the moment from which apt offered them, oldest first.
+/// Versions of a Debian package with the moment from which apt offered them, oldest first.
 ///
 /// An upload to bookworm-security is there the next day; one to bookworm comes with the next point release, weeks later.
 pub fn versions(image: &dyn Image, package: &Package) -> Vec<(String, i64)> {
@@ -131,7 +133,7 @@ pub fn versions(image: &dyn Image, package: &Package) -> Vec<(String, i64)> {
         if let Some(d) = line.strip_prefix(" -- ") {
             if let (Some((version, security)), Some(at)) = (head.take(), d.split("  ").nth(1).and_then(date))
             {
-                let stable = version.contains("deb12u");
+                let stable = version.contains(&Release::current().stable_mark);
                 out.push((version, at + if security { 86_400 } else { 30 * 86_400 }));
                 if !stable || out.len() > 12 {
                     break;
@@ -169,7 +171,10 @@ pub fn draw(cover: &Cover, image: &dyn Image, now: i64) -> Vec<Run> {
     let (installed, made) = (cover.host.installed, cover.made());
     let mut history: BTreeMap<String, Vec<(String, i64)>> = BTreeMap::new();
     let mut newest = installed + 86_400;
-    for p in all.iter().filter(|p| p.version.contains("deb12u")) {
+    for p in all
+        .iter()
+        .filter(|p| p.version.contains(&Release::current().stable_mark))
+    {
         let mut v = versions(image, p);
         if let Some(l) = v.last_mut() {
             // What is in the image was offered before the cover was made.
@@ -179,6 +184,11 @@ pub fn draw(cover: &Cover, image: &dyn Image, now: i64) -> Vec<Run> {
             newest = newest.max(v.last().map_or(0, |l| l.1));
             history.insert(p.name.clone(), v);
         }
+    }
+    let kernels = Kernels::of(cover, &all);
+    if let Some(k) = &kernels {
+        newest = newest.max(k.run);
+        history.insert(k.meta.name.clone(), k.offered());
     }
     let at = |history: &BTreeMap<String, Vec<(String, i64)>>, p: &Package, t: i64| -> String {
         match history.get(&p.name) {
@@ -195,23 +205,31 @@ pub fn draw(cover: &Cover, image: &dyn Image, now: i64) -> Vec<Run> {
         .iter()
         .map(|p| (p.name.clone(), at(&history, p, installed)))
         .collect();
-    let mut runs = Vec::new();
+    let mut runs: Vec<Run> = Vec::new();
     // The packages that the administrator added by hand after the installer had gone.
     let extra: Vec<&Package> = all
         .iter()
         .filter(|p| !p.base && !p.name.starts_with("lib") && !p.name.contains("openssh"))
+        .filter(|p| !p.name.starts_with("linux-") && !p.name.starts_with("initramfs-"))
         .collect();
     let wanted = s.range(4, 9) as usize;
-    let later: Vec<&Package> = s.sample(&extra, wanted);
-    let first: Vec<Change> = all
+    let mut later: Vec<&Package> = s.sample(&extra, wanted);
+    // What the operator asks for was wanted by the administrator.
+    later.extend(extra.iter().copied().filter(|p| cover.wished.contains(&p.name)));
+    let mut named = std::collections::BTreeSet::new();
+    later.retain(|p| named.insert(p.name.clone()));
+    let mut first: Vec<Change> = all
         .iter()
-        .filter(|p| !later.contains(p))
+        .filter(|p| !later.contains(p) && kernels.as_ref().is_none_or(|k| k.own.name != p.name))
         .map(|p| Change {
             new: have[&p.name].clone(),
             package: p.clone(),
             old: None,
         })
         .collect();
+    if let Some(k) = &kernels {
+        first.extend(k.change(&have[&k.meta.name]));
+    }
     runs.push(Run {
         start: installed - s.range(420, 900),
         end: installed - 40,
@@ -257,25 +275,39 @@ pub fn draw(cover: &Cover, image: &dyn Image, now: i64) -> Vec<Run> {
     let last = (newest + 86_400)
         .max(made - rhythm * 86_400 + s.range(0, 5) * 86_400)
         .min(made - 20_000);
+    let mut starts = Vec::new();
     let mut t = installed + s.range(2, 12) * 86_400;
-    loop {
-        let final_run = t + rhythm * 86_400 / 2 >= last;
-        let start = if final_run {
-            last
-        } else {
-            crate::cover::work_hours(t, &cover.host.zone, &mut s).max(installed + 90_000)
-        };
+    while t + rhythm * 86_400 / 2 < last {
+        starts.push(crate::cover::work_hours(t, &cover.host.zone, &mut s).max(installed + 90_000));
+        t += (rhythm + s.range(-2, 4)) * 86_400;
+    }
+    starts.push(last);
+    if let Some(k) = &kernels {
+        // The running kernel came right before the machine was started with it.
+        starts.retain(|t| (t - k.run).abs() > 1800);
+        starts.push(k.run);
+        starts.sort_unstable();
+    }
+    let final_start = starts.last().copied();
+    for start in starts {
         if start > now {
             break;
         }
+        let final_run = Some(start) == final_start;
         let mut changes = Vec::new();
-        for p in &all {
+        for p in all
+            .iter()
+            .filter(|p| kernels.as_ref().is_none_or(|k| k.own.name != p.name))
+        {
             let new = if final_run {
                 p.version.clone()
             } else {
                 at(&history, p, start)
             };
             if new != have[&p.name] {
+                if let Some(k) = kernels.as_ref().filter(|k| k.meta.name == p.name) {
+                    changes.extend(k.change(&new));
+                }
                 changes.push(Change {
                     package: p.clone(),
                     old: have.insert(p.name.clone(), new.clone()),
@@ -298,12 +330,126 @@ pub fn draw(cover: &Cover, image: &dyn Image, now: i64) -> Vec<Run> {
                 changes,
             });
         }
-        if final_run {
-            break;
-        }
-        t += (rhythm + s.range(-2, 4)) * 86_400;
+    }
+    if let Some(k) = &kernels {
+        k.purges(cover, &mut runs, now);
     }
     runs
+}
+
+/// The kernel packages of an image: the metapackage and the one it depends on.
+struct Kernels {
+    meta: Package,
+    own: Package,
+    /// All that were published up to the image's.
+    known: Vec<Kernel>,
+    /// When the image's was installed.
+    run: i64,
+}
+
+impl Kernels {
+    fn of(cover: &Cover, all: &[Package]) -> Option<Kernels> {
+        let release = Release::current();
+        let running = &cover.host.kernel;
+        let own = release.kernel_package(&running.release);
+        let own = all.iter().find(|p| p.name == own)?.clone();
+        let meta = all.iter().find(|p| p.name == release.kernel_meta)?.clone();
+        let mut known = kernels::all();
+        known.retain(|k| k.uploaded < running.uploaded);
+        known.push(running.clone());
+        let run = cover.host.booted - cover.stream("kernel run").range(240, 2400);
+        Some(Kernels {
+            meta,
+            own,
+            known,
+            run,
+        })
+    }
+
+    /// Versions of the metapackage with the moment from which apt offered them.
+    fn offered(&self) -> Vec<(String, i64)> {
+        let mut out: Vec<(String, i64)> = self
+            .known
+            .iter()
+            .map(|k| (k.package.clone(), k.uploaded + 86_400))
+            .collect();
+        if let Some(l) = out.last_mut() {
+            *l = (self.meta.version.clone(), self.run);
+        }
+        out
+    }
+
+    /// The installation of the kernel that this version of the metapackage brings.
+    fn change(&self, version: &str) -> Option<Change> {
+        let last = self.known.last()?;
+        let k = if version == self.meta.version {
+            last
+        } else {
+            self.known.iter().find(|k| k.package == version)?
+        };
+        Some(Change {
+            package: Package {
+                name: Release::current().kernel_package(&k.release),
+                version: k.package.clone(),
+                ..self.own.clone()
+            },
+            old: None,
+            new: k.package.clone(),
+        })
+    }
+
+    /// Some time after each start with a new kernel the administrator takes the old ones away.
+    fn purges(&self, cover: &Cover, runs: &mut Vec<Run>, now: i64) {
+        let mut s = cover.stream("kernel purges");
+        let name = Release::current().kernel_package("");
+        let command = *s.pick(&[
+            "apt autoremove --purge",
+            "apt-get autoremove --purge",
+            "apt-get -y autoremove --purge",
+        ]);
+        let starts = super::timeline::starts(cover);
+        let mut made = Vec::new();
+        let mut there: Vec<Change> = Vec::new();
+        let mut seen = 0;
+        for (i, start) in starts.iter().enumerate() {
+            for r in runs.iter().skip(seen).filter(|r| r.end < *start) {
+                seen += 1;
+                let new = r
+                    .changes
+                    .iter()
+                    .filter(|c| c.old.is_none() && c.package.name != self.meta.name);
+                there.extend(
+                    new.filter(|c| c.package.name.starts_with(name.trim_end_matches('-')))
+                        .cloned(),
+                );
+            }
+            let at = start + s.range(300, 5400);
+            let end = at + 3 + 2 * there.len() as i64;
+            let next = starts.get(i + 1).copied().unwrap_or(now + 1);
+            let clash = runs.iter().any(|r| r.start - 600 < end && at < r.end + 600);
+            if i == 0 || there.len() < 2 || end + 60 > next.min(now) || clash && i + 1 < starts.len() {
+                continue;
+            }
+            let stay = there.pop();
+            made.push(Run {
+                start: at,
+                end,
+                command: command.into(),
+                by: Some(0),
+                changes: there
+                    .drain(..)
+                    .map(|c| Change {
+                        old: Some(c.new),
+                        new: String::new(),
+                        ..c
+                    })
+                    .collect(),
+            });
+            there.extend(stay);
+        }
+        runs.extend(made);
+        runs.sort_by_key(|r| r.start);
+    }
 }
 
 #[cfg(test)]

@@ -168,6 +168,9 @@ fn assemble<const F: bool>(list: &[Instruction], optimise: bool) -> Box<[Op]> {
         if F && optimise && n + 1 < list.len() && l.fuse(i, &list[n + 1]) {
             flow = Flow::End;
             n += 2;
+        } else if F && optimise && n + 1 < list.len() && l.fuse_move(i, &list[n + 1], dead[n + 1]) {
+            flow = Flow::Next;
+            n += 2;
         } else {
             flow = l.lower::<F>(i, dead[n]);
             n += 1;

@@ -263,6 +263,48 @@ fn shift_h<const F: bool, W: Word, const O: u8>(mem: bool, by_cl: bool, dead: bo
     }
 }
 
+/// A move between registers and an operation on its destination, as one: [`Via`].
+fn via_h<W: Word, S: Loc>(m: Mnemonic, dead: bool) -> Option<Handler> {
+    macro_rules! pick {
+        ($O:ident) => {
+            if dead {
+                step::<true, Alu<W, Via, S, $O, true>>
+            } else {
+                step::<true, Alu<W, Via, S, $O, false>>
+            }
+        };
+    }
+    Some(match m {
+        Mnemonic::Add => pick!(ADD),
+        Mnemonic::Sub => pick!(SUB),
+        Mnemonic::And => pick!(AND),
+        Mnemonic::Or => pick!(OR),
+        Mnemonic::Xor => pick!(XOR),
+        _ => return None,
+    })
+}
+
+/// The same for shifts by an immediate.
+fn via_shift_h<W: Word>(m: Mnemonic, dead: bool) -> Option<Handler> {
+    macro_rules! pick {
+        ($O:ident) => {
+            if dead {
+                step::<true, Shift<W, Via, Im, $O, true>>
+            } else {
+                step::<true, Shift<W, Via, Im, $O, false>>
+            }
+        };
+    }
+    Some(match m {
+        Mnemonic::Shl | Mnemonic::Sal => pick!(SHL),
+        Mnemonic::Shr => pick!(SHR),
+        Mnemonic::Sar => pick!(SAR),
+        Mnemonic::Rol => pick!(ROL),
+        Mnemonic::Ror => pick!(ROR),
+        _ => return None,
+    })
+}
+
 fn rotc_h<W: Word, const O: u8>(mem: bool, by_cl: bool) -> Handler {
     match (mem, by_cl) {
         (true, true) => step::<false, Rotc<W, Mx, Rb, O>>,
@@ -504,6 +546,58 @@ impl Lower<'_> {
         }
         self.next = j.next_ip() as i32;
         self.branch_slots(j.near_branch_target());
+        true
+    }
+
+    /// Makes one operation of a move between registers and what is then done with its destination, if that is possible. `dead`: the
+    /// flags of the second are seen by nobody.
+    pub fn fuse_move(&mut self, i: &Instruction, j: &Instruction, dead: bool) -> bool {
+        let register = |i: &Instruction, n| {
+            let r = i.op_register(n);
+            (i.op_kind(n) == OpKind::Register && (r.is_gpr32() || r.is_gpr64())).then_some(r)
+        };
+        if i.mnemonic() != Mnemonic::Mov || j.op_count() != 2 {
+            return false;
+        }
+        let (Some(to), Some(from), Some(on)) = (register(i, 0), register(i, 1), register(j, 0)) else {
+            return false;
+        };
+        // A 32-bit operation on what a 64-bit move left reads its lower half; the other way round it would read what the move cleared.
+        if goff(on) != goff(to) || on.size() > to.size() {
+            return false;
+        }
+        let wide = on.is_gpr64();
+        let shift = if wide {
+            via_shift_h::<u64>(j.mnemonic(), dead)
+        } else {
+            via_shift_h::<u32>(j.mnemonic(), dead)
+        };
+        let (h, b) = if is_imm(j, 1) {
+            let h = if wide {
+                via_h::<u64, Im>(j.mnemonic(), dead)
+            } else {
+                via_h::<u32, Im>(j.mnemonic(), dead)
+            };
+            (h.or(shift), None)
+        } else if let Some(other) = register(j, 1) {
+            let h = if wide {
+                via_h::<u64, Rb>(j.mnemonic(), dead)
+            } else {
+                via_h::<u32, Rb>(j.mnemonic(), dead)
+            };
+            // The destination is not written yet: what it would hold is in the move's source.
+            (h, Some(goff(if goff(other) == goff(to) { from } else { other })))
+        } else {
+            return false;
+        };
+        let Some(h) = h else { return false };
+        let op = self.push(h);
+        op.a = goff(to);
+        op.base = goff(from);
+        match b {
+            Some(b) => op.b = b,
+            None => op.imm = AtomicU64::new(j.immediate(1)),
+        }
         true
     }
 

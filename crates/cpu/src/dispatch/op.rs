@@ -632,6 +632,27 @@ macro_rules! register_loc {
 register_loc!(Ra, a);
 register_loc!(Rb, b);
 
+/// From the register at `Op::base` to the one at `Op::a`: what a move in front of an operation makes of its destination.
+pub(crate) struct Via;
+
+impl Loc for Via {
+    #[inline(always)]
+    unsafe fn get<const F: bool, W: Word>(op: *const Op, cpu: *mut Cpu, _: *mut Cx) -> Result<W, Miss> {
+        // SAFETY: see `reg`.
+        Ok(unsafe { reg(cpu, (*op).base) })
+    }
+    #[inline(always)]
+    unsafe fn set<const F: bool, W: Word>(
+        op: *const Op,
+        cpu: *mut Cpu,
+        cx: *mut Cx,
+        v: W,
+    ) -> Result<(), Miss> {
+        // SAFETY: the caller's.
+        unsafe { Ra::set::<F, W>(op, cpu, cx, v) }
+    }
+}
+
 macro_rules! memory_loc {
     ($t:ty, $ea:ident) => {
         impl Loc for $t {

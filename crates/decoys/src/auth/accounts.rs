@@ -4,6 +4,7 @@
 
 use super::keys::{KeyLine, authorized_keys};
 use super::shadow;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Accounts that are looked at; an account file with more is read up to there.
@@ -33,7 +34,7 @@ pub trait Files {
 }
 
 /// One account.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// User id.
     pub uid: u32,
@@ -71,9 +72,25 @@ impl Account {
 }
 
 /// All accounts of a machine.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<(Vec<u8>, Account)>", into = "Vec<(Vec<u8>, Account)>")]
 pub struct Accounts {
     by_name: BTreeMap<Vec<u8>, Account>,
+}
+
+// Names are bytes, which are no keys where this is written down.
+impl From<Vec<(Vec<u8>, Account)>> for Accounts {
+    fn from(list: Vec<(Vec<u8>, Account)>) -> Accounts {
+        Accounts {
+            by_name: list.into_iter().collect(),
+        }
+    }
+}
+
+impl From<Accounts> for Vec<(Vec<u8>, Account)> {
+    fn from(accounts: Accounts) -> Vec<(Vec<u8>, Account)> {
+        accounts.by_name.into_iter().collect()
+    }
 }
 
 /// How an account differs from what the machine started with.

@@ -1,5 +1,6 @@
 //! `authorized_keys` as sshd reads it (AUTHORIZED_KEYS FILE FORMAT in sshd(8); auth2-pubkeyfile.c and auth-options.c of OpenSSH).
 
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// A line longer than this is passed over (`SSH_MAX_PUBKEY_BYTES`).
@@ -10,7 +11,7 @@ const LINES: usize = 1_000;
 const VALUES: usize = 128;
 
 /// One key that lets somebody in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyLine {
     /// Key blob (RFC 4253 section 6.6).
     pub blob: Vec<u8>,
@@ -21,7 +22,7 @@ pub struct KeyLine {
 }
 
 /// What a line allows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyOptions {
     /// `command=`: what runs, whatever was asked for.
     pub command: Option<Vec<u8>>,

@@ -3,14 +3,14 @@
 use turncoat_event::{Bytes, Kind, kinds};
 use turncoat_kernel::net::facts::Outside;
 use turncoat_kernel::vfs::ChangeKind;
-use turncoat_kernel::{Fact, Stamped};
+use turncoat_kernel::{Down, Fact, Stamped};
 
 fn bytes(b: Vec<u8>) -> Bytes {
     Bytes(b)
 }
 
-/// The events of one fact.
-pub fn kinds(s: Stamped) -> Vec<Kind> {
+/// The events of one fact. `away` is how long a machine is away after it went down so, in seconds.
+pub fn kinds(s: Stamped, away: impl Fn(Down) -> u64) -> Vec<Kind> {
     let pid = Some(s.pid);
     let program = || Some(Bytes(s.comm.clone()));
     let one: Kind = match s.fact {
@@ -159,6 +159,13 @@ pub fn kinds(s: Stamped) -> Vec<Kind> {
             name: Bytes::from("ptrace"),
             accepted: false,
             content: Some(Bytes(format!("{request} {target}").into_bytes())),
+        }
+        .into(),
+        Fact::Down { how, in_order } => kinds::WorldDown {
+            how: how.name().into(),
+            in_order,
+            pid,
+            away_seconds: away(how),
         }
         .into(),
         Fact::Unserved { what } => kinds::WorldGap {

@@ -110,7 +110,7 @@ pub fn facts(cover: &Cover) -> Facts {
     Facts {
         release: release.clone(),
         version: cover.host.kernel.version(),
-        compiler: "(debian-kernel@lists.debian.org) (gcc-12 (Debian 12.2.0-14+deb12u1) 12.2.0, GNU ld (GNU Binutils for Debian) 2.40)".into(),
+        compiler: cover.host.kernel.compiler.clone(),
         cmdline: format!("BOOT_IMAGE=/boot/vmlinuz-{release} root=UUID={uuid} ro quiet"),
         boot_id: cover.host.boot_id.clone(),
         memory: hw.mem_total_kib << 10,

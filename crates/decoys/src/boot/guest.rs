@@ -1,8 +1,9 @@
 //! The kernel's world as a guest: calls and answers translated, nothing kept beside it.
 
+use super::jobs::Jobs;
 use super::life::Life;
 use super::streams::Streams;
-use super::{accounts, events};
+use super::{Ground, accounts, events, jobs, kmsg, parts, streams};
 use crate::auth::Accounts;
 use crate::worlds::{Conn, Door, Guest, Input, NotConnected, Open, Opened, Produced, Program, Target, Wants};
 use sha2::Digest;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use turncoat_event::{Bytes, Kind, Sha256, Time, kinds};
 use turncoat_kernel::net::SockId;
 use turncoat_kernel::vfs::ChangeKind;
-use turncoat_kernel::{Fact, Stamped};
+use turncoat_kernel::{BadDisk, Down, Fact, Stamped};
 use turncoat_kernel::{Input as KernelInput, Open as KernelOpen, Out, Slice, Term, World};
 
 /// Where sshd's subsystem sftp is on Debian 12 (`Subsystem` in sshd_config).
@@ -30,6 +31,31 @@ pub struct KernelGuest {
     streams: Streams,
     /// What is logged meanwhile.
     life: Option<Life>,
+    /// What it stands on; without it, a machine that goes down stays so.
+    ground: Option<Arc<Ground>>,
+    /// What starts by itself.
+    jobs: Jobs,
+    /// The machine is down until then.
+    away: Option<Time>,
+    /// That it goes down has been said.
+    said: bool,
+    /// What is to be said of it.
+    told: Vec<Kind>,
+}
+
+/// Seconds for which a machine is away that goes down: it boots, or somebody notices and switches it on.
+fn away(ground: &Ground, how: Down, boot: u32) -> u64 {
+    let mut s = ground.cover.stream(&format!("away {} {boot}", how.name()));
+    let (low, high) = match how {
+        Down::Reboot => (20, 60),
+        Down::PowerOff | Down::Halt => (9 * 60, 48 * 60),
+    };
+    s.range(low, high).max(1) as u64
+}
+
+/// From the first message of the kernel to a listening sshd, in seconds.
+fn boot_takes(ground: &Ground, boot: u32) -> i64 {
+    ground.cover.stream(&format!("boot takes {boot}")).range(6, 14)
 }
 
 /// Bytes of files that are kept of one world.
@@ -60,7 +86,52 @@ impl KernelGuest {
             accounts,
             streams: Streams::new(sshd),
             life: None,
+            ground: None,
+            jobs: Jobs::default(),
+            away: None,
+            said: false,
+            told: Vec::new(),
         }
+    }
+
+    /// The world can boot again.
+    pub(crate) fn on(self, ground: Arc<Ground>) -> KernelGuest {
+        KernelGuest {
+            ground: Some(ground),
+            ..self
+        }
+    }
+
+    /// The machine boots, with the disk that it has; the kernel began at `booted`.
+    fn boot(&mut self, ground: &Ground, booted: i64, now: Time, after: &str) {
+        let cover = parts::after_boot(&ground.cover, booted);
+        // The world's own randomness goes on: this seed is not used.
+        let boot = parts::boot(&cover, &ground.image, ground.outside, now, [0; 32], false);
+        let log = turncoat_cover::past::journal::boot_lines(&cover, &kmsg::lines(&cover));
+        self.world.reboot(boot);
+        self.world.log(&log);
+        self.streams
+            .booted(streams::serve_ssh(&mut self.world, &cover.ssh_ports()));
+        self.accounts = Arc::new(accounts::read(&mut self.world).after(&self.accounts));
+        (self.away, self.said) = (None, false);
+        let up = kinds::WorldUp {
+            booted: Time(booted.saturating_mul(1_000_000_000)),
+            after: after.into(),
+        };
+        self.told.push(up.into());
+        self.jobs
+            .read(&mut self.world, &ground.known, now, &cover.host.zone);
+        self.jobs
+            .boot(&mut self.world, &ground.known, now, &mut self.told);
+    }
+
+    /// The machine is down: it is away for a while.
+    fn goes(&mut self, ground: &Ground, now: Time) -> Time {
+        let how = self.world.down().unwrap_or(Down::Reboot);
+        let seconds = away(ground, how, self.world.boots());
+        let until = now.plus_nanos(i64::try_from(seconds).unwrap_or(60) * 1_000_000_000);
+        self.away = Some(until);
+        until
     }
 
     /// The world goes on living as a machine of this cover.
@@ -176,6 +247,9 @@ fn signal_name(sig: u8) -> String {
 
 impl Guest for KernelGuest {
     fn open(&mut self, o: &Open) -> Result<Conn, String> {
+        if self.world.going_down() {
+            return Err("the machine is down".into());
+        }
         let command = match &o.program {
             Program::Shell => None,
             Program::Command(c) => Some(c.clone()),
@@ -212,11 +286,17 @@ impl Guest for KernelGuest {
     }
 
     fn connect(&mut self, user: &[u8], to: &Target) -> Result<Conn, NotConnected> {
+        if self.world.going_down() {
+            return Err(NotConnected::Down);
+        }
         let who = self.ids(user).ok_or(NotConnected::Down)?;
         self.streams.connect(&mut self.world, to, who)
     }
 
     fn listen(&mut self, user: &[u8], door: &Door) -> Option<Opened> {
+        if self.world.going_down() {
+            return None;
+        }
         let who = self.ids(user)?;
         self.streams.listen(&mut self.world, door, who)
     }
@@ -280,19 +360,66 @@ impl Guest for KernelGuest {
     }
 
     fn run(&mut self, budget: u64, now: Time) -> Wants {
+        let ground = self.ground.clone();
+        if let (Some(until), Some(ground)) = (self.away, &ground) {
+            if now < until {
+                return Wants::Sleep(Some(until));
+            }
+            let booted = now.seconds() - boot_takes(ground, self.world.boots());
+            self.boot(ground, booted, now, "reboot");
+        }
         if let Some(life) = &mut self.life {
             life.tell(&mut self.world, now);
         }
+        if let Some(ground) = &ground {
+            let zone = &ground.cover.host.zone;
+            self.jobs.fire(&mut self.world, now, zone, &mut self.told);
+        }
         let slice = self.world.run(budget, now.0.max(0) as u64);
         let moved = self.streams.step(&mut self.world);
+        if let Some(ground) = &ground
+            && self.world.happened(jobs::touches)
+        {
+            let zone = &ground.cover.host.zone;
+            self.jobs.read(&mut self.world, &ground.known, now, zone);
+        }
         match slice {
             Slice::Busy => Wants::Run,
             Slice::Idle { .. } if moved => Wants::Run,
             Slice::Idle { wake_at } => {
-                Wants::Sleep(wake_at.map(|t| Time(i64::try_from(t).unwrap_or(i64::MAX))))
+                let wake = wake_at.map(|t| Time(i64::try_from(t).unwrap_or(i64::MAX)));
+                Wants::Sleep(wake.into_iter().chain(self.jobs.due()).min())
             }
-            Slice::Dead => Wants::Dead,
+            Slice::Dead => match ground {
+                Some(ground) => Wants::Sleep(Some(self.goes(&ground, now))),
+                None => Wants::Dead,
+            },
         }
+    }
+
+    fn away(&self) -> Option<Time> {
+        self.away
+    }
+
+    fn disk(&mut self) -> Option<Vec<u8>> {
+        let ground = self.ground.clone()?;
+        self.world.disk(&ground.base)
+    }
+
+    fn restore(&mut self, disk: &[u8], now: Time) -> Result<(), BadDisk> {
+        let ground = self
+            .ground
+            .clone()
+            .ok_or(BadDisk("there is nothing to lay it on"))?;
+        self.world.restore(disk)?;
+        // It had been up for a while when somebody came.
+        let up = ground
+            .cover
+            .stream(&format!("up again {}", now.seconds() / 3600))
+            .range(150, 1_500);
+        self.world.crash();
+        self.boot(&ground, now.seconds() - up, now, "disk");
+        Ok(())
     }
 
     fn retired(&self) -> u64 {
@@ -310,7 +437,9 @@ impl Guest for KernelGuest {
         for f in facts {
             let conn = f.conn.map(|c| Conn(c.0));
             let kept = self.keep(&f, out);
-            for mut kind in events::kinds(f) {
+            let boots = self.world.boots();
+            let seconds = |how| self.ground.as_ref().map_or(0, |g| away(g, how, boots));
+            for mut kind in events::kinds(f, seconds) {
                 if let (Kind::FileWrite(w), Some(_)) = (&mut kind, kept) {
                     w.sha256 = kept;
                 }
@@ -322,6 +451,12 @@ impl Guest for KernelGuest {
         }
         if let Some((conn, pid)) = changer {
             self.accounts_changed(conn, pid, out);
+        }
+        for kind in self.told.drain(..) {
+            out.push(Produced::Event {
+                conn: None,
+                kind: Box::new(kind),
+            });
         }
         self.streams.drain(out);
         for o in outputs {
@@ -342,6 +477,9 @@ impl Guest for KernelGuest {
                 Out::Entered => Produced::Entered { conn },
                 Out::Close => continue,
             });
+        }
+        if self.ground.is_some() && self.world.going_down() && !std::mem::replace(&mut self.said, true) {
+            out.push(Produced::Down);
         }
     }
 }

@@ -6,11 +6,15 @@ mod accounts;
 mod events;
 mod facts;
 mod guest;
+mod jobs;
 mod kmsg;
 mod life;
 mod net;
+mod parts;
 mod run;
+mod schedule;
 mod streams;
+mod units;
 
 pub use guest::KernelGuest;
 pub use life::Life;
@@ -20,14 +24,10 @@ use crate::journal::Birth;
 use crate::machine::Entropy;
 use crate::worlds::Guest;
 use std::sync::Arc;
-use turncoat_cover::{Content as CoverContent, Cover, File, Kind};
-use turncoat_cpu::Machine;
+use turncoat_cover::Cover;
 use turncoat_event::Time;
+use turncoat_kernel::World;
 use turncoat_kernel::image::Image;
-use turncoat_kernel::net::Net;
-use turncoat_kernel::vfs::boot::{Content, CoverFile, Plan};
-use turncoat_kernel::vfs::{Timespec, makedev};
-use turncoat_kernel::{Boot, Caps, Creds, Limits, StandInSpec, World};
 
 /// A booted machine that nobody has logged in to.
 pub struct Snapshot {
@@ -35,16 +35,35 @@ pub struct Snapshot {
     accounts: Arc<crate::auth::Accounts>,
     sshd: Vec<turncoat_kernel::net::SockId>,
     life: Life,
+    ground: Arc<Ground>,
     /// What every world of it is made from; only the seed is its own.
     birth: Birth,
 }
 
-struct Below<'a>(&'a Image);
+/// What a machine stands on while its worlds live: from it they boot again, and against it their disks are compared.
+pub(crate) struct Ground {
+    cover: Cover,
+    image: Arc<Image>,
+    outside: Outside,
+    /// What starts by itself on the machine as it was.
+    known: jobs::Known,
+    base: turncoat_kernel::Base,
+}
+
+/// An image as the cover looks at it.
+pub struct Below<'a>(pub &'a Image);
 
 impl turncoat_cover::Image for Below<'_> {
     fn read(&self, path: &str) -> Option<Vec<u8>> {
         let ino = self.0.resolve(path.as_bytes()).ok()??;
         self.0.read_all(ino, 8 << 20).ok()
+    }
+    fn head(&self, path: &str, len: usize) -> Option<Vec<u8>> {
+        let ino = self.0.resolve(path.as_bytes()).ok()??;
+        let mut head = vec![0; len];
+        let n = self.0.read(ino, 0, &mut head).ok()?;
+        head.truncate(n);
+        Some(head)
     }
     fn packages(&self) -> Vec<(String, String)> {
         self.0
@@ -52,57 +71,6 @@ impl turncoat_cover::Image for Below<'_> {
             .into_iter()
             .map(|p| (p.name.to_string(), p.version.to_string()))
             .collect()
-    }
-}
-
-fn seconds(s: i64) -> Timespec {
-    Timespec { sec: s, nsec: 0 }
-}
-
-fn file(f: &File) -> CoverFile {
-    CoverFile {
-        path: f.path.clone().into_bytes(),
-        perm: f.mode,
-        uid: f.uid,
-        gid: f.gid,
-        mtime: seconds(f.mtime),
-        atime: seconds(f.atime),
-        bait: f.bait.as_deref().map(Arc::from),
-        content: match &f.kind {
-            Kind::Directory => Content::Dir,
-            Kind::Symlink(target) => Content::Link(target.clone().into_bytes()),
-            Kind::Regular(CoverContent::Bytes(b)) => Content::Bytes(Arc::from(b.as_slice())),
-            Kind::Regular(CoverContent::Lazy(_)) => Content::Bytes(Arc::from([])),
-        },
-    }
-}
-
-/// Who a daemon runs as, by the image's own accounts.
-fn creds(name: &str, passwd: &str) -> Creds {
-    let ids = passwd.lines().find_map(|l| {
-        let f: Vec<&str> = l.split(':').collect();
-        if f.first() != Some(&name) {
-            return None;
-        }
-        Some((f.get(2)?.parse::<u32>().ok()?, f.get(3)?.parse::<u32>().ok()?))
-    });
-    let root = Creds::root();
-    match ids {
-        None | Some((0, _)) => root,
-        Some((uid, gid)) => Creds {
-            uid,
-            euid: uid,
-            suid: uid,
-            fsuid: uid,
-            gid,
-            egid: gid,
-            sgid: gid,
-            fsgid: gid,
-            groups: vec![gid],
-            permitted: Caps::default(),
-            effective: Caps::default(),
-            ..root
-        },
     }
 }
 
@@ -144,7 +112,7 @@ impl Snapshot {
         seed: [u8; 32],
     ) -> Result<Snapshot, String> {
         let birth = Birth {
-            build: crate::BUILD.to_owned(),
+            build: crate::build(),
             image: image.id().to_string(),
             cover: digest(cover),
             outside: outside.name().to_owned(),
@@ -152,86 +120,7 @@ impl Snapshot {
             snapshot: seed,
             seed: [0; 32],
         };
-        let below = Below(&image);
-        let hw = &cover.hardware;
-        let root = hw
-            .disks
-            .first()
-            .and_then(|d| d.partitions.iter().find(|p| p.mount == "/"));
-        let (major, minor) = (
-            hw.disks.first().map_or(8, |d| d.major),
-            root.map_or(1, |p| p.minor),
-        );
-        let sectors = root.map_or(40_000_000, |p| p.sectors);
-        // mke2fs: an inode for each 16 KiB, 256 bytes each, and the group tables; df shows the rest.
-        let blocks = sectors / 8;
-        let files = sectors / 32;
-        let limits = Limits::default();
-        let plan = Plan {
-            image: Some(image.clone()),
-            lazy: None,
-            root_dev: makedev(major, minor),
-            root_source: format!("/dev/{}", root.map_or("sda1", |p| p.name.as_str())),
-            root_options: "errors=remount-ro".into(),
-            blocks: blocks - files / 16 - blocks / 512,
-            blocks_used: 16_384 + blocks / 400,
-            files,
-            installed: seconds(cover.host.installed),
-            booted: seconds(cover.host.booted),
-            limit_pages: 65_536,
-            limit_inodes: 200_000,
-        };
-        let passwd = turncoat_cover::Image::read(&below, "/etc/passwd").unwrap_or_default();
-        let passwd = String::from_utf8_lossy(&passwd);
-        let uptime_hours = ((now.seconds() - cover.host.booted).max(0) as u64) / 3600;
-        let exists = |path: &str| matches!(image.resolve(path.as_bytes()), Ok(Some(_)));
-        let processes = cover.processes(&exists);
-        let left = run::files(&processes, cover.host.booted);
-        let standins = processes
-            .into_iter()
-            .map(|p| {
-                let cpu = p.cpu_ms_per_hour * uptime_hours * 1_000_000;
-                StandInSpec {
-                    pid: Some(p.pid),
-                    ppid: p.ppid,
-                    comm: p.comm.clone().into_bytes(),
-                    cmdline: p.argv.iter().flat_map(|a| a.bytes().chain([0])).collect(),
-                    exe: p.exe.clone().into_bytes(),
-                    creds: creds(p.user, &passwd),
-                    rss: p.rss_kib << 10,
-                    vsz: p.vsz_kib << 10,
-                    threads: p.threads,
-                    kthread: p.exe.is_empty(),
-                    nice: p.nice.into(),
-                    start_ns: p.started * 1_000_000_000 + u64::from(p.pid) * 3_000_000,
-                    utime_ns: cpu / 2,
-                    stime_ns: cpu - cpu / 2,
-                    ..StandInSpec::daemon(&p.comm, "")
-                }
-            })
-            .collect();
-        let mut machine = Machine::new(facts::cpuid(hw));
-        // The time-stamp counter runs at the processor's clock; the world retires about a billion instructions a second of its time.
-        machine.tsc_num = u32::try_from(hw.processor.khz / 1000).unwrap_or(2_000);
-        machine.tsc_den = 1_000;
-        let kmsg = kmsg::lines(cover);
-        let (files, sessions) = cover.booted_at(&below, Some(&kmsg), now.seconds());
-        let files: Vec<CoverFile> = files.iter().map(file).chain(left).collect();
-        let mut world = World::boot(Boot {
-            plan,
-            files,
-            facts: facts::facts(cover),
-            hostname: cover.host.name.clone().into_bytes(),
-            machine,
-            boot_time: cover.host.booted as u64 * 1_000_000_000,
-            now: now.0.max(0) as u64,
-            entropy: seed,
-            limits,
-            standins,
-            net: Net::new(net::facts(cover, outside)),
-            sessions,
-            kmsg,
-        });
+        let mut world = World::boot(parts::boot(cover, &image, outside, now, seed, true));
         let path = turncoat_cover::past::journal::Machine::of(cover).path();
         let used = world.read_size(path.as_bytes()).unwrap_or(0);
         world.stretch(
@@ -247,11 +136,19 @@ impl Snapshot {
         }
         // What the host did in the world is nobody's deed.
         world.drain();
+        let ground = Ground {
+            cover: cover.clone(),
+            image,
+            outside,
+            known: jobs::Known::of(&mut world),
+            base: world.disk_base().ok_or("the machine has no disk")?,
+        };
         Ok(Snapshot {
             world,
             accounts,
             sshd,
             life,
+            ground: Arc::new(ground),
             birth,
         })
     }
@@ -271,6 +168,7 @@ impl Snapshot {
     pub fn guest(&mut self, seed: [u8; 32]) -> KernelGuest {
         KernelGuest::new(self.world.fork(seed), self.accounts.clone(), self.sshd.clone())
             .living(self.life.clone())
+            .on(self.ground.clone())
     }
 
     /// A world of its own, as the kernel has it.

@@ -96,6 +96,13 @@ impl Streams {
         }
     }
 
+    /// The machine has booted again: what was open is gone, and sshd listens at these sockets. Numbers are not given twice.
+    pub fn booted(&mut self, sshd: Vec<SockId>) {
+        self.streams.clear();
+        self.doors.clear();
+        self.sshd = sshd;
+    }
+
     fn add(&mut self, sock: SockId) -> Conn {
         self.next = (self.next + 1) % FIRST;
         let conn = Conn(FIRST + self.next);

@@ -1,5 +1,6 @@
 //! The bytes of a journal.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use turncoat_event::{SessionId, Time};
@@ -31,8 +32,10 @@ mod code {
     pub const UNLISTEN: u8 = 14;
     pub const HOLD: u8 = 15;
     pub const GO_ON: u8 = 16;
-    pub const ANSWER: u8 = 17;
-    pub const SPOIL: u8 = 18;
+    pub const DISK: u8 = 17;
+    pub const BOOTS: u8 = 18;
+    pub const ANSWER: u8 = 19;
+    pub const SPOIL: u8 = 20;
 }
 
 /// One thing that came into a world, or a check of what came out.
@@ -71,6 +74,10 @@ pub enum Entry {
     Unlisten(u32),
     /// A stream is held back, or goes on.
     Hold(Conn, bool),
+    /// A piece of the disk that the machine has from a life before.
+    Disk(Vec<u8>),
+    /// The disk is whole: the machine boots with it, at this reading of the clock.
+    Boots(Time),
     /// So many slices ran, all at this reading of the clock.
     Run {
         /// The reading.
@@ -181,6 +188,14 @@ pub(super) fn write(entry: &Entry, last: &mut Time, out: &mut Vec<u8>) {
             number((*id).into(), out);
         }
         Entry::Hold(c, on) => conn(if *on { code::HOLD } else { code::GO_ON }, c, out),
+        Entry::Disk(piece) => {
+            out.push(code::DISK);
+            bytes(piece, out);
+        }
+        Entry::Boots(now) => {
+            out.push(code::BOOTS);
+            out.extend_from_slice(&now.0.to_le_bytes());
+        }
         Entry::Run { now, slices } => {
             out.push(code::RUN);
             // Readings are whole microseconds and mostly go forward: as a number whose lowest bit is the sign.
@@ -198,9 +213,10 @@ pub(super) fn write(entry: &Entry, last: &mut Time, out: &mut Vec<u8>) {
     }
 }
 
-/// Reads a journal that lies in memory.
+/// Reads a journal that lies in memory: one life of its world, up to where the next begins.
 pub struct Reader<'a> {
-    rest: &'a [u8],
+    bytes: Cow<'a, [u8]>,
+    at: usize,
     last: Time,
     birth: Birth,
 }
@@ -253,8 +269,9 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`Damaged`]: it does not begin like a journal.
-    pub fn new(journal: &'a [u8]) -> Result<Reader<'a>, Damaged> {
-        let rest = journal
+    pub fn new(journal: impl Into<Cow<'a, [u8]>>) -> Result<Reader<'a>, Damaged> {
+        let bytes = journal.into();
+        let rest = bytes
             .strip_prefix(MAGIC)
             .ok_or(Damaged("it does not begin like one"))?;
         let mut c = Cursor(rest);
@@ -264,8 +281,10 @@ impl<'a> Reader<'a> {
             Err(Stop::Short) => return Err(Damaged("it ends before it begins")),
             Err(Stop::Bad(why)) => return Err(Damaged(why)),
         };
+        let at = bytes.len() - c.0.len();
         Ok(Reader {
-            rest: c.0,
+            bytes,
+            at,
             last: Time(0),
             birth,
         })
@@ -276,15 +295,27 @@ impl<'a> Reader<'a> {
         &self.birth
     }
 
-    /// The next entry; `None` at the end, also where the end cuts an entry.
+    fn rest(&self) -> &[u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    /// True where nothing follows; not where the end cuts an entry, or another life begins.
+    pub fn ended(&self) -> bool {
+        self.rest().is_empty()
+    }
+
+    /// The next entry; `None` at the end of this life, also where the end cuts an entry.
     ///
     /// # Errors
     /// [`Damaged`]: nothing behind this point can be read.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, Damaged> {
-        let mut c = Cursor(self.rest);
+        if self.rest().starts_with(MAGIC) {
+            return Ok(None);
+        }
+        let mut c = Cursor(self.rest());
         match entry(self.last, &mut c) {
             Ok(e) => {
-                self.rest = c.0;
+                self.at = self.bytes.len() - c.0.len();
                 if let Entry::Run { now, .. } = &e {
                     self.last = *now;
                 }
@@ -294,6 +325,21 @@ impl<'a> Reader<'a> {
             Err(Stop::Bad(why)) => Err(Damaged(why)),
         }
     }
+}
+
+/// The lives that a world had: where in its journal each begins. A world whose memory could not be brought back begins another one
+/// with the disk of the last.
+pub fn lives(journal: &[u8]) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(rest) = journal.get(at..)
+        && let Ok(mut reader) = Reader::new(rest)
+    {
+        found.push(at);
+        while let Ok(Some(_)) = reader.next_entry() {}
+        at += reader.at;
+    }
+    found
 }
 
 /// Reads one entry; `last` is the reading of the clock before it.
@@ -346,6 +392,12 @@ fn entry(last: Time, c: &mut Cursor<'_>) -> Result<Entry, Stop> {
         code::UNLISTEN => Entry::Unlisten(c.short()?),
         code::HOLD => Entry::Hold(Conn(c.short()?), true),
         code::GO_ON => Entry::Hold(Conn(c.short()?), false),
+        code::DISK => Entry::Disk(c.bytes()?.to_vec()),
+        code::BOOTS => {
+            let (now, rest) = c.0.split_first_chunk::<8>().ok_or(Stop::Short)?;
+            c.0 = rest;
+            Entry::Boots(Time(i64::from_le_bytes(*now)))
+        }
         code::RUN => {
             let step = c.number()?;
             let ns = i64::try_from(step >> 1)
@@ -424,6 +476,8 @@ mod tests {
             Entry::Unlisten(9),
             Entry::Hold(c, true),
             Entry::Hold(c, false),
+            Entry::Disk(vec![1; 300]),
+            Entry::Boots(Time(-5)),
             Entry::Seal {
                 retired: u64::MAX,
                 digest: [7; 16],
@@ -456,13 +510,22 @@ mod tests {
         let first = bytes.len() - {
             let mut r = Reader::new(&bytes).unwrap();
             r.next_entry().unwrap();
-            r.rest.len()
+            r.rest().len()
         };
         for cut in first..bytes.len() {
             let some = read(&bytes[..cut]).unwrap();
             assert!(some.len() < samples().len());
             assert_eq!(some, samples()[..some.len()]);
         }
+    }
+
+    #[test]
+    fn a_journal_may_hold_several_lives() {
+        let one = written();
+        let all = [&one[..], &one, &one[..one.len() - 3]].concat();
+        assert_eq!(lives(&all), [0, one.len(), 2 * one.len()]);
+        assert_eq!(read(&all).unwrap(), samples());
+        assert!(lives(b"x").is_empty());
     }
 
     #[test]

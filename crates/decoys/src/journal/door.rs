@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use turncoat_event::{SessionId, Time};
+use turncoat_kernel::BadDisk;
 
 use super::codec::write;
-use super::{Birth, Entry, SLICE};
+use super::{Birth, Entry, Left, SLICE};
 use crate::auth::Accounts;
 use crate::worlds::{Conn, Door, Guest, Input, NotConnected, Open, Opened, Produced, Target, Wants};
 
@@ -15,6 +16,8 @@ use crate::worlds::{Conn, Door, Guest, Input, NotConnected, Open, Opened, Produc
 const STAMP_NS: i64 = 10_000_000;
 /// Bytes that wait at most before they are handed to the record, if nothing that was made asks for it sooner.
 const CHUNK: usize = 16 << 10;
+/// Bytes of a disk in one entry.
+const PIECE: usize = 1 << 20;
 
 /// A guest, and the journal of everything that went into it.
 pub struct Journaled {
@@ -35,6 +38,8 @@ pub struct Journaled {
     written: Time,
     busy: bool,
     fresh: bool,
+    /// Something came in since the last seal.
+    unsealed: bool,
     /// Streams that are held back.
     held: BTreeSet<Conn>,
 }
@@ -107,8 +112,72 @@ impl Journaled {
             written: Time(0),
             busy: false,
             fresh: true,
+            unsealed: true,
             held: BTreeSet::new(),
         }
+    }
+
+    /// A guest that has run a journal to its end, and goes on writing there. What was open then is closed. `most` bounds the whole
+    /// journal in bytes, of which `used` are written.
+    pub fn again(guest: Box<dyn Guest>, left: Left, used: u64, most: u64) -> Journaled {
+        let mut j = Journaled {
+            guest,
+            made: Vec::new(),
+            sealed: left.sum.count,
+            sum: left.sum,
+            bytes: Vec::new(),
+            room: most.saturating_sub(used),
+            full: false,
+            slices: 0,
+            stamp: left.last,
+            written: left.last,
+            busy: false,
+            fresh: true,
+            unsealed: true,
+            held: left.held,
+        };
+        for id in left.doors {
+            j.unlisten(id);
+        }
+        for conn in left.open {
+            j.input(conn, Input::Close);
+        }
+        j
+    }
+
+    /// Gives a guest that nothing has reached yet the disk of a life before, and boots it at `now`.
+    ///
+    /// # Errors
+    /// The bytes are no disk; the guest is of no use then.
+    pub fn restore(&mut self, disk: &[u8], now: Time) -> Result<(), BadDisk> {
+        let now = Time(now.0 / 1000 * 1000);
+        self.fresh = true;
+        for piece in disk.chunks(PIECE) {
+            self.write(&Entry::Disk(piece.to_vec()));
+        }
+        self.write(&Entry::Boots(now));
+        self.guest.restore(disk, now)
+    }
+
+    /// Nothing more is written: what was written before cannot be gone on with.
+    pub fn unwritten(&mut self) {
+        self.full = true;
+        self.bytes.clear();
+    }
+
+    /// True if the run can be made again from what was written.
+    pub fn is_written(&self) -> bool {
+        !self.full
+    }
+
+    /// Until when the machine is down, while it is.
+    pub fn away(&self) -> Option<Time> {
+        self.guest.away()
+    }
+
+    /// What its disk holds beyond what it began with.
+    pub fn disk(&mut self) -> Option<Vec<u8>> {
+        self.guest.disk()
     }
 
     fn write(&mut self, entry: &Entry) {
@@ -122,6 +191,7 @@ impl Journaled {
             };
             self.put(&run);
         }
+        self.unsealed |= !matches!(entry, Entry::Seal { .. });
         self.put(entry);
     }
 
@@ -283,10 +353,10 @@ impl Journaled {
         self.guest.retired()
     }
 
-    /// What is to be recorded before anything that the guest made may leave; empty if nothing is due.
+    /// What is to be recorded before anything that the guest made may leave, and when it has done with an input; empty if nothing is due.
     pub fn take(&mut self) -> Vec<u8> {
-        let made = self.sum.count != self.sealed;
-        if !made && self.bytes.len() < CHUNK {
+        let due = self.sum.count != self.sealed || self.unsealed && !self.busy;
+        if !due && self.bytes.len() < CHUNK {
             return Vec::new();
         }
         self.seal()
@@ -300,6 +370,7 @@ impl Journaled {
         };
         self.write(&seal);
         self.sealed = self.sum.count;
+        self.unsealed = false;
         std::mem::take(&mut self.bytes)
     }
 }

@@ -8,15 +8,16 @@
 //! # Format
 //! [`MAGIC`], the birth, then entries until the end. A number is LEB128; bytes are a number and so many bytes. The birth is
 //! bytes of JSON. An entry begins with its code (see `codec`). A journal that ends in the middle of an entry (the program was
-//! killed) is read up to there: what followed was never answered.
+//! killed) is read up to there: what followed was never answered. A world that had to begin anew with the disk of the life before has
+//! another birth in its journal, and a disk behind it ([`lives`]).
 
 mod codec;
 mod door;
 mod rerun;
 
-pub use codec::{Damaged, Entry, MAGIC, Reader};
+pub use codec::{Damaged, Entry, MAGIC, Reader, lives};
 pub use door::Journaled;
-pub use rerun::{Ended, Report, Rerun, Step};
+pub use rerun::{Ended, Left, Report, Rerun, Step};
 
 use serde::{Deserialize, Serialize};
 use turncoat_event::Time;

@@ -2,9 +2,14 @@
 
 use turncoat_event::{SessionId, Time};
 
+use std::collections::BTreeSet;
+
 use super::door::Sum;
 use super::{Damaged, Entry, Reader, SLICE};
-use crate::worlds::{Conn, Guest, Produced};
+use crate::worlds::{Conn, Guest, Input, Produced};
+
+/// Bytes of a disk that are collected.
+const DISK: usize = 128 << 20;
 
 /// What a rerun shows while it goes on.
 #[derive(Debug)]
@@ -62,14 +67,33 @@ pub struct Report {
     pub ended: Ended,
 }
 
+/// What a run leaves beside its guest, for whoever goes on from there.
+pub struct Left {
+    pub(super) sum: Sum,
+    /// The last reading of the clock.
+    pub(super) last: Time,
+    /// Logins and streams that nobody has closed.
+    pub(super) open: BTreeSet<Conn>,
+    /// What is listened at.
+    pub(super) doors: BTreeSet<u32>,
+    /// Streams that are held back.
+    pub(super) held: BTreeSet<Conn>,
+}
+
 /// A journal on its way through a guest.
 pub struct Rerun<'a, G> {
     reader: Reader<'a>,
     guest: G,
-    sum: Sum,
+    left: Left,
     made: Vec<Produced>,
     inputs: u64,
     seals: u64,
+    /// Slices that are still to be run at the last reading of the clock.
+    slices: u64,
+    /// More of them than there can be without work: none may be idle.
+    many: bool,
+    /// Pieces of a disk.
+    disk: Vec<u8>,
 }
 
 impl<'a, G: Guest> Rerun<'a, G> {
@@ -78,35 +102,78 @@ impl<'a, G: Guest> Rerun<'a, G> {
         Rerun {
             reader,
             guest,
-            sum: Sum::default(),
+            left: Left {
+                sum: Sum::default(),
+                last: Time(0),
+                open: BTreeSet::new(),
+                doors: BTreeSet::new(),
+                held: BTreeSet::new(),
+            },
             made: Vec::new(),
             inputs: 0,
             seals: 0,
+            slices: 0,
+            many: false,
+            disk: Vec::new(),
         }
     }
 
     /// Runs to the end; `show` sees every step, with the guest, so that more can be asked of it than the first time.
     pub fn run(&mut self, show: &mut dyn FnMut(Step<'_>, &mut G)) -> Report {
         let ended = loop {
-            match self.reader.next_entry() {
-                Ok(Some(Entry::Full)) => break Ended::Full,
-                Ok(Some(entry)) => {
-                    if let Some(ended) = self.step(entry, show) {
-                        break ended;
-                    }
-                }
-                Ok(None) => break Ended::Whole,
-                Err(damaged) => break Ended::Damaged(damaged),
+            if let Some(ended) = self.go(u64::MAX, show) {
+                break ended;
             }
         };
+        self.report(ended)
+    }
+
+    /// Runs at most so many slices; gives how it ended, once it has.
+    pub fn go(&mut self, most: u64, show: &mut dyn FnMut(Step<'_>, &mut G)) -> Option<Ended> {
+        let mut ran = 0;
+        loop {
+            if self.slices > 0 {
+                if ran == most {
+                    return None;
+                }
+                ran += 1;
+                if let Some(ended) = self.slice(show) {
+                    return Some(ended);
+                }
+                continue;
+            }
+            match self.reader.next_entry() {
+                Ok(Some(Entry::Full)) => return Some(Ended::Full),
+                Ok(Some(entry)) => {
+                    if let Some(ended) = self.step(entry, show) {
+                        return Some(ended);
+                    }
+                }
+                Ok(None) => return Some(Ended::Whole),
+                Err(damaged) => return Some(Ended::Damaged(damaged)),
+            }
+        }
+    }
+
+    fn report(&self, ended: Ended) -> Report {
         Report {
             inputs: self.inputs,
-            made: self.sum.count,
+            made: self.left.sum.count,
             retired: self.guest.retired(),
             seals: self.seals,
-            digest: self.sum.digest(),
+            digest: self.left.sum.digest(),
             ended,
         }
+    }
+
+    /// True where the journal ended with its last entry, so that more can be written behind it.
+    pub fn is_at_the_end(&self) -> bool {
+        self.reader.ended()
+    }
+
+    /// The guest and what else the run left.
+    pub fn into_parts(self) -> (G, Left) {
+        (self.guest, self.left)
     }
 
     /// The guest as the run left it.
@@ -114,8 +181,33 @@ impl<'a, G: Guest> Rerun<'a, G> {
         self.guest
     }
 
+    fn slice(&mut self, show: &mut dyn FnMut(Step<'_>, &mut G)) -> Option<Ended> {
+        self.slices -= 1;
+        let before = self.guest.retired();
+        let now = self.left.last;
+        self.guest.run(SLICE, now);
+        self.made.clear();
+        self.guest.drain(&mut self.made);
+        for p in &self.made {
+            self.left.sum.add(p);
+            match p {
+                Produced::Inbound { conn, .. } => drop(self.left.open.insert(*conn)),
+                Produced::Down => {
+                    self.left.open.clear();
+                    self.left.doors.clear();
+                }
+                _ => {}
+            }
+        }
+        show(Step::Made { now, all: &self.made }, &mut self.guest);
+        // A damaged journal may name more slices than there ever were: an idle guest needs none of them.
+        let idle = self.guest.retired() == before && self.made.is_empty();
+        (self.many && idle).then_some(Ended::Damaged(Damaged("slices without work")))
+    }
+
     fn step(&mut self, entry: Entry, show: &mut dyn FnMut(Step<'_>, &mut G)) -> Option<Ended> {
         self.inputs += 1;
+        let left = &mut self.left;
         match entry {
             Entry::Open {
                 session,
@@ -123,6 +215,7 @@ impl<'a, G: Guest> Rerun<'a, G> {
                 open,
             } => {
                 let conn = self.guest.open(&open).ok();
+                left.open.extend(conn);
                 let step = Step::Opened {
                     session,
                     channel,
@@ -130,33 +223,44 @@ impl<'a, G: Guest> Rerun<'a, G> {
                 };
                 show(step, &mut self.guest);
             }
-            Entry::Input(conn, input) => self.guest.input(conn, input),
+            Entry::Input(conn, input) => {
+                if input == Input::Close {
+                    left.open.remove(&conn);
+                    left.held.remove(&conn);
+                }
+                self.guest.input(conn, input);
+            }
             Entry::Password { user, hash } => self.guest.set_password(&user, &hash),
             Entry::Key { user, line } => self.guest.add_key(&user, &line),
-            Entry::Connect(user, to) => drop(self.guest.connect(&user, &to)),
-            Entry::Listen(user, door) => drop(self.guest.listen(&user, &door)),
-            Entry::Unlisten(id) => self.guest.unlisten(id),
+            Entry::Connect(user, to) => left.open.extend(self.guest.connect(&user, &to).ok()),
+            Entry::Listen(user, door) => left.doors.extend(self.guest.listen(&user, &door).map(|o| o.id)),
+            Entry::Unlisten(id) => {
+                left.doors.remove(&id);
+                self.guest.unlisten(id);
+            }
             Entry::Hold(conn, on) => {
+                if on {
+                    left.held.insert(conn);
+                } else {
+                    left.held.remove(&conn);
+                }
                 self.guest.hold(conn, on);
             }
+            Entry::Disk(piece) if self.disk.len() < DISK => self.disk.extend(piece),
+            Entry::Disk(_) => return Some(Ended::Damaged(Damaged("a disk is too large"))),
+            Entry::Boots(now) => {
+                let disk = std::mem::take(&mut self.disk);
+                // One that cannot be read was of no use the first time, too.
+                let _ = self.guest.restore(&disk, now);
+            }
             Entry::Run { now, slices } => {
-                for _ in 0..slices {
-                    let before = self.guest.retired();
-                    self.guest.run(SLICE, now);
-                    self.made.clear();
-                    self.guest.drain(&mut self.made);
-                    self.made.iter().for_each(|p| self.sum.add(p));
-                    let step = Step::Made { now, all: &self.made };
-                    show(step, &mut self.guest);
-                    // A damaged journal may name more slices than there ever were: an idle guest needs none of them.
-                    if self.guest.retired() == before && self.made.is_empty() && slices > 1 << 20 {
-                        return Some(Ended::Damaged(Damaged("slices without work")));
-                    }
-                }
+                left.last = now;
+                self.slices = slices;
+                self.many = slices > 1 << 20;
             }
             Entry::Seal { retired, digest } => {
                 let here = self.guest.retired();
-                if here != retired || digest != self.sum.digest() {
+                if here != retired || digest != left.sum.digest() {
                     return Some(Ended::Diverged {
                         recorded: retired,
                         here,

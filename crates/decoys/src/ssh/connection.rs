@@ -285,10 +285,15 @@ pub(super) async fn serve_on(
             detail: Some("a program of this world connected to its sshd".into()),
         });
     }
-    // Connections from inside a world are bounded where they arrive.
+    // Connections from inside a world are bounded where they arrive. A machine that its intruder has rebooted answers nobody of his
+    // until it is up.
+    let down = match &c.inside {
+        Some(_) => None,
+        None => machine.worlds.of(c.peer.source.ip()).and_then(|w| w.away()),
+    };
     let shared = c.ssh.clone();
     let mut pending = None;
-    if let (Some(startups), None) = (&shared.startups, &c.inside) {
+    if let (Some(startups), None, None) = (&shared.startups, &c.inside, down) {
         let mut random = [0; 8];
         (machine.entropy)(&mut random);
         match startups.enter(peer.source.ip(), u64::from_le_bytes(random)) {
@@ -296,9 +301,10 @@ pub(super) async fn serve_on(
             Err(others) => pending = Some(others),
         }
     }
-    let end = match pending {
-        None => c.run(read, &mut write, ending).await,
-        Some(others) => c.turned_away(others),
+    let end = match (down, pending) {
+        (Some(until), _) => c.unanswered(read, until, ending).await,
+        (None, Some(others)) => c.turned_away(others),
+        (None, None) => c.run(read, &mut write, ending).await,
     };
     c.hang_up();
     c.take_all_back();
@@ -329,6 +335,30 @@ impl Connection {
             after: self.mark,
         });
         End::Server
+    }
+
+    /// Says nothing until the machine is up again, which then knows nothing of this connection.
+    async fn unanswered(
+        &mut self,
+        mut read: impl AsyncRead + Unpin,
+        until: turncoat_event::Time,
+        ending: impl Future<Output = ()>,
+    ) -> End {
+        self.closing = Some(CloseKind::Rst);
+        let nanos = until.since((self.ssh.machine.clock)()).max(0) as u64;
+        let up = tokio::time::sleep(Duration::from_nanos(nanos));
+        let (mut up, mut ending) = (std::pin::pin!(up), std::pin::pin!(ending));
+        let mut buf = [0; 4096];
+        loop {
+            tokio::select! {
+                () = &mut up => return End::Server,
+                () = &mut ending => return End::Shutdown,
+                got = read.read(&mut buf) => match got {
+                    Ok(n) if n > 0 => self.bytes_in += n as u64,
+                    _ => return End::Client,
+                },
+            }
+        }
     }
 
     async fn run(

@@ -1,13 +1,17 @@
 //! One world as an actor: an inbox, the guest, and the connections that its output goes to.
 
+use super::pool::Make;
+use super::sleep::{self, Away, Keeping, Kept, Lost, Waking, Woke};
 use super::{
     Arrival, Conn, Door, Input, NotConnected, Open, Opened, Produced, Program, Target, Wants, inbound_channel,
 };
 use crate::auth::Accounts;
 use crate::journal::Journaled;
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 use turncoat_event::record::{Artifact, FRAME_MAX, Frame, Item, Journal, Recorder};
@@ -131,8 +135,32 @@ struct Who {
     given: BTreeMap<Vec<u8>, Sha256>,
 }
 
+/// A world's disk is remembered this often while somebody is in it, in nanoseconds.
+const SAVE: i64 = 60_000_000_000;
+/// A world in which something is due sooner than this stays in memory, in nanoseconds.
+const SOON: i64 = 3_600_000_000_000;
+
+/// What a world's step may need from the pool.
+pub(super) struct Around<'a> {
+    pub recorder: &'a dyn Recorder,
+    pub inside: &'a Inside,
+    pub make: &'a Make,
+    /// Bytes of a journal.
+    pub journal: u64,
+    pub start: &'a Accounts,
+    pub keeping: Option<&'a Keeping>,
+}
+
 pub(super) struct State {
     guest: Option<Journaled>,
+    /// It is not in memory, and not over either.
+    stored: Option<Away>,
+    /// When something is due in it then.
+    due: Option<Time>,
+    /// Its journal ends before it does.
+    disk_only: bool,
+    /// When its disk was remembered last, at which instruction, and a hash of it.
+    saved: (Time, u64, u64),
     logins: BTreeMap<Conn, Login>,
     doors: BTreeMap<u32, Outlet>,
     mark: Mark,
@@ -157,8 +185,27 @@ impl Quiet {
     }
 }
 
+/// What a world is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// It is in memory.
+    Awake = 0,
+    /// It is in memory and lies compressed.
+    Resting = 1,
+    /// It lies in the record.
+    Hibernated = 2,
+    /// It is no more.
+    Over = 3,
+}
+
 pub(super) struct Actor {
     pub id: WorldId,
+    /// Whose it is; `None`: everybody's.
+    pub source: Option<IpAddr>,
+    /// A [`Rest`].
+    rest: AtomicU8,
+    /// Until when its machine is down, in nanoseconds; 0 while it is up.
+    away: AtomicI64,
     pub queued: AtomicBool,
     /// The pool's ticket under which it sleeps; 0 if it does not.
     pub ticket: AtomicU64,
@@ -182,21 +229,53 @@ fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// What is to be done with an actor after it ran.
 pub(super) enum Next {
+    /// The record is to be asked for it.
+    Fetch,
     Again,
     Sleep(Option<Time>),
     Gone,
 }
 
 impl Actor {
-    pub fn new(id: WorldId, guest: Journaled, mark: Mark, now: Time) -> Actor {
+    pub fn new(id: WorldId, source: Option<IpAddr>, guest: Journaled, mark: Mark, now: Time) -> Actor {
+        let accounts = guest.accounts();
+        Actor::with(id, source, accounts, Some(guest), mark, now)
+    }
+
+    /// A world that lies in the record since an earlier life of this process.
+    pub fn stored(id: WorldId, kept: Kept, start: &Arc<Accounts>) -> Actor {
+        let accounts = kept.accounts.map_or_else(|| start.clone(), Arc::new);
+        let actor = Actor::with(id, kept.source, accounts, None, Mark::NONE, kept.used);
+        lock(&actor.who).by = kept.by.into_iter().collect();
+        {
+            let mut state = lock(&actor.state);
+            state.stored = Some(Away::Stored);
+            state.due = kept.due;
+            state.disk_only = kept.disk_only;
+        }
+        actor.set_rest(Rest::Hibernated);
+        actor
+    }
+
+    fn with(
+        id: WorldId,
+        source: Option<IpAddr>,
+        accounts: Arc<Accounts>,
+        guest: Option<Journaled>,
+        mark: Mark,
+        now: Time,
+    ) -> Actor {
         let who = Who {
-            accounts: guest.accounts(),
+            accounts,
             by: BTreeMap::new(),
             given: BTreeMap::new(),
         };
         Actor {
             met: AtomicU32::new(1),
             left: AtomicU32::new(0),
+            source,
+            rest: AtomicU8::new(Rest::Awake as u8),
+            away: AtomicI64::new(0),
             accounts_changed: AtomicBool::new(false),
             who: Mutex::new(who),
             id,
@@ -206,7 +285,11 @@ impl Actor {
             spent: AtomicU32::new(0),
             inbox: Mutex::default(),
             state: Mutex::new(State {
-                guest: Some(guest),
+                guest,
+                stored: None,
+                due: None,
+                disk_only: false,
+                saved: (now, 0, 0),
                 logins: BTreeMap::new(),
                 doors: BTreeMap::new(),
                 mark,
@@ -223,7 +306,44 @@ impl Actor {
     }
 
     pub fn alive(&self) -> bool {
-        lock(&self.state).guest.is_some()
+        let state = lock(&self.state);
+        state.guest.is_some() || state.stored.is_some()
+    }
+
+    /// What it is doing.
+    pub fn rest(&self) -> Rest {
+        match self.rest.load(Ordering::Relaxed) {
+            0 => Rest::Awake,
+            1 => Rest::Resting,
+            2 => Rest::Hibernated,
+            _ => Rest::Over,
+        }
+    }
+
+    fn set_rest(&self, rest: Rest) {
+        self.rest.store(rest as u8, Ordering::Relaxed);
+    }
+
+    /// Until when its machine is down, while it is.
+    pub fn away(&self) -> Option<Time> {
+        Some(Time(self.away.load(Ordering::Relaxed))).filter(|t| t.0 != 0)
+    }
+
+    /// Who may log in, and who changed that last.
+    pub fn who(&self) -> (Arc<Accounts>, Vec<(Vec<u8>, SessionId)>) {
+        let who = lock(&self.who);
+        (
+            who.accounts.clone(),
+            who.by.iter().map(|(u, s)| (u.clone(), *s)).collect(),
+        )
+    }
+
+    /// The record has answered.
+    pub fn fetched(&self, stored: sleep::Stored) {
+        let mut state = lock(&self.state);
+        if matches!(state.stored, Some(Away::Asked)) {
+            state.stored = Some(Away::Here(stored));
+        }
     }
 
     pub fn logins(&self) -> usize {
@@ -232,13 +352,136 @@ impl Actor {
 
     /// Takes what is in the inbox, runs one slice, and hands out what it made. With what is to be done comes the step's number:
     /// when another has begun since, on another thread, that one decides.
-    pub fn step(&self, now: Time, recorder: &dyn Recorder, inside: &Inside) -> (Next, u64) {
+    pub fn step(&self, now: Time, around: &Around<'_>) -> (Next, u64) {
         let mut state = lock(&self.state);
         let number = self.steps.fetch_add(1, Ordering::AcqRel) + 1;
-        (self.slice(&mut state, now, recorder, inside), number)
+        let next = match (&state.guest, around.keeping) {
+            (None, Some(keeping)) if state.stored.is_some() => self.wake_up(&mut state, now, around, keeping),
+            _ => self.slice(&mut state, now, around),
+        };
+        (next, number)
     }
 
-    fn slice(&self, state: &mut State, now: Time, recorder: &dyn Recorder, inside: &Inside) -> Next {
+    /// One step of a world that is not in memory.
+    fn wake_up(&self, state: &mut State, now: Time, around: &Around<'_>, keeping: &Keeping) -> Next {
+        let woke = match state.stored.take() {
+            Some(Away::Stored) => {
+                let wanted = !lock(&self.inbox).is_empty() || state.due.is_some_and(|d| d <= now);
+                state.stored = Some(if wanted { Away::Asked } else { Away::Stored });
+                return if wanted {
+                    Next::Fetch
+                } else {
+                    Next::Sleep(state.due)
+                };
+            }
+            Some(Away::Asked) => {
+                state.stored = Some(Away::Asked);
+                return Next::Sleep(None);
+            }
+            Some(Away::Here(stored)) if state.disk_only => Woke::No(Lost {
+                why: "its journal ends before it did".into(),
+                disk: stored.disk,
+                used: None,
+            }),
+            Some(Away::Here(stored)) => Waking::begin(stored, keeping),
+            Some(Away::Waking(waking)) => waking.go(keeping, around.journal),
+            None => return Next::Gone,
+        };
+        let (guest, how, why, spent) = match woke {
+            Woke::Not(waking) => {
+                state.stored = Some(Away::Waking(waking));
+                return Next::Again;
+            }
+            Woke::AsItWas(guest, spent) => (*guest, "journal", None, spent),
+            Woke::No(lost) => {
+                let (guest, how) = sleep::reborn(around.make, &lost, now, around.journal);
+                state.disk_only = lost.used.is_none();
+                (guest, how, Some(lost.why), std::time::Duration::ZERO)
+            }
+        };
+        self.comes_back(state, guest, now);
+        let event = kinds::WorldWake {
+            how: how.into(),
+            why,
+            milliseconds: spent.as_millis() as u64,
+        };
+        if let Some(mark) = submit(around.recorder, world_event(self.id, now, event)) {
+            state.mark = state.mark.max(mark);
+        }
+        Next::Again
+    }
+
+    fn comes_back(&self, state: &mut State, guest: Journaled, now: Time) {
+        {
+            let mut who = lock(&self.who);
+            who.accounts = guest.accounts();
+            who.given.clear();
+        }
+        self.accounts_changed.store(true, Ordering::Release);
+        state.guest = Some(guest);
+        state.quiet = None;
+        state.saved = (now, 0, 0);
+        self.set_rest(Rest::Awake);
+    }
+
+    /// Puts the world away, if nobody is in it and nothing of it would be lost. False if it stays.
+    pub fn hibernate(&self, now: Time, around: &Around<'_>) -> bool {
+        let mut state = lock(&self.state);
+        let due = state.quiet.and_then(|q| q.due);
+        self.put_away(&mut state, now, due, around)
+    }
+
+    fn put_away(&self, state: &mut State, now: Time, due: Option<Time>, around: &Around<'_>) -> bool {
+        let Some(keeping) = around.keeping else {
+            return false;
+        };
+        if !state.logins.is_empty() || !state.doors.is_empty() || !lock(&self.inbox).is_empty() {
+            return false;
+        }
+        let Some(mut guest) = state.guest.take() else {
+            return false;
+        };
+        if let Some(disk) = guest.disk() {
+            keeping.cellar.keep_disk(self.id, disk);
+        }
+        let instructions = guest.retired();
+        let bytes = guest.seal();
+        drop(guest);
+        let recorded = self.keep_journal(state, bytes, false, around.recorder);
+        let kept = sleep::kept(self, state.last_used, due, state.disk_only, around.start);
+        keeping.cellar.keep(self.id, &kept);
+        (state.stored, state.due, state.quiet) = (Some(Away::Stored), due, None);
+        state.produced = Vec::new();
+        self.set_rest(Rest::Hibernated);
+        let event = kinds::WorldEnd {
+            reason: "hibernated".into(),
+            instructions,
+        };
+        recorded && submit(around.recorder, world_event(self.id, now, event)).is_some()
+    }
+
+    /// Remembers the world's disk and what is due in it: at the end of a session, and now and then while one lasts.
+    fn save(&self, state: &mut State, now: Time, due: Option<Time>, around: &Around<'_>) {
+        let Some(keeping) = around.keeping else { return };
+        let Some(guest) = state.guest.as_mut() else { return };
+        let ran = guest.retired();
+        if ran != state.saved.1 {
+            let mut hash = DefaultHasher::new();
+            if let Some(disk) = guest.disk() {
+                disk.hash(&mut hash);
+                if hash.finish() != state.saved.2 {
+                    keeping.cellar.keep_disk(self.id, disk);
+                }
+            }
+            state.saved = (now, ran, hash.finish());
+        }
+        state.saved.0 = now;
+        let kept = sleep::kept(self, state.last_used, due, state.disk_only, around.start);
+        keeping.cellar.keep(self.id, &kept);
+    }
+
+    fn slice(&self, state: &mut State, now: Time, around: &Around<'_>) -> Next {
+        let (recorder, inside) = (around.recorder, around.inside);
         let mut messages = std::mem::take(&mut *lock(&self.inbox));
         let Some(guest) = state.guest.as_mut() else {
             return Next::Gone;
@@ -249,14 +492,37 @@ impl Actor {
             && state.logins.values().all(|l| l.held.is_empty())
         {
             // Woken by the time alone, and nothing is due in the world.
-            if now.since(quiet.since) < REST {
+            let idle = now.since(quiet.since);
+            if idle < REST {
                 return Next::Sleep(Some(quiet.until()));
             }
+            let after = around
+                .keeping
+                .map(|k| i64::try_from(k.after.as_nanos()).unwrap_or(i64::MAX));
+            let far = quiet.due.is_none_or(|d| d.since(now) > SOON);
+            // One that has not been written down whole stays as long as there is room.
+            if let Some(after) = after.filter(|_| far && state.logins.is_empty() && guest.is_written()) {
+                if idle >= after && self.put_away(state, now, quiet.due, around) {
+                    return Next::Sleep(quiet.due);
+                }
+                let Some(guest) = state.guest.as_mut() else {
+                    return Next::Gone;
+                };
+                guest.rest();
+                self.set_rest(Rest::Resting);
+                state.produced = Vec::new();
+                let then = quiet.since.plus_nanos(after.max(REST));
+                let then = if then <= now { now.plus_nanos(SAVE) } else { then };
+                return Next::Sleep(Some(quiet.due.map_or(then, |d| d.min(then))));
+            }
             guest.rest();
+            self.set_rest(Rest::Resting);
             state.produced = Vec::new();
             return Next::Sleep(quiet.due);
         }
         state.quiet = None;
+        self.set_rest(Rest::Awake);
+        let before = state.logins.len();
         // A panic in a world kills that world alone.
         let ran = catch_unwind(AssertUnwindSafe(|| {
             for m in messages.drain(..) {
@@ -382,6 +648,8 @@ impl Actor {
                 }
             };
             guest.drain(&mut state.produced);
+            self.away
+                .store(guest.away().map_or(0, |t| t.0), Ordering::Relaxed);
             let accounts = guest.accounts();
             let mut who = lock(&self.who);
             if !Arc::ptr_eq(&who.accounts, &accounts) {
@@ -416,11 +684,23 @@ impl Actor {
             .map_or(Vec::new(), |g| if over { g.seal() } else { g.take() });
         if over {
             state.guest = None;
+            self.set_rest(Rest::Over);
+            if let Some(keeping) = around.keeping {
+                keeping.cellar.forget(self.id);
+            }
         }
         if !self.keep_journal(state, journal, over, recorder) || !self.hand_out(state, now, recorder, inside)
         {
             state.guest = None;
             return Next::Gone;
+        }
+        let due = match wants {
+            Wants::Sleep(due) => due,
+            _ => None,
+        };
+        let gone = state.logins.len() < before && state.logins.is_empty();
+        if gone || !state.logins.is_empty() && now.since(state.saved.0) >= SAVE {
+            self.save(state, now, due, around);
         }
         match wants {
             Wants::Run => Next::Again,
@@ -450,12 +730,16 @@ impl Actor {
         true
     }
 
-    /// Ends the journal of a world that goes while nobody is in it.
-    pub fn end(&self, recorder: &dyn Recorder) {
+    /// Ends a world for good while nobody is in it.
+    pub fn end(&self, around: &Around<'_>) {
         let mut state = lock(&self.state);
-        if let Some(mut guest) = state.guest.take() {
-            let bytes = guest.seal();
-            self.keep_journal(&mut state, bytes, true, recorder);
+        let bytes = state.guest.take().map(|mut g| g.seal());
+        if bytes.is_some() || state.stored.take().is_some() {
+            self.keep_journal(&mut state, bytes.unwrap_or_default(), true, around.recorder);
+        }
+        self.set_rest(Rest::Over);
+        if let Some(keeping) = around.keeping {
+            keeping.cellar.forget(self.id);
         }
     }
 
@@ -537,6 +821,7 @@ impl Actor {
                     continue;
                 }
                 Produced::Down => {
+                    state.doors.clear();
                     for l in std::mem::take(&mut state.logins).into_values() {
                         let _ = l.out.send(Output {
                             what: Produced::Down,
@@ -749,6 +1034,11 @@ impl Handle {
     /// Ends something that listens inside.
     pub fn unlisten(&self, id: u32) {
         self.send(Message::Unlisten(id));
+    }
+
+    /// Until when the machine is down, while it is: somebody rebooted it.
+    pub fn away(&self) -> Option<Time> {
+        self.actor.away()
     }
 
     /// Who may log in, as the world's files said after its last slice.

@@ -6,13 +6,16 @@
 
 mod actor;
 mod pool;
+mod sleep;
 mod stream;
 
 pub use actor::{Handle, Output};
-pub use pool::{Bounds, Scope, Worlds};
+pub use pool::{Bounds, Make, Scope, Worlds};
+pub use sleep::{Again, Cellar, Keeping, Kept, Stored, Take};
 pub use stream::{Arrival, Door, NotConnected, Opened, Target};
 
 use crate::auth::Accounts;
+use crate::journal::Journaled;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::sync::Arc;
 use turncoat_event::{Kind, Sha256, Time};
@@ -269,6 +272,79 @@ pub trait Guest: Send {
     /// Instructions retired so far: the position of an input in the run.
     fn retired(&self) -> u64;
 
+    /// Until when the machine is down, while it is.
+    fn away(&self) -> Option<Time> {
+        None
+    }
+
+    /// What its disk holds beyond what it began with, in bytes that outlive the build; `None` if it has no disk.
+    fn disk(&mut self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Lays a disk over that of a machine that nobody has met yet, and boots it.
+    ///
+    /// # Errors
+    /// The bytes are no disk.
+    fn restore(&mut self, disk: &[u8], now: Time) -> Result<(), turncoat_kernel::BadDisk> {
+        let _ = (disk, now);
+        Err(turncoat_kernel::BadDisk("this machine has no disk"))
+    }
+
     /// Nothing has happened for a while: memory may be given back until something does. Changes nothing that can be seen.
     fn rest(&mut self) {}
+}
+
+impl Guest for Box<dyn Guest> {
+    fn open(&mut self, open: &Open) -> Result<Conn, String> {
+        (**self).open(open)
+    }
+    fn connect(&mut self, user: &[u8], to: &Target) -> Result<Conn, NotConnected> {
+        (**self).connect(user, to)
+    }
+    fn listen(&mut self, user: &[u8], door: &Door) -> Option<Opened> {
+        (**self).listen(user, door)
+    }
+    fn unlisten(&mut self, id: u32) {
+        (**self).unlisten(id);
+    }
+    fn hold(&mut self, conn: Conn, on: bool) -> bool {
+        (**self).hold(conn, on)
+    }
+    fn input(&mut self, conn: Conn, input: Input) {
+        (**self).input(conn, input);
+    }
+    fn room(&self, conn: Conn) -> usize {
+        (**self).room(conn)
+    }
+    fn set_password(&mut self, user: &[u8], hash: &str) {
+        (**self).set_password(user, hash);
+    }
+    fn add_key(&mut self, user: &[u8], line: &[u8]) {
+        (**self).add_key(user, line);
+    }
+    fn accounts(&self) -> Arc<Accounts> {
+        (**self).accounts()
+    }
+    fn run(&mut self, budget: u64, now: Time) -> Wants {
+        (**self).run(budget, now)
+    }
+    fn drain(&mut self, out: &mut Vec<Produced>) {
+        (**self).drain(out);
+    }
+    fn retired(&self) -> u64 {
+        (**self).retired()
+    }
+    fn away(&self) -> Option<Time> {
+        (**self).away()
+    }
+    fn disk(&mut self) -> Option<Vec<u8>> {
+        (**self).disk()
+    }
+    fn restore(&mut self, disk: &[u8], now: Time) -> Result<(), turncoat_kernel::BadDisk> {
+        (**self).restore(disk, now)
+    }
+    fn rest(&mut self) {
+        (**self).rest();
+    }
 }

@@ -1,7 +1,8 @@
 //! All worlds, the threads that run them, and the clock that wakes them.
 
 use super::Guest;
-use super::actor::{Actor, Handle, Inside, Next, world_event};
+use super::actor::{Actor, Around, Handle, Inside, Next, Rest, world_event};
+use super::sleep::{Keeping, Kept};
 use crate::auth::{Accounts, source_key};
 use crate::journal::{Birth, Journaled};
 use crate::machine::Entropy;
@@ -9,7 +10,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use turncoat_event::record::Recorder;
 use turncoat_event::{Mark, Time, WorldId, kinds};
@@ -89,6 +90,9 @@ struct Shared {
     stop: AtomicBool,
     recorder: Arc<dyn Recorder>,
     clock: Arc<dyn Fn() -> Time + Send + Sync>,
+    make: Make,
+    journal: u64,
+    keeping: OnceLock<Keeping>,
 }
 
 fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -96,6 +100,30 @@ fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
+    fn around(&self) -> Around<'_> {
+        Around {
+            recorder: &*self.recorder,
+            inside: &self.inside,
+            make: &self.make,
+            journal: self.journal,
+            start: &self.start,
+            keeping: self.keeping.get(),
+        }
+    }
+
+    /// Asks the record for a world.
+    fn fetch(self: &Arc<Self>, actor: Arc<Actor>) {
+        let Some(keeping) = self.keeping.get() else { return };
+        let (shared, id) = (Arc::downgrade(self), actor.id);
+        let take = move |stored| {
+            actor.fetched(stored);
+            if let Some(shared) = shared.upgrade() {
+                shared.wake(&actor);
+            }
+        };
+        keeping.cellar.fetch(id, Box::new(take));
+    }
+
     fn wake(&self, actor: &Arc<Actor>) {
         if !actor.queued.swap(true, Ordering::AcqRel) {
             lock(&self.queue).put(actor.clone());
@@ -150,11 +178,11 @@ impl Shared {
         }
     }
 
-    fn work(&self) {
+    fn work(self: &Arc<Self>) {
         while let Some(actor) = self.next() {
             // Input that comes from here on queues the actor again.
             actor.queued.store(false, Ordering::Release);
-            let (next, number) = actor.step((self.clock)(), &*self.recorder, &self.inside);
+            let (next, number) = actor.step((self.clock)(), &self.around());
             if actor.accounts_changed.swap(false, Ordering::AcqRel) {
                 self.note_planted(&actor);
             }
@@ -187,6 +215,10 @@ impl Shared {
                     drop(q);
                     self.changed.notify_one();
                 }
+                Next::Fetch => {
+                    actor.spent.store(0, Ordering::Relaxed);
+                    self.fetch(actor);
+                }
                 Next::Sleep(None) | Next::Gone => actor.spent.store(0, Ordering::Relaxed),
             }
         }
@@ -200,7 +232,6 @@ pub type Make = Arc<dyn Fn() -> (Box<dyn Guest>, Birth) + Send + Sync>;
 pub struct Worlds {
     shared: Arc<Shared>,
     threads: Vec<std::thread::JoinHandle<()>>,
-    make: Make,
     scope: Scope,
     bounds: Bounds,
     by_source: Mutex<BTreeMap<Option<IpAddr>, Arc<Actor>>>,
@@ -235,6 +266,9 @@ impl Worlds {
             stop: AtomicBool::new(false),
             recorder,
             clock,
+            make,
+            journal: bounds.journal,
+            keeping: OnceLock::new(),
         });
         let mut handles = Vec::new();
         for i in 0..threads.max(1) {
@@ -249,12 +283,72 @@ impl Worlds {
         Ok(Worlds {
             shared,
             threads: handles,
-            make,
             scope,
             bounds,
             by_source: Mutex::default(),
             entropy,
         })
+    }
+
+    /// Has worlds lie in the record when they leave memory, and takes those that lie there already. To be called once, before anybody
+    /// enters.
+    pub fn keep_in(&self, keeping: Keeping, kept: Vec<(WorldId, Kept)>) {
+        if self.shared.keeping.set(keeping).is_err() {
+            return;
+        }
+        let mut kept = kept;
+        kept.sort_by_key(|(id, k)| (k.used, *id));
+        let mut map = lock(&self.by_source);
+        for (id, mut k) in kept {
+            // The scope may be another one than it was.
+            k.source = match self.scope {
+                Scope::Source => k.source,
+                Scope::Machine => None,
+            };
+            let key = k.source;
+            let actor = Arc::new(Actor::stored(id, k, &self.shared.start));
+            if self.scope == Scope::Source && key.is_none() {
+                actor.end(&self.shared.around());
+                continue;
+            }
+            if let Some(older) = map.insert(key, actor.clone()) {
+                older.end(&self.shared.around());
+            }
+            self.shared.note_planted(&actor);
+            // To sleep until something is due.
+            self.shared.wake(&actor);
+        }
+        self.prune(&mut map);
+    }
+
+    /// Forgets hibernated worlds that nobody came back to for too long, and the oldest where there are too many.
+    fn prune(&self, map: &mut BTreeMap<Option<IpAddr>, Arc<Actor>>) {
+        let Some(keeping) = self.shared.keeping.get() else {
+            return;
+        };
+        let now = (self.shared.clock)();
+        let age = i64::try_from(keeping.age.as_nanos()).unwrap_or(i64::MAX);
+        let mut asleep: Vec<(Time, Option<IpAddr>)> = map
+            .iter()
+            .filter(|(_, a)| a.rest() == Rest::Hibernated)
+            .map(|(k, a)| (lock(&a.state).last_used, *k))
+            .collect();
+        asleep.sort_unstable();
+        let over = asleep.len().saturating_sub(keeping.most);
+        for (n, (used, key)) in asleep.into_iter().enumerate() {
+            if (n < over || now.since(used) > age)
+                && let Some(a) = map.remove(&key)
+            {
+                a.end(&self.shared.around());
+            }
+        }
+    }
+
+    /// Worlds that are awake, that rest in memory, and that are hibernated.
+    pub fn counts(&self) -> (usize, usize, usize) {
+        let map = lock(&self.by_source);
+        let count = |r| map.values().filter(|a| a.rest() == r).count();
+        (count(Rest::Awake), count(Rest::Resting), count(Rest::Hibernated))
     }
 
     fn handle(&self, actor: Arc<Actor>) -> Handle {
@@ -271,36 +365,33 @@ impl Worlds {
         let now = (self.shared.clock)();
         let mut map = lock(&self.by_source);
         if let Some(a) = map.get(&key).filter(|a| a.alive()) {
-            return (a.logins() < self.bounds.logins).then(|| {
-                a.met.fetch_add(1, Ordering::Relaxed);
-                (self.handle(a.clone()), false)
-            });
-        }
-        while map.len() >= self.bounds.worlds.max(1) {
-            let oldest = map
-                .iter()
-                .filter(|(_, a)| a.logins() == 0)
-                .min_by_key(|(_, a)| lock(&a.state).last_used)
-                .map(|(k, a)| (*k, a.id));
-            let (k, id) = oldest?;
-            if let Some(old) = map.remove(&k) {
-                old.end(&*self.shared.recorder);
+            let found = a.clone();
+            if found.rest() == Rest::Hibernated {
+                // It will be in memory again.
+                let _ = self.make_room(&mut map, now);
             }
-            let _ = self.shared.recorder.submit(world_event(
-                id,
-                now,
-                kinds::WorldEnd {
-                    reason: "evicted".into(),
-                    instructions: 0,
-                },
-            ));
+            if found.logins() >= self.bounds.logins {
+                return None;
+            }
+            found.met.fetch_add(1, Ordering::Relaxed);
+            return Some((self.handle(found), false));
         }
+        self.make_room(&mut map, now)?;
         let mut e = [0; 10];
         (self.entropy)(&mut e);
-        let (guest, birth) = (self.make)();
+        let (guest, birth) = (self.shared.make)();
         let guest = Journaled::new(guest, &birth, self.bounds.journal);
-        let actor = Arc::new(Actor::new(WorldId::new(now, e), guest, mark, now));
+        let actor = Arc::new(Actor::new(WorldId::new(now, e), key, guest, mark, now));
+        if let Some(keeping) = self.shared.keeping.get() {
+            let kept = Kept {
+                source: key,
+                used: now,
+                ..Kept::default()
+            };
+            keeping.cellar.keep(actor.id, &kept);
+        }
         map.insert(key, actor.clone());
+        self.prune(&mut map);
         // The machine runs from the first moment, not from the first login.
         self.shared.wake(&actor);
         Some((self.handle(actor), true))
@@ -319,7 +410,7 @@ impl Worlds {
         };
         map.remove(&key);
         drop(map);
-        world.actor.end(&*self.shared.recorder);
+        world.actor.end(&self.shared.around());
         let _ = self.shared.recorder.submit(world_event(
             world.id(),
             (self.shared.clock)(),
@@ -328,6 +419,39 @@ impl Worlds {
                 instructions: 0,
             },
         ));
+    }
+
+    /// Makes room for one more world in memory: those unused for longest leave it. `None` if somebody is in each.
+    fn make_room(&self, map: &mut BTreeMap<Option<IpAddr>, Arc<Actor>>, now: Time) -> Option<()> {
+        let around = self.shared.around();
+        map.retain(|_, a| a.rest() != Rest::Over);
+        let mut here: Vec<(Time, Option<IpAddr>)> = map
+            .iter()
+            .filter(|(_, a)| a.rest() != Rest::Hibernated)
+            .map(|(k, a)| (lock(&a.state).last_used, *k))
+            .collect();
+        let mut over = (here.len() + 1).saturating_sub(self.bounds.worlds.max(1));
+        here.sort_unstable();
+        for (_, key) in here {
+            if over == 0 {
+                break;
+            }
+            let Some(actor) = map.get(&key).filter(|a| a.logins() == 0).cloned() else {
+                continue;
+            };
+            over -= 1;
+            if actor.hibernate(now, &around) {
+                continue;
+            }
+            map.remove(&key);
+            actor.end(&around);
+            let end = kinds::WorldEnd {
+                reason: "evicted".into(),
+                instructions: 0,
+            };
+            let _ = self.shared.recorder.submit(world_event(actor.id, now, end));
+        }
+        (over == 0).then_some(())
     }
 
     /// Names who serves connections that programs make to the machine's own sshd. Before that they are closed.
@@ -604,7 +728,7 @@ mod tests {
         let actor = |n: u8, spent: u32| {
             let guest = Box::new(Echo { out: vec![], next: 0 });
             let guest = Journaled::new(guest, &crate::journal::birth_for_tests(), 0);
-            let a = Actor::new(WorldId::new(Time(0), [n; 10]), guest, Mark(0), Time(0));
+            let a = Actor::new(WorldId::new(Time(0), [n; 10]), None, guest, Mark(0), Time(0));
             a.spent.store(spent, Ordering::Relaxed);
             Arc::new(a)
         };

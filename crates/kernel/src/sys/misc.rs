@@ -281,10 +281,26 @@ pub(crate) fn reboot(w: &mut World, c: &mut Call) -> SysRes {
     if c.a[0] as u32 != 0xfee1_dead {
         return Err(Errno::EINVAL.into());
     }
+    // LINUX_REBOOT_MAGIC2 and its like: birthdays (reboot(2)).
+    if !matches!(
+        c.a[1] as u32,
+        672_274_793 | 85_072_278 | 369_367_448 | 537_993_216
+    ) {
+        return Err(Errno::EINVAL.into());
+    }
+    let tgid = w.tgid(c.tid);
     match c.a[2] as u32 {
         0x89ab_cdef | 0 => Ok(0),
-        0x0123_4567 | 0x4321_fedc | 0xcdef_0123 | 0xa1b2_c3d4 => {
-            w.halted = true;
+        0x0123_4567 | 0xa1b2_c3d4 => {
+            w.stop_now(tgid, crate::Down::Reboot);
+            Ok(0)
+        }
+        0x4321_fedc => {
+            w.stop_now(tgid, crate::Down::PowerOff);
+            Ok(0)
+        }
+        0xcdef_0123 => {
+            w.stop_now(tgid, crate::Down::Halt);
             Ok(0)
         }
         _ => Err(Errno::EINVAL.into()),

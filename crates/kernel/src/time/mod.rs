@@ -22,6 +22,8 @@ pub(crate) enum TimerRef {
     Posix(u32, i32),
     Fd(u32),
     Net,
+    /// What still runs is killed, and the machine is down.
+    Down,
 }
 
 /// The clock.
@@ -147,6 +149,7 @@ impl World {
                 TimerRef::Posix(tgid, id) => self.fire_posix(tgid, id, at, now),
                 TimerRef::Fd(ev) => self.fire_timerfd(ev, at, now),
                 TimerRef::Net => self.net_timer(),
+                TimerRef::Down => self.halted = true,
             }
         }
         any

@@ -71,6 +71,7 @@ impl CoverFile {
 }
 
 /// What a file system is made from.
+#[derive(Clone, Default)]
 pub struct Plan {
     /// The image below the root; `None`: an empty root.
     pub image: Option<Arc<Image>>,
@@ -308,7 +309,7 @@ impl Vfs {
                 .map(|m| m.blocks() / 8)
                 .sum()
         });
-        let id = v.add_fs(|id| {
+        v.add_fs(|id| {
             let mut fs = match &plan.image {
                 Some(image) => Fs::over_image(id, image.clone(), plan.root_dev, plan.installed),
                 None => Fs::new(id, FsKind::Ext4, "ext4", plan.root_dev, 0xef53, plan.installed),
@@ -324,28 +325,8 @@ impl Vfs {
             }
             fs
         });
-        let root = v
-            .fses
-            .first()
-            .and_then(|f| f.as_ref())
-            .map_or(Ino::new(id, 2), |f| f.root());
-        let at = Path {
-            mnt: MountId(27),
-            ino: root,
-            parent: root,
-            name: Name::from([]),
-        };
-        v.attach(
-            &at,
-            root,
-            ms::RELATIME,
-            &plan.root_source,
-            "ext4",
-            &plan.root_options,
-            1,
-        );
+        v.mount_root(&plan);
         v.inode_budget = plan.limit_inodes;
-        Arc::make_mut(&mut v.mounts).next = 22;
         v
     }
 

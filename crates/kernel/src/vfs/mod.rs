@@ -5,9 +5,11 @@
 //! do afterwards is left in queues (`take_events` for inotify, `take_changes` for the record, `take_woken` for lock waiters,
 //! `take_effects` for writes to procfs, `objects.invalid` for page tables). A clone costs a few reference counts.
 
+mod again;
 pub mod attr;
 pub mod boot;
 pub mod dirs;
+pub mod disk;
 pub mod inode;
 pub mod io;
 pub mod lock;
@@ -22,6 +24,8 @@ pub mod types;
 pub mod walk;
 pub mod xattr;
 
+#[cfg(test)]
+mod disk_tests;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -261,6 +265,14 @@ impl Vfs {
     pub fn set_inode_budget(&mut self, inodes: u64) {
         self.inode_budget = inodes;
     }
+}
+
+/// The root of the first file system.
+fn walk_root(v: &Vfs) -> Ino {
+    v.fses
+        .first()
+        .and_then(|f| f.as_ref())
+        .map_or(Ino::new(FsId(0), 2), |f| f.root())
 }
 
 fn ent(num: u64, mode: u32) -> Ent {

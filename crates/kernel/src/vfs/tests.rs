@@ -65,6 +65,15 @@ impl KernelView for Idle {
     }
 }
 
+/// A view of nothing.
+pub(crate) fn idle() -> Idle {
+    Idle {
+        facts: Facts::default(),
+        exe: None,
+        fds: Vec::new(),
+    }
+}
+
 pub(crate) struct World {
     pub vfs: Vfs,
     pub view: Idle,

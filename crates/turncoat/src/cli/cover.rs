@@ -7,12 +7,14 @@ use std::sync::Arc;
 use clap::Subcommand;
 use serde_json::{Value as Json, json};
 use turncoat_cover::audit::{Finding, Seen, count};
+use turncoat_cover::kernels::Kernel;
 use turncoat_cover::{Cover, audit};
 use turncoat_decoys::boot::{Outside, Snapshot};
 use turncoat_kernel::image::Image;
 
 use super::plant::{target, tell_running};
 use super::{Context, print};
+use crate::config::Settings;
 use crate::machine::{self, Machine};
 use crate::plant::{self, Plant, Target};
 use crate::process::{decoys, install, now};
@@ -99,8 +101,19 @@ fn current(context: &Context) -> Result<(Machine, [u8; 32]), String> {
     context.layout.create().map_err(|e| e.to_string())?;
     let settings = context.settings()?;
     let seed = install::seed(&context.layout)?;
-    let machine = machine::load_or_make(&context.layout, &seed, &settings, &[], now().seconds())?;
+    let machine = machine::look(
+        &context.layout,
+        &seed,
+        &settings,
+        kernel(context, &settings),
+        now().seconds(),
+    )?;
     Ok((machine, seed))
+}
+
+/// The kernel of the image that worlds start from, if there is one yet.
+fn kernel(context: &Context, settings: &Settings) -> Option<Kernel> {
+    machine::kernel(&*machine::shelved(&context.layout, settings)?)
 }
 
 fn random() -> Result<[u8; 32], String> {
@@ -116,7 +129,15 @@ fn drawn(context: &Context, role: Option<String>) -> Result<Cover, String> {
         settings.cover.role = role;
     }
     let seed = random()?;
-    let mut cover = machine::make(&seed, &settings, &[], 0, now().seconds())?.cover(&seed)?;
+    let mut cover = machine::make(
+        &seed,
+        &settings,
+        &[],
+        kernel(context, &settings),
+        0,
+        now().seconds(),
+    )?
+    .cover(&seed)?;
     decoys::set_services(&mut cover, &settings);
     Ok(cover)
 }
@@ -263,7 +284,14 @@ fn diff(a: &Json, b: &Json) -> Result<(), String> {
 fn rotate(context: &Context, as_json: bool) -> Result<(), String> {
     let (old, seed) = current(context)?;
     let settings = context.settings()?;
-    let fresh = machine::make(&seed, &settings, &[], old.turn + 1, now().seconds())?;
+    let fresh = machine::make(
+        &seed,
+        &settings,
+        &[],
+        kernel(context, &settings),
+        old.turn + 1,
+        now().seconds(),
+    )?;
     // The identity before is kept beside: what the record tells of it can still be understood.
     let path = machine::path(&context.layout);
     let kept = path.with_file_name(format!("cover.{}.json", old.turn));

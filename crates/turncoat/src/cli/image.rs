@@ -154,7 +154,15 @@ pub fn find_or_build(layout: &Layout, settings: &Settings) -> Result<Shelved, St
     let mut shown = Shown::new();
     shown.line("There is no image of a Debian system yet; it is built once from the packages of this host's apt (a few minutes).", true);
     let options = Options {
-        source: Source::Apt(more.iter().map(|p| (*p).to_owned()).collect()),
+        source: Source::Apt(
+            settings
+                .cover
+                .packages
+                .iter()
+                .map(|p| format!("+{p}"))
+                .chain(more.iter().map(|p| (*p).to_owned()))
+                .collect(),
+        ),
         shelf: layout.images(),
         cache: cache(layout),
     };

@@ -47,6 +47,7 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
 pub fn check(context: &Context) -> Result<(), String> {
     let settings = context.settings()?;
     crate::understand::check(&settings)?;
+    crate::machine::check(&context.layout, &settings, crate::process::now().seconds())?;
     if !settings.intel.rules.is_empty() {
         let n = crate::understand::rules(&settings)?.all().count();
         print(&format!(

@@ -146,7 +146,7 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
     debug_assert!(KINDS.iter().any(|k| k.name == kind));
     let settings = context.settings()?;
     let seed = install::seed(layout)?;
-    let machine = crate::machine::load_or_make(layout, &seed, &settings, &[], now().seconds())?;
+    let machine = crate::machine::look(layout, &seed, &settings, None, now().seconds())?;
     let cover = machine.cover(&seed)?;
     let target = target(context, new.to.as_deref())?;
     let mut entropy = [0u8; 32];

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use turncoat_decoys::boot::{KernelGuest, Snapshot};
-use turncoat_decoys::journal::{Ended, Reader, Report, Rerun, Step};
+use turncoat_decoys::journal::{Ended, Entry, Reader, Report, Rerun, Step, lives};
 use turncoat_decoys::worlds::{Conn, Produced};
 use turncoat_event::{Direction, SessionId};
 use turncoat_store::journal;
@@ -72,7 +72,7 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
     let bytes = journal::read(&context.layout, world)
         .map_err(|e| e.to_string())?
         .ok_or("its world has no journal (any more): it went with limits.journal = 0, by age, or when the source became a pseudonym")?;
-    let entries = Reader::new(&bytes).map_err(|e| e.to_string())?;
+    let entries = Reader::new(life_of(&bytes, row.session)).map_err(|e| e.to_string())?;
     let birth = entries.birth().clone();
     let (cover, image) = super::world::machine(context, true)?;
     let mut snapshot = Snapshot::boot_again(&cover, image, &birth)
@@ -104,6 +104,23 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
     told(&report, &world.to_string())?;
     let compared = compare(&reader, row.session, &shown)?;
     super::print(&format!("the session's recording is the same: {compared} bytes"))
+}
+
+/// The life of the world in which this session logged in; the first, if it did in none.
+fn life_of(journal: &[u8], session: SessionId) -> &[u8] {
+    let from = |at: usize| journal.get(at..).unwrap_or_default();
+    let opens = |at: &usize| {
+        let Ok(mut reader) = Reader::new(from(*at)) else {
+            return false;
+        };
+        while let Ok(Some(entry)) = reader.next_entry() {
+            if matches!(entry, Entry::Open { session: Some(s), .. } if s == session) {
+                return true;
+            }
+        }
+        false
+    };
+    lives(journal).into_iter().find(opens).map_or(journal, from)
 }
 
 /// Says how the run went.

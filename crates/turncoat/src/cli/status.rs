@@ -55,6 +55,13 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
     for l in list(&facts["listening"]) {
         print(&format!("  listens   {}", text(&l)))?;
     }
+    let worlds = &facts["front"]["worlds"];
+    if worlds.is_object() {
+        print(&format!(
+            "  worlds    {} awake, {} resting, {} hibernated",
+            worlds["awake"], worlds["resting"], worlds["hibernated"]
+        ))?;
+    }
     let bytes = |k: &str| show::size(facts["record_bytes"][k].as_u64().unwrap_or(0));
     print(&format!(
         "  record    {} events; database {}, recordings {}, journals {}, artifacts {}",

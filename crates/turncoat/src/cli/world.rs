@@ -60,16 +60,17 @@ pub(super) fn machine(context: &Context, as_kept: bool) -> Result<(Cover, Arc<Im
     layout.create().map_err(|e| e.to_string())?;
     let settings = context.settings()?;
     let seed = install::seed(layout)?;
-    let machine = if as_kept {
-        crate::machine::load(layout)?
-    } else {
-        crate::machine::load_or_make(layout, &seed, &settings, &[], now().seconds())?
-    };
-    let mut cover = machine.cover(&seed)?;
-    crate::process::decoys::set_services(&mut cover, &settings);
     let shelved = super::image::find_or_build(layout, &settings)?;
     let file = std::fs::File::open(&shelved.path).map_err(|e| format!("{}: {e}", shelved.path.display()))?;
     let image = Image::open(file).map_err(|e| e.to_string())?;
+    let machine = if as_kept {
+        crate::machine::load(layout)?
+    } else {
+        let kernel = crate::machine::kernel(&image);
+        crate::machine::look(layout, &seed, &settings, kernel, now().seconds())?
+    };
+    let mut cover = machine.cover(&seed)?;
+    crate::process::decoys::set_services(&mut cover, &settings);
     Ok((cover, image))
 }
 

@@ -293,6 +293,10 @@ settings! {
         timezone: String = "\"\"", restart;
         /// Accounts that must exist.
         users: Vec<String> = "[]", restart;
+        /// Files that must lie there, each "PATH = TEXT" or "PATH OWNER MODE <- FILE": the text, or what stands in a file of this host when the program starts; owner and mode may be left out (root, 0644). A file where the machine writes a fact of its own (/etc/hostname) is refused.
+        files: Vec<String> = "[]", restart;
+        /// Packages that must be installed. They come into the image when it is built; an image without one of them is refused.
+        packages: Vec<String> = "[]", restart;
         /// The port that the machine says its sshd listens on. Where outsiders reach another one, it looks as if that were redirected.
         ssh_port: u64 = "22", restart;
     }
@@ -302,8 +306,14 @@ settings! {
         scope: Scope = "\"auto\"", restart;
         /// What a connection that would leave meets: "unreachable", "timeout", "refused" or "sink".
         outside: Outside = "\"timeout\"", restart;
-        /// Worlds at once; beyond it the one unused for longest goes.
+        /// Worlds in memory at once; beyond it the one unused for longest hibernates.
         most: u64 = "2048", restart;
+        /// A world that nobody is in, and in which nothing is due within an hour, leaves memory after this time; it comes back when its source does. 0: only where there is no room.
+        hibernate: Span = "\"15m\"", restart;
+        /// Most time that running a world's journal may take so that it goes on as it was; past it the world comes back from its disk, which looks like a reboot.
+        resume: Span = "\"10s\"", restart;
+        /// Hibernated worlds are forgotten when nobody has come back for so long. 0: when their last session goes.
+        keep: Span = "\"90d\"", restart;
         /// Threads that run worlds. 0: one for each processor.
         threads: u64 = "0", restart;
         /// Image that worlds start from, by the beginning of its identity. Empty: the default one.

@@ -15,6 +15,7 @@ mod error;
 mod export;
 mod from_dir;
 mod from_tar;
+mod kernel;
 mod neutral;
 mod shelf;
 mod source;

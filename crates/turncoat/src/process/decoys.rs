@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
@@ -13,11 +13,12 @@ use tokio::net::TcpStream;
 use turncoat_cover::{Cover, Secret};
 use turncoat_decoys::auth::{Judge, Limits, Opens, Planted, Policy, UserDb, source_key};
 use turncoat_decoys::boot::{self, Snapshot};
+use turncoat_decoys::journal::Birth;
 use turncoat_decoys::machine::{Clock, Entropy, FailDelay};
 use turncoat_decoys::ssh::{Forward, MaxStartups, Meter, Passed, Peer, Ssh, Startups, serve as serve_ssh};
 use turncoat_decoys::taken::{Noting, Taken};
 use turncoat_decoys::telnet::{Telnet, serve as serve_telnet};
-use turncoat_decoys::worlds::{Bounds, Scope, Worlds};
+use turncoat_decoys::worlds::{Again, Bounds, Keeping, Scope, Worlds};
 use turncoat_event::Recorder;
 use turncoat_kernel::image::Image;
 use turncoat_ssh::{HostKey, Moduli, PermitRootLogin, ServerConfig};
@@ -28,6 +29,7 @@ use super::front::{Earlier, Ending, FrontIo};
 use super::{echo, now, say};
 use crate::config::Settings;
 use crate::config::table::{Outside, Policy as PolicySetting, Scope as ScopeSetting, Watch};
+use crate::config::value::Span;
 
 /// The policy that is really in force: "auto" follows where the sensor stands.
 pub fn policy_of(settings: &Settings) -> PolicySetting {
@@ -123,9 +125,15 @@ pub fn serve(mut io: FrontIo, ready: impl FnOnce()) -> Result<(), String> {
         .map_err(|e| e.to_string())?;
     // A sign of life by the runtime that serves intruders: should it stand still, the record notices.
     let alive = io.recorder.clone();
+    let told: Arc<OnceLock<Arc<turncoat_decoys::Machine>>> = Arc::default();
+    let machine_told = told.clone();
     runtime.spawn(async move {
         loop {
-            alive.facts(r#"{"alive":true}"#.into());
+            let worlds = machine_told.get().map(|m| {
+                let (awake, resting, hibernated) = m.worlds.counts();
+                serde_json::json!({"awake": awake, "resting": resting, "hibernated": hibernated})
+            });
+            alive.facts(serde_json::json!({"alive": true, "worlds": worlds}).to_string());
             tokio::time::sleep(Duration::from_secs(5)).await;
         }
     });
@@ -138,6 +146,7 @@ pub fn serve(mut io: FrontIo, ready: impl FnOnce()) -> Result<(), String> {
         let ssh = Arc::new(ssh_decoy(&io, &settings, cover, image, door.clone())?);
         let (arrivals, inside) = tokio::sync::mpsc::unbounded_channel();
         ssh.machine.worlds.serve_inside(arrivals);
+        let _ = told.set(ssh.machine.clone());
         runtime.spawn(turncoat_decoys::ssh::serve_arrivals(ssh.clone(), inside));
         let (machine, plants) = (ssh.machine.clone(), io.plants.clone());
         let set = move |now| {
@@ -259,7 +268,7 @@ fn ssh_decoy(
         .map(|u| u.name.clone().into_bytes())
         .chain([b"root".to_vec()])
         .collect();
-    let snapshot = Snapshot::boot(&cover, image, outside, now(), &random)?;
+    let snapshot = Snapshot::boot(&cover, image.clone(), outside, now(), &random)?;
     let scope = match (settings.world.scope, settings.watch.kind) {
         (ScopeSetting::Machine, _) | (ScopeSetting::Auto, Watch::Internal) => Scope::Machine,
         _ => Scope::Source,
@@ -290,6 +299,16 @@ fn ssh_decoy(
         random.clone(),
     )
     .map_err(|e| e.to_string())?;
+    let never = |s: Span| s.nanos().map_or(Duration::MAX, |_| s.duration());
+    let keeping = Keeping {
+        cellar: io.recorder.clone(),
+        again: again(cover, image),
+        resume: settings.world.resume.duration(),
+        after: never(settings.world.hibernate),
+        age: never(settings.world.keep),
+        most: HIBERNATED,
+    };
+    worlds.keep_in(keeping, io.recorder.kept());
     let judge = judge(settings, &io.seed, &io.userdb)?;
     Ok(Ssh {
         config,
@@ -321,6 +340,36 @@ fn ssh_decoy(
             Outside::Timeout => Forward::Timeout,
             Outside::Sink => Forward::Sink,
         },
+    })
+}
+
+/// Hibernated worlds at most; past it those unused for longest are forgotten.
+const HIBERNATED: usize = 65_536;
+/// Snapshots of before that are kept to make worlds from again.
+const SNAPSHOTS: usize = 2;
+
+/// Makes the machine that a journal names: from a snapshot that is booted as it was booted then.
+fn again(cover: Cover, image: Arc<Image>) -> Again {
+    let booted: Mutex<Vec<(Birth, Snapshot)>> = Mutex::default();
+    Arc::new(move |birth: &Birth| {
+        let mut booted = booted.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = Birth {
+            seed: [0; 32],
+            ..birth.clone()
+        };
+        match booted.iter().position(|(b, _)| *b == of) {
+            // Those used last stand last.
+            Some(n) => booted[n..].rotate_left(1),
+            None => {
+                let snapshot = Snapshot::boot_again(&cover, image.clone(), birth)?;
+                if booted.len() >= SNAPSHOTS {
+                    booted.remove(0);
+                }
+                booted.push((of, snapshot));
+            }
+        }
+        let (_, snapshot) = booted.last_mut().ok_or("no snapshot")?;
+        Ok(Box::new(snapshot.guest(birth.seed)))
     })
 }
 

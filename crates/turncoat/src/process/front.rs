@@ -3,7 +3,7 @@
 //! [`LinkRecorder`] numbers everything that decoys hand over, writes it to the stream to the `record` process and raises the
 //! watermark as that process commits. When the stream ends, the watermark stops: no gate opens any more, and this process ends.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, TcpListener};
@@ -14,11 +14,12 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use turncoat_decoys::worlds::{Cellar, Kept, Stored, Take};
 use turncoat_event::kinds::LimitHit;
 use turncoat_event::record::{ARTIFACT_MAX, FRAME_MAX};
-use turncoat_event::{Committer, Item, Kind, Mark, Origin, Recorder, Refused, Watermark};
+use turncoat_event::{Committer, Item, Kind, Mark, Origin, Recorder, Refused, Watermark, WorldId};
 
-use super::link::{Decoder, Message, VERSION, encode};
+use super::link::{Decoder, Message, PIECE, VERSION, encode};
 use super::pace::Pace;
 use super::{Order, Passed, Report, Role, confine, control, say, thread};
 use crate::config::Settings;
@@ -60,7 +61,11 @@ pub struct LinkRecorder {
     events_per_second: AtomicU64,
     /// What was sent before this process began, and when all of it has come.
     earlier: Mutex<Vec<Earlier>>,
+    /// Worlds of before.
+    kept: Mutex<Vec<(WorldId, String)>>,
     begun: Watermark,
+    /// Worlds that the record was asked for.
+    asked: Mutex<HashMap<WorldId, (Stored, Take)>>,
 }
 
 /// Bytes that were sent to a source on a day (UTC, counted from 1970), before this process began.
@@ -94,7 +99,9 @@ impl LinkRecorder {
             accepting: AtomicBool::new(true),
             events_per_second: AtomicU64::new(0),
             earlier: Mutex::default(),
+            kept: Mutex::default(),
             begun,
+            asked: Mutex::default(),
         });
         let ended = Arc::new(ended);
         let (writing, reading) = (recorder.clone(), recorder.clone());
@@ -174,6 +181,13 @@ impl LinkRecorder {
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
                         .push(Earlier { day, source, bytes }),
+                    Ok(Some(Message::Kept(world, said))) => lock(&self.kept).push((world, said)),
+                    Ok(Some(Message::Stored {
+                        world,
+                        disk,
+                        last,
+                        bytes,
+                    })) => self.stored(world, disk, last, &bytes),
                     Ok(Some(_)) => {}
                     Ok(None) => break,
                     Err(malformed) => return malformed.to_string(),
@@ -188,6 +202,38 @@ impl LinkRecorder {
         std::mem::take(&mut *self.earlier.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// A piece of a world that was asked for.
+    fn stored(&self, world: WorldId, disk: bool, last: bool, bytes: &[u8]) {
+        let mut asked = lock(&self.asked);
+        if let Some((stored, _)) = asked.get_mut(&world) {
+            if disk {
+                stored.disk.extend_from_slice(bytes);
+            } else {
+                stored.journal.extend_from_slice(bytes);
+            }
+        }
+        let whole = if disk && last { asked.remove(&world) } else { None };
+        drop(asked);
+        if let Some((stored, take)) = whole {
+            take(stored);
+        }
+    }
+
+    /// Worlds of before this process began. Waits as [`LinkRecorder::earlier`] does.
+    pub fn kept(&self) -> Vec<(WorldId, Kept)> {
+        let _ = self.begun.wait(Mark(1), Duration::from_secs(60));
+        std::mem::take(&mut *lock(&self.kept))
+            .into_iter()
+            .filter_map(|(world, said)| Some((world, serde_json::from_str(&said).ok()?)))
+            .collect()
+    }
+
+    fn tell(&self, message: &Message) {
+        let mut queue = self.lock();
+        encode(message, &mut queue.encoded);
+        self.filled.notify_one();
+    }
+
     /// Bounds the events of one session; 0 takes the bound away.
     pub fn set_events_per_second(&self, rate: u64) {
         self.events_per_second.store(rate, Ordering::Relaxed);
@@ -198,6 +244,41 @@ impl LinkRecorder {
         let mut queue = self.lock();
         encode(&Message::Facts(json), &mut queue.encoded);
         self.filled.notify_one();
+    }
+}
+
+fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Cellar for LinkRecorder {
+    fn keep(&self, world: WorldId, kept: &Kept) {
+        if let Ok(said) = serde_json::to_string(kept) {
+            self.tell(&Message::Keep(world, said));
+        }
+    }
+
+    fn keep_disk(&self, world: WorldId, disk: Vec<u8>) {
+        let pieces = disk.len().div_ceil(PIECE).max(1);
+        let mut queue = self.lock();
+        for n in 0..pieces {
+            let message = Message::Disk {
+                world,
+                last: n + 1 == pieces,
+                bytes: disk.chunks(PIECE).nth(n).unwrap_or_default().to_vec(),
+            };
+            encode(&message, &mut queue.encoded);
+        }
+        self.filled.notify_one();
+    }
+
+    fn forget(&self, world: WorldId) {
+        self.tell(&Message::Keep(world, String::new()));
+    }
+
+    fn fetch(&self, world: WorldId, take: Take) {
+        lock(&self.asked).insert(world, (Stored::default(), take));
+        self.tell(&Message::Fetch(world));
     }
 }
 

@@ -12,7 +12,10 @@ use turncoat_event::{
 };
 
 /// The version of this format.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
+
+/// The longest piece of a world in one message.
+pub const PIECE: usize = 1 << 20;
 
 /// The longest message.
 const LONGEST: usize = ARTIFACT_MAX + 1024;
@@ -26,6 +29,32 @@ pub enum Message {
     Item(Mark, Item),
     /// From front: facts for `status`, JSON.
     Facts(String),
+    /// From front: what is to be remembered of a world, JSON; empty: it will not be asked for again.
+    Keep(WorldId, String),
+    /// From front: a piece of a world's disk.
+    Disk {
+        /// The world.
+        world: WorldId,
+        /// The disk is whole with this piece.
+        last: bool,
+        /// The piece.
+        bytes: Vec<u8>,
+    },
+    /// From front: it wants what there is of a world.
+    Fetch(WorldId),
+    /// To front: a world of before that is remembered.
+    Kept(WorldId, String),
+    /// To front: a piece of what there is of a world that it wants.
+    Stored {
+        /// The world.
+        world: WorldId,
+        /// Of its disk; else of its journal, which comes first.
+        disk: bool,
+        /// That is all of it.
+        last: bool,
+        /// The piece.
+        bytes: Vec<u8>,
+    },
     /// To front: everything up to here is committed.
     Committed(Mark),
     /// To front: new sessions may begin, or not.
@@ -102,6 +131,37 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
         Message::Facts(json) => {
             out.push(4);
             out.extend_from_slice(json.as_bytes());
+        }
+        Message::Keep(world, kept) => {
+            out.push(6);
+            out.extend_from_slice(&world.0);
+            out.extend_from_slice(kept.as_bytes());
+        }
+        Message::Disk { world, last, bytes } => {
+            out.push(7);
+            out.extend_from_slice(&world.0);
+            out.push(u8::from(*last));
+            out.extend_from_slice(bytes);
+        }
+        Message::Fetch(world) => {
+            out.push(8);
+            out.extend_from_slice(&world.0);
+        }
+        Message::Kept(world, kept) => {
+            out.push(13);
+            out.extend_from_slice(&world.0);
+            out.extend_from_slice(kept.as_bytes());
+        }
+        Message::Stored {
+            world,
+            disk,
+            last,
+            bytes,
+        } => {
+            out.push(14);
+            out.extend_from_slice(&world.0);
+            out.extend_from_slice(&[u8::from(*disk), u8::from(*last)]);
+            out.extend_from_slice(bytes);
         }
         Message::Committed(mark) => {
             out.push(10);
@@ -201,6 +261,12 @@ impl<'a> Body<'a> {
     fn number(&mut self) -> Result<u64, Malformed> {
         Ok(u64::from_le_bytes(self.take()?))
     }
+    fn piece(self) -> Result<Vec<u8>, Malformed> {
+        if self.0.len() > PIECE {
+            return Err(Malformed("a piece of a world is too long"));
+        }
+        Ok(self.0.to_vec())
+    }
     fn text(self) -> Result<String, Malformed> {
         String::from_utf8(self.0.to_vec()).map_err(|_| Malformed("not UTF-8"))
     }
@@ -271,6 +337,20 @@ fn decode(body: &[u8]) -> Result<Message, Malformed> {
                 }),
             )
         }
+        6 => Message::Keep(WorldId(body.take()?), body.text()?),
+        7 => {
+            let (world, last) = (WorldId(body.take()?), body.byte()? != 0);
+            let bytes = body.piece()?;
+            Message::Disk { world, last, bytes }
+        }
+        8 => Message::Fetch(WorldId(body.take()?)),
+        13 => Message::Kept(WorldId(body.take()?), body.text()?),
+        14 => Message::Stored {
+            world: WorldId(body.take()?),
+            disk: body.byte()? != 0,
+            last: body.byte()? != 0,
+            bytes: body.piece()?,
+        },
         10 => Message::Committed(Mark(body.number()?)),
         11 => Message::Accepting(body.byte()? != 0),
         12 => {
@@ -385,6 +465,20 @@ mod tests {
                 }),
             ),
             Message::Facts("{}".into()),
+            Message::Keep(WorldId([1; 16]), "{}".into()),
+            Message::Disk {
+                world: WorldId([1; 16]),
+                last: true,
+                bytes: vec![0; 9],
+            },
+            Message::Fetch(WorldId([2; 16])),
+            Message::Kept(WorldId([3; 16]), String::new()),
+            Message::Stored {
+                world: WorldId([1; 16]),
+                disk: true,
+                last: false,
+                bytes: vec![7],
+            },
             Message::Committed(Mark(u64::MAX)),
             Message::Accepting(true),
             Message::Sent {

@@ -21,7 +21,7 @@ use turncoat_event::{Committer, Draft, Item, Mark, SensorId, SessionId, Time, Wa
 use turncoat_store::keep::{Quota, usage};
 use turncoat_store::{Durability, InstallKey, Layout, Problem, StoreError, Writer, journal, recording};
 
-use super::link::{Decoder, Message, VERSION, encode};
+use super::link::{Decoder, Message, PIECE, VERSION, encode};
 use super::{Order, Passed, Report, Role, confine, control, now, out, requests, say, thread};
 use crate::config::Settings;
 use crate::config::table::Durability as DurabilitySetting;
@@ -46,6 +46,12 @@ enum Work {
     End { life: u64 },
     /// An event of our own.
     Own(Box<Draft>),
+    /// Front remembers something of a world; nothing: it is over.
+    Keep(WorldId, String),
+    /// Front remembers a world's disk.
+    Disk(WorldId, Vec<u8>),
+    /// A front wants what there is of a world.
+    Fetch { life: u64, world: WorldId },
     /// Something else that needs the writer.
     Ask(Box<dyn FnOnce(&mut Writer) + Send>),
     /// Commit what is there and stop.
@@ -478,6 +484,7 @@ fn read_items(mut stream: UnixStream, life: u64, pen: &Pen, shared: &Shared) -> 
     let mut decoder = Decoder::default();
     let mut buffer = vec![0; 256 << 10];
     let mut last = Mark::NONE;
+    let mut disk: (Option<WorldId>, Vec<u8>) = (None, Vec::new());
     loop {
         let read = match stream.read(&mut buffer) {
             Ok(0) => return Ok(()),
@@ -489,11 +496,26 @@ fn read_items(mut stream: UnixStream, life: u64, pen: &Pen, shared: &Shared) -> 
         decoder.push(read);
         shared.status().front_seen = Some(Instant::now());
         let mut items = Vec::new();
+        // What is said of worlds comes behind the items before it.
+        let mut after = Vec::new();
         loop {
             match decoder.next_message().map_err(|e| e.to_string())? {
                 Some(Message::Item(mark, item)) if mark > last => {
                     last = mark;
                     items.push((mark, item));
+                }
+                Some(Message::Keep(world, kept)) => after.push(Work::Keep(world, kept)),
+                Some(Message::Fetch(world)) => after.push(Work::Fetch { life, world }),
+                Some(Message::Disk { world, last, bytes }) => {
+                    // One disk at a time: the pieces of another mean that this one was given up.
+                    if disk.0 != Some(world) || disk.1.len() + bytes.len() > turncoat_store::world::DISK_MAX {
+                        disk = (Some(world), Vec::new());
+                    }
+                    disk.1.extend(bytes);
+                    if last {
+                        after.push(Work::Disk(world, std::mem::take(&mut disk.1)));
+                        disk.0 = None;
+                    }
                 }
                 Some(Message::Facts(text)) => {
                     shared.status().front = serde_json::from_str(&text).unwrap_or_default()
@@ -507,6 +529,9 @@ fn read_items(mut stream: UnixStream, life: u64, pen: &Pen, shared: &Shared) -> 
             pen.0
                 .send(Work::Items { life, items })
                 .map_err(|e| e.to_string())?;
+        }
+        for work in after {
+            pen.0.send(work).map_err(|e| e.to_string())?;
         }
     }
 }
@@ -562,6 +587,16 @@ impl Scribe {
                     self.compress_journals(over);
                 }
                 Some(Work::End { .. }) => {}
+                Some(Work::Keep(world, kept)) => {
+                    let done = self.writer.keep_world(world, &kept);
+                    self.of_world(done);
+                }
+                Some(Work::Disk(world, bytes)) => {
+                    let done = self.writer.keep_disk(world, &bytes);
+                    self.of_world(done);
+                }
+                Some(Work::Fetch { life, world }) if life == self.life => self.fetch(world),
+                Some(Work::Fetch { .. }) => {}
                 Some(Work::Ask(ask)) => {
                     ask(&mut self.writer);
                     self.announce();
@@ -571,10 +606,38 @@ impl Scribe {
         }
     }
 
+    /// A world that could not be put away is one that cannot be gone on with as it was: nothing that was answered is lost.
+    fn of_world(&self, done: Result<(), StoreError>) {
+        if let Err(error) = done {
+            say("record", &format!("a world is not remembered: {error}"));
+        }
+    }
+
+    /// Gives front what there is of a world, in pieces.
+    fn fetch(&mut self, world: WorldId) {
+        let (journal, disk) = self.writer.stored_world(world).unwrap_or_else(|error| {
+            say("record", &format!("a world cannot be read: {error}"));
+            Default::default()
+        });
+        for (is_disk, bytes) in [(false, journal), (true, disk)] {
+            let pieces = bytes.len().div_ceil(PIECE).max(1);
+            for n in 0..pieces {
+                self.tell_front(&Message::Stored {
+                    world,
+                    disk: is_disk,
+                    last: n + 1 == pieces,
+                    bytes: bytes.chunks(PIECE).nth(n).unwrap_or_default().to_vec(),
+                });
+            }
+        }
+    }
+
     /// A front begins. It is told first what was sent today, then whether it may let anybody in.
     fn begin(&mut self, life: u64, mut to: UnixStream) {
         // The end of the one before may be told later than the beginning of the next.
         self.close_interrupted();
+        let over = self.writer.end_worlds();
+        self.compress_journals(over);
         let mut bytes = Vec::new();
         encode(&Message::Hello(VERSION), &mut bytes);
         let day = now().0.div_euclid(DAY);
@@ -590,6 +653,12 @@ impl Scribe {
                 )
             }),
             Err(error) => say("record", &format!("what was sent today: {error}")),
+        }
+        match self.writer.kept_worlds() {
+            Ok(kept) => kept
+                .into_iter()
+                .for_each(|(world, said)| encode(&Message::Kept(world, said), &mut bytes)),
+            Err(error) => say("record", &format!("worlds of before: {error}")),
         }
         let fine = self.shared.status().problem.is_none();
         encode(&Message::Accepting(fine), &mut bytes);

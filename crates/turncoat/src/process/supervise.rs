@@ -272,13 +272,17 @@ fn behind_decoys(plan: &Plan, seed: &[u8; 32]) -> Result<Option<Behind>, String>
         userdb = Some(std::fs::File::open(path).map_err(|e| format!("ssh.auth.file: {path}: {e}"))?);
     }
     let now = super::now().seconds();
-    let machine = crate::machine::load_or_make(&plan.layout, seed, settings, &listed, now)?;
-    machine.cover(seed)?;
+    // What contradicts itself is said before an image is built for it.
+    crate::machine::check(&plan.layout, settings, now)?;
     let shelved = crate::cli::image::find_or_build(&plan.layout, settings)?;
-    let open = || std::fs::File::open(&shelved.path).map_err(|e| format!("{}: {e}", shelved.path.display()));
-    let image = turncoat_kernel::image::Image::open(open()?).map_err(|e| e.to_string())?;
-    super::decoys::check_image(settings, &image)?;
-    let image = open()?;
+    let image = std::fs::File::open(&shelved.path).map_err(|e| format!("{}: {e}", shelved.path.display()))?;
+    let opened = image.try_clone().map_err(|e| e.to_string())?;
+    let opened = turncoat_kernel::image::Image::open(opened).map_err(|e| e.to_string())?;
+    crate::machine::packages(&opened, settings)?;
+    super::decoys::check_image(settings, &opened)?;
+    let kernel = crate::machine::kernel(&opened);
+    let machine = crate::machine::load_or_make(&plan.layout, seed, settings, &listed, kernel, now)?;
+    machine.cover(seed)?;
     Ok(Some((machine, image, userdb)))
 }
 
@@ -580,9 +584,10 @@ impl Supervisor {
         if let (Some(machine), Some((decoy, at))) = (&self.machine, tried) {
             if let Ok(cover) = machine.cover(&self.seed) {
                 lines.push(format!(
-                    "  shows     {}, a {} with Debian 12",
+                    "  shows     {}, a {} with Debian {}",
                     cover.host.fqdn(),
-                    cover.role
+                    cover.role,
+                    turncoat_cover::Release::current().number
                 ));
             }
             let here = match at.ip() {

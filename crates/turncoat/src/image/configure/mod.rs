@@ -15,7 +15,7 @@ mod units;
 mod users;
 
 use super::deb::Package;
-use super::{BuildError, Draft, Progress, Report};
+use super::{BuildError, Draft, Progress, Report, kernel};
 
 /// Does it.
 pub(super) fn apply(draft: &mut Draft, packages: &[Package], report: Report<'_>) -> Result<(), BuildError> {
@@ -32,5 +32,6 @@ pub(super) fn apply(draft: &mut Draft, packages: &[Package], report: Report<'_>)
         )));
     }
     ldcache::write(draft, packages)?;
+    kernel::install(draft, report)?;
     Ok(())
 }

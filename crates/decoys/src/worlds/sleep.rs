@@ -1,0 +1,225 @@
+//! Worlds that are not in memory: how one is put away, and how it comes back.
+//!
+//! A world that hibernates leaves its journal (complete, in the record) and its disk. When it is wanted, its journal is run to its end
+//! in slices between those of other worlds, and it goes on from there as if nothing had been. Where that cannot be done (another
+//! build, image or cover; a journal that was cut, is damaged or takes too long), a machine is made anew, gets the disk and boots: to
+//! whoever knew it, it has been rebooted. The record is reached by a [`Cellar`] and nothing else.
+
+use super::actor::Actor;
+use super::{Guest, Journaled};
+use crate::auth::Accounts;
+use crate::journal::{Birth, Ended, Reader, Rerun, lives};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use turncoat_event::{SessionId, Time, WorldId};
+
+/// What is known of a world while it is not in memory.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Kept {
+    /// Whose it is; `None`: everybody's.
+    pub source: Option<IpAddr>,
+    /// When somebody was last in it.
+    pub used: Time,
+    /// When something is due in it.
+    pub due: Option<Time>,
+    /// Who may log in, if that is not as on a fresh machine.
+    pub accounts: Option<Accounts>,
+    /// Who changed an account last.
+    pub by: Vec<(Vec<u8>, SessionId)>,
+    /// Its journal ends before it does: only its disk is of use.
+    pub disk_only: bool,
+}
+
+/// What the record has of a world.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Its journal as far as it was committed; empty if there is none.
+    pub journal: Vec<u8>,
+    /// Its disk; empty if there is none.
+    pub disk: Vec<u8>,
+}
+
+/// Takes what the record has of a world.
+pub type Take = Box<dyn FnOnce(Stored) + Send>;
+
+/// Where worlds lie that are not in memory: the record.
+pub trait Cellar: Send + Sync {
+    /// Remembers a world, or what has become of it.
+    fn keep(&self, world: WorldId, kept: &Kept);
+    /// Remembers its disk, in place of the one before.
+    fn keep_disk(&self, world: WorldId, disk: Vec<u8>);
+    /// The world will not be asked for again.
+    fn forget(&self, world: WorldId);
+    /// Asks for what is there of a world. `take` is called later, on some thread.
+    fn fetch(&self, world: WorldId, take: Take);
+}
+
+/// Makes the machine that a journal's birth names.
+pub type Again = Arc<dyn Fn(&Birth) -> Result<Box<dyn Guest>, String> + Send + Sync>;
+
+/// How worlds are put away.
+pub struct Keeping {
+    /// Where.
+    pub cellar: Arc<dyn Cellar>,
+    /// Makes the machine again that a journal began with.
+    pub again: Again,
+    /// Most time that running a journal may take.
+    pub resume: Duration,
+    /// A world that nobody is in, and in which nothing is due, leaves memory after this time.
+    pub after: Duration,
+    /// Hibernated worlds are forgotten when nobody has come for so long.
+    pub age: Duration,
+    /// Hibernated worlds there are at most.
+    pub most: usize,
+}
+
+/// A world that is not in memory.
+pub(super) enum Away {
+    /// It lies in the record.
+    Stored,
+    /// The record has been asked for it.
+    Asked,
+    /// The record has answered.
+    Here(Stored),
+    /// Its journal is running.
+    Waking(Box<Waking>),
+}
+
+/// A journal that runs so that its world can go on.
+pub(super) struct Waking {
+    rerun: Rerun<'static, Box<dyn Guest>>,
+    disk: Vec<u8>,
+    /// Bytes of the journal.
+    used: u64,
+    /// It ends with an entry, so that more can be written behind it.
+    whole: bool,
+    spent: Duration,
+}
+
+/// Why a world is not as it was, and what there is of it.
+pub(super) struct Lost {
+    pub why: String,
+    pub disk: Vec<u8>,
+    /// Bytes of the journal that a new life is written behind; `None`: it cannot be.
+    pub used: Option<u64>,
+}
+
+/// How waking up went on.
+pub(super) enum Woke {
+    /// Not at its end yet.
+    Not(Box<Waking>),
+    /// The world is as it was.
+    AsItWas(Box<Journaled>, Duration),
+    /// It cannot be.
+    No(Lost),
+}
+
+/// Slices of a journal that run at once.
+const AT_ONCE: u64 = 4;
+
+impl Waking {
+    /// Begins to run a journal.
+    pub fn begin(stored: Stored, keeping: &Keeping) -> Woke {
+        let Stored { journal, disk } = stored;
+        let used = journal.len() as u64;
+        let began = Instant::now();
+        let no = |why: String, disk, whole: bool| {
+            Woke::No(Lost {
+                why,
+                disk,
+                used: whole.then_some(used),
+            })
+        };
+        if journal.is_empty() {
+            return no("it has no journal".into(), disk, true);
+        }
+        let Some(last) = lives(&journal).last().copied() else {
+            return no("its journal cannot be read".into(), disk, false);
+        };
+        let life = journal.get(last..).unwrap_or_default().to_vec();
+        drop(journal);
+        let whole = Reader::new(&life).is_ok_and(|mut r| {
+            while let Ok(Some(_)) = r.next_entry() {}
+            r.ended()
+        });
+        let reader = match Reader::new(life) {
+            Ok(reader) => reader,
+            Err(damaged) => return no(damaged.to_string(), disk, false),
+        };
+        match (keeping.again)(reader.birth()) {
+            Err(why) => no(why, disk, whole),
+            Ok(guest) => Woke::Not(Box::new(Waking {
+                rerun: Rerun::new(reader, guest),
+                disk,
+                used,
+                whole,
+                spent: began.elapsed(),
+            })),
+        }
+    }
+
+    /// Runs on for a millisecond or some. `most` bounds the journal that is gone on with.
+    pub fn go(mut self: Box<Self>, keeping: &Keeping, most: u64) -> Woke {
+        let began = Instant::now();
+        let ended = self.rerun.go(AT_ONCE, &mut |_, _| {});
+        self.spent += began.elapsed();
+        let why = match ended {
+            None if self.spent <= keeping.resume => return Woke::Not(self),
+            None => "its journal takes too long to run".into(),
+            Some(Ended::Whole) if self.whole => {
+                let (used, spent) = (self.used, self.spent);
+                let (guest, left) = self.rerun.into_parts();
+                return Woke::AsItWas(Box::new(Journaled::again(guest, left, used, most)), spent);
+            }
+            Some(Ended::Whole) => "its journal is torn".into(),
+            Some(Ended::Full) => "its journal reached limits.journal".into(),
+            Some(Ended::Diverged { .. }) => "its journal does not give the same run".into(),
+            Some(Ended::Damaged(damaged)) => damaged.to_string(),
+        };
+        Woke::No(Lost {
+            why,
+            disk: self.disk,
+            used: self.whole.then_some(self.used),
+        })
+    }
+}
+
+/// A machine made anew that has the disk of the one before. Its journal goes on behind the other life's. Gives how it was made,
+/// `disk` or `fresh`.
+pub(super) fn reborn(
+    make: &super::pool::Make,
+    lost: &Lost,
+    now: Time,
+    most: u64,
+) -> (Journaled, &'static str) {
+    let (disk, room) = (&lost.disk, most.saturating_sub(lost.used.unwrap_or(0)));
+    let fresh = || {
+        let (guest, birth) = make();
+        Journaled::new(guest, &birth, room)
+    };
+    let mut journaled = fresh();
+    let mut how = "disk";
+    if disk.is_empty() || journaled.restore(disk, now).is_err() {
+        (journaled, how) = (fresh(), "fresh");
+    }
+    if lost.used.is_none() {
+        journaled.unwritten();
+    }
+    (journaled, how)
+}
+
+/// A world's due time and who may log in to it, from the actor.
+pub(super) fn kept(actor: &Actor, used: Time, due: Option<Time>, disk_only: bool, start: &Accounts) -> Kept {
+    let (accounts, by) = actor.who();
+    Kept {
+        source: actor.source,
+        used,
+        due,
+        accounts: (*accounts != *start).then(|| (*accounts).clone()),
+        by,
+        disk_only,
+    }
+}
