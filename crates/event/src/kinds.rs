@@ -548,7 +548,7 @@ kinds! {
     }
     /// A world ended or was put to sleep.
     "world.end" WorldEnd {
-        /// `idle`, `quota`, `hibernated`, `shutdown`, `reboot`.
+        /// `idle`, `quota`, `hibernated`, `shutdown`, `reboot`, `evicted`, or `unused`: nobody has ever logged in to it.
         reason: String,
         /// Guest instructions run.
         instructions: u64,

@@ -12,13 +12,14 @@ use crate::{Errno, KResult};
 use std::net::{IpAddr, SocketAddr};
 
 impl World {
-    /// The machine's sshd listens at this address, with a descriptor of its own: it shows to `ss -p`, and closes when sshd is killed.
+    /// A daemon of this name listens at this address, with a descriptor of its own: it shows to `ss -p`, and closes when the daemon is
+    /// killed.
     ///
     /// # Errors
     /// As `bind(2)` and `listen(2)`.
-    pub fn daemon_listen(&mut self, at: SocketAddr) -> KResult<SockId> {
+    pub fn daemon_listen(&mut self, daemon: &[u8], at: SocketAddr) -> KResult<SockId> {
         let (sock, _) = self.stream_listen(at)?;
-        let pid = self.daemon_pid(b"sshd");
+        let pid = self.daemon_pid(daemon);
         let file = self.new_file(What::Socket(sock.0), O_RDWR, None)?;
         self.daemon_keeps(pid, file);
         Ok(sock)

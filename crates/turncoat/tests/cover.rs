@@ -66,7 +66,7 @@ fn cover(role: &str, n: u8) -> Cover {
     };
     let mut cover = Cover::new(seed, &given).unwrap();
     cover.host_keys = Some(keys(&seed, &cover.host.name));
-    cover.sshd_options = turncoat::process::decoys::sshd_options(&settings());
+    turncoat::process::decoys::set_services(&mut cover, &settings());
     cover
 }
 

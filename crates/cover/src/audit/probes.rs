@@ -148,6 +148,7 @@ pub const PROBES: &[Probe] = &[
     p("sshd.t", "sshd -T"),
     p("sshd.keys", "cat /etc/ssh/ssh_host_*_key.pub"),
     p("sshd.config", "cat /etc/ssh/sshd_config"),
+    p("inetd", "cat /etc/inetd.conf 2>/dev/null"),
     p("nft", "cat /etc/nftables.conf"),
     // The same clocks once more.
     p("now.2", "date +%s"),

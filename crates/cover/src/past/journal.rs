@@ -398,6 +398,10 @@ fn started(cover: &Cover) -> Vec<Line> {
             say(Says::Program(lines::SSHD), pid("sshd"), text, &mut s);
         }
     }
+    if cover.telnet {
+        let text = "Started inetd.service - Internet superserver.";
+        say(Says::Systemd, 1, text.into(), &mut s);
+    }
     for text in [
         "Started ssh.service - OpenBSD Secure Shell server.",
         "Reached target multi-user.target - Multi-User System.",

@@ -139,7 +139,7 @@ fn drawn(context: &Context, role: Option<String>) -> Result<Cover, String> {
         now().seconds(),
     )?
     .cover(&seed)?;
-    cover.sshd_options = decoys::sshd_options(&settings);
+    decoys::set_services(&mut cover, &settings);
     Ok(cover)
 }
 

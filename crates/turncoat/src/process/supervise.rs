@@ -295,6 +295,7 @@ fn behind_decoys(plan: &Plan, seed: &[u8; 32]) -> Result<Option<Behind>, String>
     let opened = image.try_clone().map_err(|e| e.to_string())?;
     let opened = turncoat_kernel::image::Image::open(opened).map_err(|e| e.to_string())?;
     crate::machine::packages(&opened, settings)?;
+    super::decoys::check_image(settings, &opened)?;
     let kernel = crate::machine::kernel(&opened);
     let machine = crate::machine::load_or_make(&plan.layout, seed, settings, &listed, kernel, now)?;
     machine.cover(seed)?;
@@ -638,7 +639,13 @@ impl Supervisor {
             lines.push(format!("  listens   {}", l.shown));
         }
         lines.truncate(5);
-        if let (Some(machine), Some(ssh)) = (&self.machine, self.plan.settings.ssh.listen.first()) {
+        let settings = &self.plan.settings;
+        let tries = [
+            ("ssh", settings.ssh.listen.first()),
+            ("telnet", settings.telnet.listen.first()),
+        ];
+        let tried = tries.into_iter().find_map(|(decoy, at)| Some((decoy, at?)));
+        if let (Some(machine), Some((decoy, at))) = (&self.machine, tried) {
             if let Ok(cover) = machine.cover(&self.seed) {
                 lines.push(format!(
                     "  shows     {}, a {} with Debian {}",
@@ -647,7 +654,7 @@ impl Supervisor {
                     turncoat_cover::Release::current().number
                 ));
             }
-            let here = match ssh.ip() {
+            let here = match at.ip() {
                 ip if !ip.is_unspecified() => ip,
                 std::net::IpAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
                 std::net::IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
@@ -657,10 +664,14 @@ impl Supervisor {
             let port = self
                 .listeners
                 .iter()
-                .find(|l| l.decoy == "ssh")
+                .find(|l| l.decoy == decoy)
                 .and_then(|l| l.shown.rsplit_once(':')?.1.parse().ok())
-                .unwrap_or(ssh.port());
-            lines.push(format!("  try       ssh -p {port} root@{here}   ({how})"));
+                .unwrap_or(at.port());
+            let call = match decoy {
+                "ssh" => format!("ssh -p {port} root@{here}"),
+                _ => format!("telnet {here} {port}"),
+            };
+            lines.push(format!("  try       {call}   ({how})"));
         }
         if let (Some(page), Some(link)) = (self.pages.first(), &self.told_link) {
             let scheme = if self.console.tls.is_some() {

@@ -23,6 +23,8 @@ pub struct Run {
     pub echo: String,
     /// Where the SSH decoy listens.
     pub ssh: String,
+    /// Where the Telnet decoy listens.
+    pub telnet: String,
     /// What it said when it started, by line.
     pub greeting: Vec<String>,
     /// The link that opens the console.
@@ -100,6 +102,7 @@ pub fn start_by(mut command: Command, dir: PathBuf, settings: &[(&str, &str)]) -
         .unwrap();
     let (mut echo, mut ssh, mut console, mut greeting) =
         (String::new(), String::new(), String::new(), Vec::new());
+    let mut telnet = String::new();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     for line in lines.by_ref() {
         let line = line.unwrap();
@@ -108,6 +111,9 @@ pub fn start_by(mut command: Command, dir: PathBuf, settings: &[(&str, &str)]) -
         }
         if let Some(address) = line.trim().strip_prefix("listens   ssh ") {
             ssh = address.to_owned();
+        }
+        if let Some(address) = line.trim().strip_prefix("listens   telnet ") {
+            telnet = address.to_owned();
         }
         if let Some(link) = line.trim().strip_prefix("console   ") {
             console = link.split_whitespace().next().unwrap().to_owned();
@@ -125,6 +131,7 @@ pub fn start_by(mut command: Command, dir: PathBuf, settings: &[(&str, &str)]) -
         child,
         echo,
         ssh,
+        telnet,
         greeting,
         console,
     }
@@ -222,6 +229,17 @@ impl Drop for Run {
         }
         let _ = std::fs::remove_dir_all(&self.dir);
     }
+}
+
+/// Connects from one of the loopback network's addresses.
+pub fn connect_from(from: std::net::Ipv4Addr, to: &str) -> TcpStream {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
+    let to: std::net::SocketAddrV4 = to.parse().unwrap();
+    let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
+    let fd = socket_with(family, kind, SocketFlags::CLOEXEC, None).unwrap();
+    bind(&fd, &std::net::SocketAddrV4::new(from, 0)).unwrap();
+    connect(&fd, &to).unwrap();
+    TcpStream::from(fd)
 }
 
 /// Waits until something is so.
