@@ -35,6 +35,9 @@ class Screen {
   }
 
   resize(columns, rows, fresh) {
+    // Nobody said how large it is: programs take it for 80x24 then.
+    if ((columns | 0) <= 0) columns = 80;
+    if ((rows | 0) <= 0) rows = 24;
     this.columns = Math.max(1, Math.min(LIMITS.columns, columns | 0));
     this.rows = Math.max(1, Math.min(LIMITS.rows, rows | 0));
     if (fresh) { this.reset(); return; }

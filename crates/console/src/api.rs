@@ -13,7 +13,7 @@ use crate::pages::{
 };
 use crate::reply::{Refusal, Reply};
 use crate::server::Console;
-use crate::{live, search, tally};
+use crate::{live, origins, search, tally};
 
 /// The most rows of one answer.
 pub const MOST: usize = 1_000;
@@ -53,7 +53,7 @@ pub fn sessions(_: &Arc<Console>, reader: &Reader, call: &Call) -> Result<Reply,
     Ok(Reply::Json(json!({"sessions": written(rows)?})))
 }
 
-pub fn session(_: &Arc<Console>, reader: &Reader, call: &Call) -> Result<Reply, Refusal> {
+pub fn session(console: &Arc<Console>, reader: &Reader, call: &Call) -> Result<Reply, Refusal> {
     let row = session_page::named(reader, call.part("id"))?;
     let campaign = view::campaign_of(reader.database(), row.session)?.map(|c| c.to_string());
     let artifacts = reader.artifacts_of(row.session)?;
@@ -61,6 +61,8 @@ pub fn session(_: &Arc<Console>, reader: &Reader, call: &Call) -> Result<Reply, 
     if let Some(map) = json.as_object_mut() {
         map.insert("campaign".into(), written(campaign)?);
         map.insert("brought".into(), written(artifacts)?);
+        let network = row.src_ip.and_then(|ip| console.host.networks().told(ip));
+        map.insert("network".into(), written(network)?);
     }
     Ok(Reply::Json(json))
 }
@@ -88,12 +90,27 @@ pub fn recording(_: &Arc<Console>, reader: &Reader, call: &Call) -> Result<Reply
     ))
 }
 
-pub fn campaigns(_: &Arc<Console>, reader: &Reader, call: &Call) -> Result<Reply, Refusal> {
-    let all = view::campaigns(reader.database(), limit(call))?;
-    Ok(Reply::Json(json!({"campaigns": written(all)?})))
+/// A campaign with where its sources are.
+fn located(console: &Console, reader: &Reader, c: &view::Campaign) -> Result<Json, Refusal> {
+    let from = origins::of_campaign(console.host.networks(), reader, c.id)?;
+    let mut json = written(c)?;
+    if let Some(map) = json.as_object_mut() {
+        map.insert("countries".into(), written(from.countries)?);
+        map.insert("networks".into(), written(from.networks)?);
+    }
+    Ok(json)
 }
 
-pub fn campaign(_: &Arc<Console>, reader: &Reader, call: &Call) -> Result<Reply, Refusal> {
+pub fn campaigns(console: &Arc<Console>, reader: &Reader, call: &Call) -> Result<Reply, Refusal> {
+    let all = view::campaigns(reader.database(), limit(call))?;
+    let all: Vec<Json> = all
+        .iter()
+        .map(|c| located(console, reader, c))
+        .collect::<Result<_, _>>()?;
+    Ok(Reply::Json(json!({"campaigns": all})))
+}
+
+pub fn campaign(console: &Arc<Console>, reader: &Reader, call: &Call) -> Result<Reply, Refusal> {
     let c = campaigns_page::named(reader, call.part("id"))?;
     let db = reader.database();
     let techniques: Vec<Json> = view::sightings(db, c.id)?
@@ -102,7 +119,7 @@ pub fn campaign(_: &Arc<Console>, reader: &Reader, call: &Call) -> Result<Reply,
         .map(|(session, sighting)| json!({"session": session, "sighting": sighting}))
         .collect();
     Ok(Reply::Json(json!({
-        "campaign": written(&c)?,
+        "campaign": located(console, reader, &c)?,
         "sessions": written(view::members(db, c.id, MOST)?)?,
         "links": written(view::links(db, c.id, MOST)?)?,
         "techniques": techniques,
@@ -111,7 +128,7 @@ pub fn campaign(_: &Arc<Console>, reader: &Reader, call: &Call) -> Result<Reply,
 
 pub fn report(console: &Arc<Console>, reader: &Reader, call: &Call) -> Result<Reply, Refusal> {
     let id = campaigns_page::named(reader, call.part("id"))?.id;
-    let report = telling::build(reader, id, now())?;
+    let report = telling::build_with(reader, id, now(), console.host.networks())?;
     let format = call.query.text("format").unwrap_or("json");
     let pretty = |json: &Json| serde_json::to_vec_pretty(json).unwrap_or_default();
     let (end, kind, bytes) = match format {

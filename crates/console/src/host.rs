@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use turncoat_event::Watermark;
+use turncoat_intel::networks::Networks;
 use turncoat_store::Layout;
 
 /// What is configured.
@@ -52,6 +53,9 @@ pub trait Host: Send + Sync + 'static {
 
     /// What is planted: a list of objects with `id`, `kind`, `made`, `host`, `note`, `user`, `revoked`. No secrets.
     fn planted(&self) -> Json;
+
+    /// Countries and networks of addresses; empty where the operator named no table.
+    fn networks(&self) -> &Networks;
 
     /// What is blocked now, as in `blocks.json`.
     fn blocks(&self) -> Json;

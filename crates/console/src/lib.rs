@@ -17,6 +17,7 @@ pub mod host;
 pub mod live;
 pub mod metrics;
 pub mod openapi;
+pub mod origins;
 pub mod pages;
 pub mod readers;
 pub mod reply;

@@ -145,7 +145,8 @@ pub const SHAPES: &[Shape] = &[
         "One session",
         session_fields!(
             may("campaign", Text, "the campaign it belongs to"),
-            must("brought", Texts, "SHA-256 of the files it brought")
+            must("brought", Texts, "SHA-256 of the files it brought"),
+            may("network", Text, "country and network of the source, where known")
         ),
     ),
     shape(
@@ -178,6 +179,12 @@ pub const SHAPES: &[Shape] = &[
             must("sources", Number, "different sources"),
             must("tokens", Number, "planted things used"),
             may("merged_into", Any, "the campaign it became part of"),
+            must(
+                "countries",
+                Many("counted"),
+                "countries of its sources by sessions, where `intel.networks` knows them",
+            ),
+            must("networks", Many("counted"), "networks likewise"),
         ],
     ),
     shape(
@@ -260,7 +267,16 @@ pub const SHAPES: &[Shape] = &[
                 Many("counted"),
                 "addresses with the most sessions in thirty days",
             ),
-            must("countries", Many("counted"), "their countries, where known"),
+            must(
+                "countries",
+                Many("counted"),
+                "countries by sessions in thirty days, where `intel.networks` knows them",
+            ),
+            must(
+                "networks",
+                Many("counted"),
+                "networks likewise: `AS64500`, and whose",
+            ),
             must("techniques", Many("counted"), "techniques by sessions"),
             must("credentials", Many("tried"), "credentials tried most"),
             must("attempts", Number, "attempts that these are counted over"),

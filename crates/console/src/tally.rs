@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use turncoat_event::{Event, Kind, Time};
 use turncoat_intel::Rules;
+use turncoat_intel::networks::Networks;
 use turncoat_store::rusqlite::OptionalExtension;
 use turncoat_store::{Filter, Reader, Result};
 
+use crate::origins::{self, Origins};
 use crate::server::Console;
 use crate::words;
 
@@ -85,8 +87,10 @@ pub struct Charts {
     pub month: Vec<Span>,
     /// Addresses with the most sessions in the last thirty days.
     pub sources: Vec<Counted>,
-    /// Countries with the most sessions among them, where they are known.
+    /// Countries with the most sessions in that time, where they are known.
     pub countries: Vec<Counted>,
+    /// Networks with the most sessions in that time, where they are known.
+    pub networks: Vec<Counted>,
     /// Techniques seen, by sessions.
     pub techniques: Vec<Counted>,
     /// Credentials tried most.
@@ -243,6 +247,19 @@ fn techniques(reader: &Reader, names: &HashMap<String, (String, String)>) -> Res
     Ok(all)
 }
 
+/// Sessions since a time by each source's country and network.
+fn origins(reader: &Reader, since: i64, networks: &Networks) -> Result<Origins> {
+    if networks.is_empty() {
+        return Ok(Origins::default());
+    }
+    let mut query = reader.database().prepare_cached(
+        "SELECT src_ip, count(*) FROM session WHERE opened >= ?1 AND src_ip IS NOT NULL GROUP BY src_ip",
+    )?;
+    let rows = query.query_map([since], |r| Ok((r.get::<_, String>(0)?, r.get::<_, u64>(1)?)))?;
+    let known = rows.filter_map(|r| r.ok().and_then(|(source, n)| Some((source.parse().ok()?, n))));
+    Ok(origins::count(networks, known))
+}
+
 /// What the charts show, at most ten seconds old.
 ///
 /// # Errors
@@ -275,11 +292,18 @@ pub fn charts(console: &Console, reader: &Reader, now: Time) -> Result<Arc<Chart
         let state = console.tally.state();
         (state.attempts, state.since)
     };
+    let networks = console.host.networks();
+    let from = origins(reader, month, networks)?;
+    let mut most = sources(reader, month)?;
+    for source in &mut most {
+        source.about = source.name.parse().ok().and_then(|a| networks.told(a));
+    }
     let charts = Charts {
         day: spans(reader, quarter - DAY, QUARTER, 96)?,
         month: spans(reader, month, DAY, 30)?,
-        sources: sources(reader, month)?,
-        countries: Vec::new(),
+        sources: most,
+        countries: from.countries,
+        networks: from.networks,
         techniques: techniques(reader, &names)?,
         credentials: console.tally.most(10, console.host.masks()),
         attempts,

@@ -48,36 +48,13 @@ pub struct Told {
 /// The most characters of his text on one line.
 const LONG: usize = 400;
 
-/// Makes links dead: `hxxp://`.
-pub fn defang(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at);
-        let scheme = before.len()
-            - before
-                .trim_end_matches(|c: char| c.is_ascii_alphanumeric() || c == '+' || c == '.' || c == '-')
-                .len();
-        let (text, scheme) = before.split_at(before.len() - scheme);
-        out.push_str(text);
-        match scheme.to_ascii_lowercase().as_str() {
-            "http" | "https" => {
-                out.push_str("hxxp");
-                out.push_str(scheme.get(4..).unwrap_or_default());
-            }
-            _ => out.push_str(scheme),
-        }
-        out.push_str("[://]");
-        rest = after.get(3..).unwrap_or_default();
-    }
-    out.push_str(rest);
-    out
-}
-
 /// His bytes, visible, on one line, shortened.
 pub fn his(bytes: &[u8]) -> String {
     let end = bytes.len().min(LONG * 4);
-    show::short(&defang(&show::bytes(bytes.get(..end).unwrap_or(bytes))), LONG)
+    show::short(
+        &show::unlink(&show::bytes(bytes.get(..end).unwrap_or(bytes))),
+        LONG,
+    )
 }
 
 /// His text, visible, on one line, shortened.
@@ -180,7 +157,10 @@ fn say(event: &Event) -> Told {
             Act,
         ),
         Kind::FileArtifact(it) => told(
-            format!("brought a file, {}", show::size(it.size)),
+            match it.how.as_str() {
+                "written" => format!("a file was written and is kept, {}", show::size(it.size)),
+                how => format!("brought a file by {how}, {}", show::size(it.size)),
+            },
             Some(&it.path),
             Inside,
         ),
@@ -241,11 +221,15 @@ fn say(event: &Event) -> Told {
         ),
         Kind::ResponseDecide(it) => ours(
             format!(
-                "{}{} decided{}",
+                "{}{} decided{}{}",
                 it.action,
                 it.campaign
                     .as_deref()
                     .map(|c| format!(" against {c}"))
+                    .unwrap_or_default(),
+                it.operator
+                    .as_deref()
+                    .map(|who| format!(" by {who}"))
                     .unwrap_or_default(),
                 if it.dry_run { ", not done" } else { "" }
             ),
@@ -319,11 +303,6 @@ mod tests {
 
     #[test]
     fn links_are_dead_and_other_text_is_the_same() {
-        assert_eq!(
-            defang("wget http://a.b/c; curl -s HTTPS://x ftp://y 1://2 ://"),
-            "wget hxxp[://]a.b/c; curl -s hxxpS[://]x ftp[://]y 1[://]2 [://]"
-        );
-        assert_eq!(defang("a:/b //c"), "a:/b //c");
         assert_eq!(his(b"\x1b[2J\xff<b>"), "\\x1b[2J\\xff<b>");
         assert!(text(&"\u{202e}".repeat(5_000)).chars().count() <= LONG);
     }

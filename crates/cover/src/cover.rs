@@ -91,6 +91,8 @@ pub struct Cover {
     pub host_keys: Option<HostKeys>,
     /// `sshd_config` lines that differ from the package's, as the authentication policy really behaves.
     pub sshd_options: Vec<(String, String)>,
+    /// inetd serves telnet, if the image has both.
+    pub telnet: bool,
     /// Password field of root in `/etc/shadow`.
     pub root_hash: String,
     /// Password fields of `users`, in their order.
@@ -236,6 +238,7 @@ impl Cover {
             users,
             host_keys: None,
             sshd_options: Vec::new(),
+            telnet: false,
             root_hash: "!".into(),
             wished: w.packages.clone(),
             files: w.files.clone(),
@@ -336,6 +339,14 @@ impl Cover {
         if set.is_empty() { vec![22] } else { set }
     }
 
+    /// The ends of `MaxStartups`, where `sshd_options` set it: sshd shows them in its title.
+    fn startups(&self) -> Option<(&str, &str)> {
+        let (_, set) = self.sshd_options.iter().find(|(k, _)| k == "MaxStartups")?;
+        let mut numbers = set.split(':');
+        let begin = numbers.next()?;
+        Some((begin, numbers.next_back().unwrap_or(begin)))
+    }
+
     /// Fingerprint of [`Cover::desk_key`] as sshd logs it.
     pub fn login_print(&self, index: usize) -> String {
         self.desk_key(index).map(|k| k.fingerprint).unwrap_or_default()
@@ -351,9 +362,19 @@ impl Cover {
             disk.starts_with('s'),
             installed,
         );
+        if let Some((begin, full)) = self.startups()
+            && let Some(p) = all.iter_mut().find(|p| p.comm == "sshd")
+        {
+            p.argv = vec![format!(
+                "sshd: /usr/sbin/sshd -D [listener] 0 of {begin}-{full} startups"
+            )];
+        }
         if self.network.dhcp && installed("/usr/sbin/dhclient") {
             let i = &self.network.interface;
             all.push(processes::dhclient(i, all.last().map_or(700, |p| p.pid)));
+        }
+        if installed(processes::INETD) {
+            all.push(processes::inetd(all.last().map_or(700, |p| p.pid)));
         }
         all
     }

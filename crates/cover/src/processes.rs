@@ -216,6 +216,30 @@ pub fn dhclient(interface: &str, before: u32) -> Process {
     }
 }
 
+/// Where openbsd-inetd has its program.
+pub const INETD: &str = "/usr/sbin/inetd";
+
+/// openbsd-inetd; it starts right behind process `before`, when the network is there.
+pub fn inetd(before: u32) -> Process {
+    Process {
+        pid: before + 2,
+        ppid: 1,
+        comm: "inetd".into(),
+        argv: vec![INETD.into()],
+        exe: INETD.into(),
+        user: "root",
+        started: 6,
+        rss_kib: 3_368,
+        vsz_kib: 5_988,
+        threads: 1,
+        nice: 0,
+        leader: true,
+        tty: "",
+        cpu_ms_per_hour: 1,
+        unit: "inetd.service",
+    }
+}
+
 /// Draws the processes. `cores` decides the per-processor kernel threads, `disk` names the journal thread; a daemon runs if
 /// `installed` says that its program is in the image.
 pub fn draw(

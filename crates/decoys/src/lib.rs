@@ -8,6 +8,7 @@ pub mod worlds;
 pub use machine::Machine;
 pub mod ssh;
 pub mod taken;
+pub mod telnet;
 
 /// Names this build: two with the same name run worlds alike.
 ///

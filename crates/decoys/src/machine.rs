@@ -1,12 +1,13 @@
 //! What all decoys of one machine share: the record, the worlds, the policy, the accounts, clock and entropy.
 
-use crate::auth::Judge;
+use crate::auth::{Account, Judge, Opens, Planted, shadow_hash, verify};
 use crate::taken::Taken;
-use crate::worlds::Worlds;
+use crate::worlds::{Handle, Worlds};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
-use turncoat_event::{Recorder, Time};
+use turncoat_event::{Recorder, Time, kinds};
 
 /// Fills a buffer with random bytes.
 pub type Entropy = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
@@ -86,6 +87,59 @@ impl Machine {
     ) -> Option<T> {
         let _turn = self.hashing.acquire().await.ok()?;
         tokio::task::spawn_blocking(f).await.ok()
+    }
+
+    /// Whether this is the account's password, by its hash.
+    pub(crate) async fn is_password(&self, account: &Account, secret: &[u8]) -> bool {
+        // sshd and login refuse empty passwords; what is no hash needs no thread.
+        if secret.is_empty() || !account.hash.starts_with('$') {
+            return false;
+        }
+        let (hash, secret) = (account.hash.clone(), secret.to_vec());
+        self.compute(move || verify(&hash, &secret))
+            .await
+            .unwrap_or(false)
+    }
+
+    /// Writes a password that was accepted into the world, so that `login`, `sudo`, `su` and `passwd` know it; once for each.
+    pub(crate) async fn give_password(&self, world: &Handle, user: &[u8], secret: Vec<u8>) {
+        let digest = turncoat_event::Sha256(Sha256::digest(&secret).into());
+        if world.has_password(user, digest) {
+            return;
+        }
+        let entropy = self.entropy.clone();
+        if let Some(hash) = self.compute(move || shadow_hash(&secret, &entropy)).await {
+            world.set_password(user, digest, hash);
+        }
+    }
+
+    /// What the use of a planted credential tells: everywhere that it stands, or where it was taken from.
+    pub(crate) fn token_used(&self, p: &Planted) -> Vec<kinds::TokenUsed> {
+        if p.opens == Opens::Audit {
+            return Vec::new();
+        }
+        let mut used: Vec<_> = self
+            .judge()
+            .alike(p)
+            .into_iter()
+            .map(|p| (self.taken.by(&p.id), p))
+            .collect();
+        // Where it stands in several places it was taken from those that were read.
+        if used.iter().any(|(by, _)| by.is_some()) {
+            used.retain(|(by, _)| by.is_some());
+        }
+        used.truncate(if used.iter().any(|(by, _)| by.is_some()) {
+            4
+        } else {
+            1
+        });
+        let told = |(taken_by, p): (_, Planted)| kinds::TokenUsed {
+            token: p.id,
+            kind: p.kind,
+            planted: Some(p.place),
+            taken_by,
+        };
+        used.into_iter().map(told).collect()
     }
 
     /// How long a password that is refused now takes.

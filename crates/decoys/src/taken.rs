@@ -11,11 +11,16 @@ use turncoat_event::{Kind, Mark, Origin, Refused, SessionId, Watermark};
 /// Baits remembered; a cover has about a dozen.
 const MOST: usize = 256;
 
-/// The session that last read each bait, since the program started.
+/// The session that last read each bait.
 #[derive(Default)]
 pub struct Taken(Mutex<BTreeMap<String, SessionId>>);
 
 impl Taken {
+    /// What the record knows of the time before: each bait with its last reader.
+    pub fn new(known: impl IntoIterator<Item = (String, SessionId)>) -> Taken {
+        Taken(Mutex::new(known.into_iter().take(MOST).collect()))
+    }
+
     /// The session that read this bait last.
     pub fn by(&self, bait: &str) -> Option<SessionId> {
         self.0

@@ -224,6 +224,7 @@ fn start() -> Running {
         bytes_out: 1 << 30,
         recording: 1 << 30,
         meter: Arc::new(Unmetered),
+        startups: None,
         forward: Forward::Refused,
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -548,7 +548,7 @@ kinds! {
     }
     /// A world ended or was put to sleep.
     "world.end" WorldEnd {
-        /// `idle`, `quota`, `hibernated`, `shutdown`, `reboot`.
+        /// `idle`, `quota`, `hibernated`, `shutdown`, `reboot`, `evicted`, or `unused`: nobody has ever logged in to it.
         reason: String,
         /// Guest instructions run.
         instructions: u64,
@@ -637,6 +637,8 @@ kinds! {
         action: String,
         /// The rule that decided.
         rule: Option<String>,
+        /// The operator that decided by hand, where no rule did.
+        operator: Option<String>,
         /// Campaign it answers.
         campaign: Option<String> [search],
         /// Against what: an address or network.

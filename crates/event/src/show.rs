@@ -57,6 +57,92 @@ pub fn short(text: &str, most: usize) -> String {
     out
 }
 
+/// Letters or digits of any script: what stands around a dot that makes a link.
+fn word(c: Option<char>) -> bool {
+    c.is_some_and(char::is_alphanumeric)
+}
+
+/// Makes links dead and leaves everything else as it is: `hxxp[:]//192.0.2.7/x`. For pages of ours, where nothing else becomes a link.
+pub fn unlink(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("://") {
+        let part_of_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '.' | '-');
+        let (text, scheme) = before.split_at(before.trim_end_matches(part_of_scheme).len());
+        out.push_str(text);
+        out.push_str(&disarm(scheme, "http"));
+        out.push_str("[:]//");
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Makes text harmless where other programs look for links, addresses and names of hosts in it, or for people to call: `hxxp[:]//192[.]0[.]2[.]7`,
+/// `(at)here`. Characters that would move a terminal or a reader's eye stand as escapes. The ids of techniques (`T1098.004`) are left
+/// as they are.
+pub fn defang(text: &str) -> String {
+    let text = line(text);
+    let chars: Vec<char> = text.chars().collect();
+    let mut out = String::with_capacity(text.len() + 16);
+    for (i, &c) in chars.iter().enumerate() {
+        let before = i.checked_sub(1).and_then(|n| chars.get(n).copied());
+        let after = chars.get(i + 1).copied();
+        match c {
+            '.' | '\u{3002}' | '\u{ff0e}' | '\u{ff61}'
+                if word(before) && word(after) && !technique(&chars, i) =>
+            {
+                out.push_str("[.]");
+            }
+            ':' if after == Some('/') && chars.get(i + 2) == Some(&'/') => out.push_str("[:]"),
+            '@' | '\u{ff20}' => out.push_str("(at)"),
+            _ => out.push(c),
+        }
+    }
+    // Schemes that a client makes links of without slashes.
+    for scheme in ["http", "ftp", "mailto:", "tel:", "javascript:", "data:"] {
+        out = disarm(&out, scheme);
+    }
+    out
+}
+
+/// The dot at `at` is the one of a technique's id.
+fn technique(chars: &[char], at: usize) -> bool {
+    let digits = |range: std::ops::Range<usize>| {
+        chars
+            .get(range)
+            .is_some_and(|d| !d.is_empty() && d.iter().all(char::is_ascii_digit))
+    };
+    let Some(start) = at.checked_sub(5) else {
+        return false;
+    };
+    chars.get(start) == Some(&'T')
+        && digits(start + 1..at)
+        && digits(at + 1..at + 4)
+        && !word(chars.get(at + 4).copied())
+        && !word(start.checked_sub(1).and_then(|n| chars.get(n).copied()))
+}
+
+/// Writes a scheme so that nothing takes it for one: `hxxp`, `fxp`, `mailto[:]`.
+fn disarm(text: &str, scheme: &str) -> String {
+    let lower = text.to_ascii_lowercase();
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(found) = lower.get(at..).and_then(|rest| rest.find(scheme)) {
+        let (start, end) = (at + found, at + found + scheme.len());
+        out.push_str(text.get(at..start).unwrap_or_default());
+        let original = text.get(start..end).unwrap_or_default();
+        match scheme {
+            "http" => out.push_str("hxxp"),
+            "ftp" => out.push_str("fxp"),
+            _ => out.push_str(&original.replace(':', "[:]")),
+        }
+        at = end;
+    }
+    out.push_str(text.get(at..).unwrap_or_default());
+    out
+}
+
 /// A time as people read it, in UTC to the second.
 pub fn time(t: Time) -> String {
     let (y, mo, d, h, m, s, _) = t.civil();
@@ -134,6 +220,37 @@ mod tests {
         assert_eq!(line("plain text \u{e4}"), "plain text \u{e4}");
         for c in (0..=0x10_ffffu32).filter_map(char::from_u32) {
             assert!(!line(&c.to_string()).contains(moves));
+        }
+    }
+
+    #[test]
+    fn links_are_dead_and_nothing_else_is_changed() {
+        assert_eq!(
+            unlink("wget http://a.b/c; curl -s HTTPS://x ftp://y 1://2 ://"),
+            "wget hxxp[:]//a.b/c; curl -s hxxpS[:]//x ftp[:]//y 1[:]//2 [:]//"
+        );
+        assert_eq!(unlink("a:/b //c http a@b.c"), "a:/b //c http a@b.c");
+    }
+
+    #[test]
+    fn any_text_is_defanged_in_bounds() {
+        assert_eq!(defang("T1098.004 at 192.0.2.7."), "T1098.004 at 192[.]0[.]2[.]7.");
+        assert_eq!(defang("xT1098.004"), "xT1098[.]004");
+        assert_eq!(defang("mail a@b.c"), "mail a(at)b[.]c");
+        let parts = [
+            "http", "://", ".", "@", "T1098", ".004", "\u{e9}", "\n", "x", "\u{3002}", "ftp", "İ", "K",
+        ];
+        let mut x = 7u64;
+        for _ in 0..5_000 {
+            let mut t = String::new();
+            for _ in 0..12 {
+                x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                t.push_str(parts[(x >> 33) as usize % parts.len()]);
+            }
+            let d = defang(&t);
+            assert!(d.len() <= t.len() * 6, "{t} {d}");
+            assert!(!d.to_ascii_lowercase().contains("http"), "{t} {d}");
+            assert!(!unlink(&t).contains("://"), "{t}");
         }
     }
 }

@@ -199,13 +199,16 @@ impl Keeper {
         live.digest.add(e);
         let fresh = live.techniques.add(&self.rules, e);
         let entered = matches!(&e.kind, Kind::AuthAttempt(a) if a.accepted && a.probe != Some(true));
-        let token = matches!(&e.kind, Kind::TokenUsed(_));
+        let token = match &e.kind {
+            Kind::TokenUsed(t) => Some(t),
+            _ => None,
+        };
         let told = matches!(
             &e.kind,
             Kind::SessionLink(_) | Kind::BaitRead(_) | Kind::FileArtifact(_)
         );
         let closed = matches!(&e.kind, Kind::SessionClose(_));
-        if entered || token || (told && live.placed) || closed {
+        if entered || token.is_some() || (told && live.placed) || closed {
             self.place(tx, session, e.time, changes)?;
         }
         if closed {
@@ -216,8 +219,15 @@ impl Keeper {
         let Some(campaign) = self.linker.campaign_of(&session) else {
             return Ok(());
         };
-        if token {
-            changes.push(self.change(tx, campaign, session, "token", None, e.time)?);
+        if let Some(t) = token {
+            let mut which = format!("{} {}", t.kind, t.token);
+            if let Some(place) = &t.planted {
+                which.push_str(&format!(", planted at {place}"));
+            }
+            if let Some(by) = t.taken_by {
+                which.push_str(&format!(", taken in session {by}"));
+            }
+            changes.push(self.change(tx, campaign, session, "token", Some(which), e.time)?);
         }
         if !fresh.is_empty() {
             self.write_sightings(tx, &session)?;

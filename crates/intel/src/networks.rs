@@ -177,6 +177,12 @@ impl Networks {
             holder: system.map(|(_, h)| h.clone()).filter(|h| !h.is_empty()),
         }
     }
+
+    /// What is known of an address, in words; nothing where nothing is.
+    pub fn told(&self, address: IpAddr) -> Option<String> {
+        let network = self.of(address);
+        (!network.is_empty()).then(|| network.to_string())
+    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::view::{self, Campaign, LinkRow, Member};
 use crate::{CampaignId, Sighting};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use turncoat_event::{Event, Kind, SessionId, Time};
+use turncoat_event::{Event, Kind, SessionId, Time, show};
 use turncoat_store::{Filter, Reader, Result};
 
 /// What a statement rests on.
@@ -247,16 +247,24 @@ fn compare(db: &turncoat_store::rusqlite::Connection, campaign: &Campaign) -> Re
         })
         .collect();
         out.push(format!(
-            "{} ({} sessions, stage {}, {} to {}) shares {}; too little to join them",
+            "{} ({} sessions, stage {}, {} to {} UTC) shares {}; too little to join them",
             other.id,
             other.sessions,
             other.stage.map_or("none", |s| s.name()),
-            other.first,
-            other.last,
+            show::time(other.first),
+            show::time(other.last),
             words.join(", ")
         ));
     }
     Ok(out)
+}
+
+fn plural(n: u64, one: &str, many: &str) -> String {
+    if n == 1 {
+        format!("1 {one}")
+    } else {
+        format!("{n} {many}")
+    }
 }
 
 fn summarise(c: &Campaign, techniques: &[Technique], links: &[LinkRow]) -> Vec<Statement> {
@@ -268,21 +276,17 @@ fn summarise(c: &Campaign, techniques: &[Technique], links: &[LinkRow]) -> Vec<S
         basis,
         evidence: vec![],
     };
-    let plural = |n: u64, one: &str, many: &str| {
-        if n == 1 {
-            format!("1 {one}")
-        } else {
-            format!("{n} {many}")
-        }
-    };
     let mut out = vec![say(
         format!(
-            "{} from {}, {} to {}; {} planted things were used.",
+            "{} from {}, {} to {} UTC; {}.",
             plural(c.sessions, "session", "sessions"),
             plural(c.sources, "source", "sources"),
-            c.first,
-            c.last,
-            c.tokens
+            show::time(c.first),
+            show::time(c.last),
+            match c.tokens {
+                0 => "nothing planted was used".to_owned(),
+                n => format!("a planted thing was used {}", plural(n, "time", "times")),
+            }
         ),
         Basis::Observed,
     )];
@@ -443,7 +447,13 @@ fn tell(m: &Member, events: &[Event]) -> Vec<Statement> {
                 Basis::Observed,
             ),
             Kind::FileArtifact(a) => say(
-                format!("brought a file of {} bytes, SHA-256 {}, as", a.size, a.sha256),
+                match a.how.as_str() {
+                    "written" => format!("a file was written, {} bytes, SHA-256 {}:", a.size, a.sha256),
+                    how => format!(
+                        "brought a file ({how}) of {} bytes, SHA-256 {}, as",
+                        a.size, a.sha256
+                    ),
+                },
                 lossy(&a.path),
                 Basis::Observed,
             ),
@@ -485,7 +495,7 @@ fn tell(m: &Member, events: &[Event]) -> Vec<Statement> {
         out.push(Statement {
             time: first_refused,
             session: Some(m.session),
-            text: format!("{n} login attempts were refused"),
+            text: format!("refused: {}", plural(n as u64, "login attempt", "login attempts")),
             quoted: None,
             basis: Basis::Observed,
             evidence: refused,

@@ -300,6 +300,23 @@ pub fn sources(db: &Connection, id: CampaignId) -> Result<Vec<std::net::IpAddr>>
     Ok(rows.filter_map(|r| r.ok()?.parse().ok()).collect())
 }
 
+/// How many sessions of a campaign came from each source, most first, at most `limit` of them.
+///
+/// # Errors
+/// What the database says.
+pub fn by_source(db: &Connection, id: CampaignId, limit: usize) -> Result<Vec<(std::net::IpAddr, u64)>> {
+    let mut q = db.prepare_cached(
+        "SELECT source, count(*) FROM intel_member WHERE campaign = ?1 AND source IS NOT NULL \
+         GROUP BY source ORDER BY 2 DESC, 1 LIMIT ?2",
+    )?;
+    let rows = q.query_map(params![id.0, limit as i64], |r| {
+        Ok((r.get::<_, String>(0)?, r.get::<_, u64>(1)?))
+    })?;
+    Ok(rows
+        .filter_map(|r| r.ok().and_then(|(source, n)| Some((source.parse().ok()?, n))))
+        .collect())
+}
+
 /// The campaign of a session.
 ///
 /// # Errors

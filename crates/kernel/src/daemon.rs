@@ -3,23 +3,48 @@
 //! They show in `/proc/net`, to `ss` and in `/proc/PID/fd`. What programs of the world connect to there comes to the host by `stream`.
 
 use crate::abi::O_RDWR;
+use crate::abi::net::{AF_UNIX, SOCK_DGRAM, SockAddr};
 use crate::fd::{Char, FdTable, Slot, What};
 use crate::net::{Caller, SockId};
+use crate::vfs::mode;
 use crate::world::World;
 use crate::{Errno, KResult};
 use std::net::{IpAddr, SocketAddr};
 
 impl World {
-    /// The machine's sshd listens at this address, with a descriptor of its own: it shows to `ss -p`, and closes when sshd is killed.
+    /// A daemon of this name listens at this address, with a descriptor of its own: it shows to `ss -p`, and closes when the daemon is
+    /// killed.
     ///
     /// # Errors
     /// As `bind(2)` and `listen(2)`.
-    pub fn daemon_listen(&mut self, at: SocketAddr) -> KResult<SockId> {
+    pub fn daemon_listen(&mut self, daemon: &[u8], at: SocketAddr) -> KResult<SockId> {
         let (sock, _) = self.stream_listen(at)?;
-        let pid = self.daemon_pid(b"sshd");
+        let pid = self.daemon_pid(daemon);
         let file = self.new_file(What::Socket(sock.0), O_RDWR, None)?;
         self.daemon_keeps(pid, file);
         Ok(sock)
+    }
+
+    /// The machine's journald takes what programs send to `/dev/log`, until it is killed.
+    ///
+    /// # Errors
+    /// As `socket(2)` and `bind(2)`; also without the directory `/run/systemd/journal`.
+    pub fn daemon_log(&mut self) -> KResult<()> {
+        const PATH: &[u8] = b"/run/systemd/journal/dev-log";
+        let pid = self.daemon_pid(b"systemd-journal");
+        let root = self.vfs.root_path();
+        let recording = self.vfs.record(false);
+        let made = self.fs(0, |v, c| v.mknod(c, &root, PATH, mode::IFSOCK | 0o666, 0));
+        self.vfs.record(recording);
+        let ino = made??.ino.0;
+        let who = Caller::root(pid);
+        let sock = self.net.socket(&who, AF_UNIX.into(), SOCK_DGRAM, 0)?;
+        self.net
+            .bind(sock, &who, &SockAddr::UnixPath(PATH.to_vec()), Some(ino))?;
+        self.net.serve_log(sock);
+        let file = self.new_file(What::Socket(sock.0), O_RDWR, None)?;
+        self.daemon_keeps(pid, file);
+        Ok(())
     }
 
     /// The socket of a connection from outside, as the file of the process that serves it. `local` is an address of the machine.

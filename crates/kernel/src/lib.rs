@@ -16,6 +16,7 @@ mod fsglue;
 mod futex;
 mod host;
 pub mod image;
+mod inetd;
 mod log;
 mod login;
 mod mm;

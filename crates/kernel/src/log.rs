@@ -2,8 +2,8 @@
 
 use crate::vfs::Path;
 use crate::world::World;
-use turncoat_cover::journal::{Store, append};
-use turncoat_cover::past::journal::Boot;
+use turncoat_cover::journal::{Entry, Store, append};
+use turncoat_cover::past::journal::{Boot, Machine, Sender};
 use turncoat_cover::past::lines::{Line, Program, Says};
 
 /// A file of the world as the journal's writer sees it.
@@ -27,6 +27,18 @@ impl Store for InWorld<'_> {
 impl World {
     /// Appends lines to the journal. A world without a journal, or one whose intruder removed or broke it, logs nothing.
     pub fn log(&mut self, lines: &[Line]) {
+        self.journal(|machine, boot| lines.iter().map(|l| machine.entry(boot, l)).collect());
+    }
+
+    /// What a program wrote to `/dev/log`, as journald keeps it.
+    pub(crate) fn log_message(&mut self, pid: u32, uid: u32, gid: u32, data: &[u8]) {
+        let comm = self.t(pid).map(|t| t.comm().to_vec()).unwrap_or_default();
+        let by = Sender { pid, uid, gid, comm };
+        let at = self.clock.real() / 1_000;
+        self.journal(|machine, boot| vec![machine.message(boot, at, &by, data)]);
+    }
+
+    fn journal(&mut self, entries: impl FnOnce(&Machine, &Boot) -> Vec<Entry>) {
         let Some(machine) = self.facts_of.journal.clone() else {
             return;
         };
@@ -41,8 +53,8 @@ impl World {
         };
         let recording = self.vfs.record(false);
         let mut file = InWorld { world: self, at };
-        for l in lines {
-            if !append(&mut file, &machine.entry(&boot, l)) {
+        for e in entries(&machine, &boot) {
+            if !append(&mut file, &e) {
                 break;
             }
         }

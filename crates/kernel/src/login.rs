@@ -312,37 +312,8 @@ impl World {
         }
 
         // The shell's process.
-        let pid = self.alloc_pid()?;
-        let fs = self.new_fs();
-        let sh = self.new_sighand();
-        if let Some(s) = self.sighands.get_mut(&sh) {
-            *s = SigHand::new();
-        }
-        let table = self.fresh_id();
-        self.fdtables.insert(
-            table,
-            FdTable {
-                users: 1,
-                slots: Vec::new(),
-            },
-        );
-        let mut t = Task::blank(
-            pid,
-            pid,
-            fs,
-            sh,
-            Arc::new(Creds::user(a.uid, a.gid, a.groups.clone())),
-        );
-        t.start = now;
-        t.files = Some(table);
-        t.cpu = Some(Box::new(turncoat_cpu::Cpu::new()));
-        t.comm[..4].copy_from_slice(b"sshd");
-        let mut p = Proc::blank(pid, parent);
-        p.start = now;
-        p.conn = Some(conn);
-        self.tasks.insert(pid, Arc::new(t));
-        self.procs.insert(pid, Arc::new(p));
-        self.forks += 1;
+        let creds = Creds::user(a.uid, a.gid, a.groups.clone());
+        let (pid, table, fs) = self.fresh_process(parent, creds, b"sshd", Some(conn))?;
 
         let mut state = ConnState {
             leader: pid,
@@ -362,6 +333,8 @@ impl World {
             paused: false,
             unread: 0,
             last: 0,
+            stream: None,
+            guard: None,
         };
         match tty {
             Some(t) => {
@@ -409,14 +382,22 @@ impl World {
         let _ = self.fs(0, |v, c| v.mount_user_runtime(c, a.uid, a.gid));
         let env = self.login_env(&o, &a, tty, conn);
         let login = o.command.is_none();
+        let mut greeting = Vec::new();
         let host = o.peer.ip().to_string();
-        if let Some(t) = tty {
-            if login && o.greet {
-                self.greet(&a, t);
+        if login && o.greet {
+            match tty {
+                Some(t) => self.greet(&a, t),
+                // What PAM says goes to the client also where there is no terminal (display_loginmsg in session.c).
+                None => greeting = self.message_of_the_day(&a),
             }
+        }
+        if let Some(t) = tty {
             self.write_login_records(pid, &a, t, &host, o.peer, conn);
         }
         self.conns.insert(conn, state);
+        if !greeting.is_empty() {
+            self.say(conn, &greeting);
+        }
 
         // chdir to the home directory; sshd complains and goes on if it cannot.
         if let Ok(l) = self.walk(pid, AT_FDCWD, &a.home, crate::vfs::wflag::DIRECTORY) {
@@ -532,7 +513,46 @@ impl World {
         self.log(&lines);
     }
 
-    fn put(&mut self, table: u32, files: [u32; 3]) {
+    /// A process that has not run anything yet: its number, its table of descriptors and its directory.
+    pub(crate) fn fresh_process(
+        &mut self,
+        parent: u32,
+        creds: Creds,
+        name: &[u8],
+        conn: Option<Conn>,
+    ) -> KResult<(u32, u32, u32)> {
+        let now = self.clock.mono();
+        let pid = self.alloc_pid()?;
+        let fs = self.new_fs();
+        let sh = self.new_sighand();
+        if let Some(s) = self.sighands.get_mut(&sh) {
+            *s = SigHand::new();
+        }
+        let table = self.fresh_id();
+        self.fdtables.insert(
+            table,
+            FdTable {
+                users: 1,
+                slots: Vec::new(),
+            },
+        );
+        let mut t = Task::blank(pid, pid, fs, sh, Arc::new(creds));
+        t.start = now;
+        t.files = Some(table);
+        t.cpu = Some(Box::new(turncoat_cpu::Cpu::new()));
+        for (d, c) in t.comm.iter_mut().take(15).zip(name) {
+            *d = *c;
+        }
+        let mut p = Proc::blank(pid, parent);
+        p.start = now;
+        p.conn = conn;
+        self.tasks.insert(pid, Arc::new(t));
+        self.procs.insert(pid, Arc::new(p));
+        self.forks += 1;
+        Ok((pid, table, fs))
+    }
+
+    pub(crate) fn put(&mut self, table: u32, files: [u32; 3]) {
         if let Some(t) = self.fdtables.get_mut(&table) {
             for (i, f) in files.into_iter().enumerate() {
                 t.set(
@@ -606,10 +626,9 @@ impl World {
             if let Some(i) = line.iter().position(|b| *b == b'=')
                 && !line.starts_with(b"#")
             {
+                // PAM's variables are set behind those of the client (do_setup_env in session.c).
                 let v: Vec<u8> = line[i + 1..].iter().copied().filter(|b| *b != b'"').collect();
-                if !o.env.iter().any(|(k, _)| k == &line[..i]) {
-                    set(&line[..i], &v);
-                }
+                set(&line[..i], &v);
             }
         }
         set(b"MOTD_SHOWN", b"pam");
@@ -634,11 +653,11 @@ impl World {
             .collect()
     }
 
-    /// What is on the screen before the shell's prompt.
-    fn greet(&mut self, a: &Account, t: TtyId) {
+    /// What `pam_motd` says; nothing to whoever wants it quiet.
+    fn message_of_the_day(&mut self, a: &Account) -> Vec<u8> {
         let mut text = Vec::new();
         if self.slurp(&[&a.home[..], b"/.hushlogin"].concat()).is_ok() {
-            return;
+            return text;
         }
         let f = &self.facts_of;
         text.extend_from_slice(
@@ -651,6 +670,15 @@ impl World {
             .as_bytes(),
         );
         text.extend(self.slurp(b"/etc/motd").unwrap_or_default());
+        text
+    }
+
+    /// What is on the screen before the shell's prompt.
+    fn greet(&mut self, a: &Account, t: TtyId) {
+        let mut text = self.message_of_the_day(a);
+        if text.is_empty() {
+            return;
+        }
         let last = self.slurp(b"/var/log/lastlog").unwrap_or_default();
         let at = a.uid as usize * 292;
         if last.len() >= at + 292 {
@@ -803,6 +831,7 @@ impl World {
                 }
             }
             Input::Close => self.conn_close(conn),
+            Input::Answer { spoil } => self.guard_answer(conn, spoil),
         }
         self.pump();
     }
@@ -811,6 +840,9 @@ impl World {
         let Some(c) = self.conns.get_mut(&conn) else {
             return;
         };
+        if c.stream.is_some() {
+            return self.feed_stream(conn);
+        }
         let (master, stdin) = (c.master, c.stdin);
         while let Some(c) = self.conns.get_mut(&conn)
             && !c.backlog.is_empty()
@@ -860,7 +892,7 @@ impl World {
         );
     }
 
-    fn emit(&mut self, conn: Conn, out: Out) {
+    pub(crate) fn emit(&mut self, conn: Conn, out: Out) {
         let watermark = self.seq;
         if let Out::Data { bytes, stderr } = &out {
             if let Some(c) = self.conns.get_mut(&conn) {
@@ -885,6 +917,7 @@ impl World {
 
     /// Moves bytes between connections and their terminals or pipes.
     pub(crate) fn pump(&mut self) {
+        self.inetd_accept();
         let conns: Vec<Conn> = self.conns.keys().copied().collect();
         for k in conns {
             self.feed(k);
@@ -894,6 +927,9 @@ impl World {
 
     fn collect(&mut self, k: Conn) {
         let Some(c) = self.conns.get(&k) else { return };
+        if c.stream.is_some() {
+            return self.collect_stream(k);
+        }
         let (master, out, err, status) = (c.master, c.stdout, c.stderr, c.status);
         let mut ended = true;
         if let Some(m) = master {
@@ -984,8 +1020,14 @@ impl World {
     }
 
     /// A connection is over: its terminal hangs up, its pipes close, its server processes are gone.
-    fn conn_close(&mut self, k: Conn) {
+    pub(crate) fn conn_close(&mut self, k: Conn) {
         let Some(c) = self.conns.remove(&k) else { return };
+        if let Some(h) = c.stream {
+            self.net_clock();
+            self.net.host_close(h);
+            self.net_effects();
+            return;
+        }
         if !self.conns.values().any(|o| o.peer == c.peer) {
             self.log_logout(&c, k);
         }

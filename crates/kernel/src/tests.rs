@@ -175,7 +175,8 @@ fn a_password_that_the_host_writes_is_nobodys_act() {
     let mut w = world(HELLO);
     let old = b"root:*:19000:0:99999:7:::\nu:*:19000:0:99999:7:::\n";
     w.scribble(b"/etc/shadow", Some(0), old, Some(0o640)).unwrap();
-    run(&mut w, 5);
+    w.fs_effects();
+    w.drain();
     w.set_password(b"u", b"$y$j9T$abc");
     login(&mut w, "u", false);
     let (_, _, facts) = run(&mut w, 50);

@@ -261,6 +261,13 @@ pub enum Out {
     },
     /// All is said; the connection can be closed.
     Close,
+    /// Somebody typed a password to `login`, which waits for [`Input::Answer`].
+    Secret {
+        user: Vec<u8>,
+        secret: Vec<u8>,
+    },
+    /// `login` let somebody in.
+    Entered,
 }
 
 /// An output with the number of the last input or event that it can depend on.
@@ -289,6 +296,10 @@ pub enum Input {
     /// A signal by name without SIG (`INT`), as SSH sends it.
     Signal(Vec<u8>),
     Close,
+    /// `login` may read the password that was typed, or one that cannot be right.
+    Answer {
+        spoil: bool,
+    },
 }
 
 /// How a slice ended.
@@ -331,6 +342,10 @@ pub(crate) struct ConnState {
     pub unread: usize,
     /// The last byte that a program read from the terminal.
     pub last: u8,
+    /// The outsider's end, where a program of the world serves the connection itself.
+    pub stream: Option<crate::net::outside::HostId>,
+    /// It has not logged in yet.
+    pub guard: Option<crate::inetd::Guard>,
 }
 
 /// One machine that exists only in our memory.
@@ -363,6 +378,7 @@ pub struct World {
     pub(crate) timers: BTreeSet<(u64, TimerRef)>,
     pub(crate) runq: VecDeque<u32>,
     pub(crate) conns: BTreeMap<Conn, ConnState>,
+    pub(crate) inetd: crate::inetd::Inetd,
     pub(crate) zero: PageRef,
     /// The code page that every program gets (`[vdso]`).
     pub(crate) vdso: PageRef,
@@ -442,6 +458,7 @@ impl World {
             timers: BTreeSet::new(),
             runq: VecDeque::new(),
             conns: BTreeMap::new(),
+            inetd: crate::inetd::Inetd::default(),
             zero: PageRef::zeroed(),
             vdso,
             last_pid: 0,
@@ -915,6 +932,7 @@ impl World {
             ancestry.push((at, t.comm().to_vec()));
             at = self.p(at).map_or(0, |p| p.ppid);
         }
+        self.guard_exec(tgid, path, argv);
         let cwd = self.cwd_text(tgid);
         let argv = argv
             .iter()

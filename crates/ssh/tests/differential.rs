@@ -2,7 +2,7 @@
 //!
 //! - `golden`: our transcripts against those recorded from sshd (`tests/golden/transcripts.txt`).
 //! - `live`: the same scripts (every `n`th; all with `TURNCOAT_SSH_DIFF=all`) and mutated ones against the sshd of this
-//!   machine. `TURNCOAT_SSH_DIFF=100000` runs so many mutated ones. Says so and passes where there is no such sshd.
+//!   machine. `TURNCOAT_SSH_DIFF=100000` runs so many mutated ones, `TURNCOAT_SSH_FROM=20000` leaves out as many first. Says so and passes where there is no such sshd.
 //! - `TURNCOAT_SSH_RECORD=1 cargo test -p turncoat-ssh --test differential record` writes the golden file anew.
 //!
 //! Random bytes are masked: cookie, public values, signatures. Compared: every packet's type and contents in order, what
@@ -120,7 +120,9 @@ fn record() {
     let all = scripts::all();
     // Conversations that went alike share one transcript below their names.
     let mut alike: Vec<(String, Vec<&str>)> = Vec::new();
-    for (t, (name, _)) in live::run_many(&sshd, &all, &user_key()).into_iter().zip(&all) {
+    let each: Vec<&(String, Vec<Step>)> = all.iter().collect();
+    let transcripts = live::run_many(&sshd, &each, &user_key(), live::PACES[0]);
+    for (t, (name, _)) in transcripts.into_iter().zip(&all) {
         match alike.iter_mut().find(|a| a.0 == t) {
             Some(a) => a.1.push(name),
             None => alike.push((t, vec![name])),
@@ -145,18 +147,104 @@ fn live_sshd() {
     if wish != "all" {
         scripts = scripts.into_iter().step_by(59).collect();
     }
-    let mutated = live::mutated(wish.parse().unwrap_or(60));
+    let mut mutated = live::mutated(wish.parse().unwrap_or(60));
+    let from = std::env::var("TURNCOAT_SSH_FROM")
+        .ok()
+        .and_then(|n| n.parse().ok());
+    mutated.drain(..from.unwrap_or(0).min(mutated.len()));
     let mut different = Vec::new();
     let total = scripts.len() + mutated.len();
+    let mut done = 0;
     for batch in scripts.chunks(512).chain(mutated.chunks(512)) {
-        let real = live::run_many(&sshd, batch, &key);
-        for ((name, steps), real) in batch.iter().zip(real) {
-            if let Some(d) = difference(name, &real, &ours(&config, &key, steps)) {
-                // A slow machine can cut a real conversation short: a difference counts if it comes again, slower.
-                let real = live::run_slow(&sshd, steps, &key);
-                different.extend(difference(name, &real, &ours(&config, &key, steps)).map(|_| d));
+        // A slow machine can cut a real conversation short: a difference counts if it comes again at every pace.
+        let mut suspects: Vec<&(String, Vec<Step>)> = batch.iter().collect();
+        let mut found = Vec::new();
+        for pace in live::PACES {
+            let real = live::run_many(&sshd, &suspects, &key, pace);
+            found.clear();
+            suspects = suspects
+                .into_iter()
+                .zip(real)
+                .filter_map(|(script, real)| {
+                    let (name, steps) = script;
+                    found.push(difference(name, &real, &ours(&config, &key, steps))?);
+                    Some(script)
+                })
+                .collect();
+            if suspects.is_empty() {
+                break;
             }
         }
+        done += batch.len();
+        found.iter().for_each(|f| println!("{f}"));
+        different.append(&mut found);
+        println!("{done} of {total} conversations, {} differ", different.len());
     }
     report(total, different);
+}
+
+/// What comes by the clock, with short times set on both: the end of a login's grace, and questions whether the client is still there.
+#[test]
+fn clocks_of_the_real_sshd() {
+    let Some(sshd) =
+        live::Sshd::start_with("LoginGraceTime 2\nClientAliveInterval 1\nClientAliveCountMax 2\n")
+    else {
+        println!("not compared: no sshd of OpenSSH 9.2 here, or not root");
+        return;
+    };
+    let mut config = ServerConfig::clone(&config());
+    config.login_grace_time = Duration::from_secs(2);
+    config.client_alive_interval = Duration::from_secs(1);
+    config.client_alive_count_max = 2;
+    let (config, key) = (Arc::new(config), user_key());
+    let ident = || Step::Raw(diff::IDENT.to_vec());
+    let kex = || Step::Kex(Box::new(diff::usual()));
+    let session = [
+        &[90u8, 0, 0, 0, 7][..],
+        b"session",
+        &[0, 0, 0, 0, 0, 16, 0, 0, 0, 0, 128, 0],
+    ]
+    .concat();
+    let scripts = [
+        ("silence", vec![]),
+        ("half a line", vec![Step::Raw(b"SSH-2.0-x".to_vec())]),
+        ("a version", vec![ident()]),
+        ("keys", vec![ident(), kex()]),
+        ("a login", vec![ident(), kex(), Step::SignIn]),
+        (
+            "a channel",
+            vec![ident(), kex(), Step::SignIn, Step::Packets(vec![session])],
+        ),
+    ];
+    let (pace, patience) = (Duration::from_millis(250), Duration::from_secs(6));
+    let real: Vec<(String, Duration)> = std::thread::scope(|scope| {
+        let all: Vec<_> = scripts
+            .iter()
+            .map(|(_, steps)| {
+                let (port, key) = (sshd.port, Arc::clone(&key));
+                scope.spawn(move || {
+                    let tcp = std::net::TcpStream::connect(("127.0.0.1", port)).expect("connect");
+                    Client::new(Peer::Live(tcp), pace, key).run_by_clock(steps, pace, patience)
+                })
+            })
+            .collect();
+        all.into_iter().map(|t| t.join().expect("client")).collect()
+    });
+    for ((name, steps), (real, took)) in scripts.iter().zip(real) {
+        let policy = host::Policy {
+            keys: vec![key.fingerprint()],
+            passwords: [(b"root".to_vec(), b"not a password".to_vec())].into(),
+            ..Default::default()
+        };
+        let server = Server::new(Arc::clone(&config), host::OsEntropy::new(), Duration::ZERO);
+        let peer = Peer::Ours(Box::new(server), host::Host::new(policy), Duration::ZERO);
+        let (ours, after) = Client::new(peer, pace, Arc::clone(&key)).run_by_clock(steps, pace, patience);
+        assert_eq!(real, ours, "{name}");
+        assert!(!ours.contains("end Open"), "{name} comes to an end");
+        let apart = took.abs_diff(after);
+        assert!(
+            apart < Duration::from_millis(1500),
+            "{name}: {took:?} and {after:?}"
+        );
+    }
 }

@@ -204,6 +204,8 @@ def turncoat(program, data):
         "PATH": os.environ["PATH"],
         "TURNCOAT_DATA": str(place),
         "TURNCOAT_SSH_LISTEN": "127.0.0.1:24801",
+        # As the others here: OpenSSH runs with a MaxStartups that none of the loads meets.
+        "TURNCOAT_SSH_MAX_STARTUPS": "off",
         "TURNCOAT_SSH_AUTH_POLICY": "list",
         "TURNCOAT_SSH_AUTH_FILE": str(place / "userdb.txt"),
         "TURNCOAT_SSH_AUTH_FAIL_DELAY": "false",

@@ -8,9 +8,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use turncoat_cover::audit::{Seen, script};
+use serde_json::{Value as Json, json};
+use turncoat_cover::audit::{Finding, Seen, count, script};
+use turncoat_event::Time;
 use turncoat_kernel::{Input, Open, Out, Slice, World};
 use turncoat_ssh::ServerConfig;
+use turncoat_store::Layout;
 
 use crate::plant::Target;
 
@@ -18,6 +21,35 @@ use crate::plant::Target;
 const LONGEST: u64 = 32 << 20;
 /// How long the machine may take for all of it.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// The longest result that is read.
+const RESULT: u64 = 1 << 20;
+
+/// Keeps what an audit of the running decoy found, for the console: `audit.json` in the data directory.
+///
+/// # Errors
+/// One line: the file cannot be written.
+pub fn keep(layout: &Layout, target: &Target, found: &[Finding], made: Time) -> Result<(), String> {
+    let path = layout.root().join("audit.json");
+    let result = json!({
+        "made": made, "target": format!("{}:{}", target.host, target.port), "checks": count(), "findings": found,
+    });
+    let part = path.with_extension("part");
+    std::fs::write(&part, result.to_string())
+        .and_then(|()| std::fs::rename(&part, &path))
+        .map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// What the last audit found; null where there was none.
+pub fn last(layout: &Layout) -> Json {
+    let mut text = String::new();
+    let read = std::fs::File::open(layout.root().join("audit.json"))
+        .and_then(|file| file.take(RESULT).read_to_string(&mut text));
+    match read {
+        Ok(_) => serde_json::from_str(&text).unwrap_or_default(),
+        Err(_) => Json::Null,
+    }
+}
 
 /// Looks at the decoy at `target` from outside and, logged in as root with the private key in the file `key`, from inside.
 ///

@@ -149,6 +149,76 @@ fn the_programs_console_is_entered_by_its_link_and_shows_what_happens() {
 }
 
 #[test]
+fn an_operators_block_is_tried_and_every_refusal_has_its_reason() {
+    let dir = common::ssh::directory("console-block");
+    for (settings, reason) in [
+        (&[][..], "block.enabled"),
+        (
+            &[
+                ("TURNCOAT_BLOCK_ENABLED", "true"),
+                ("TURNCOAT_BLOCK_NFTABLES", "false"),
+                ("TURNCOAT_BLOCK_PROTECT", "[\"192.0.2.0/24\"]"),
+            ][..],
+            "127.0.0.0/8 is on the allow-list",
+        ),
+        (
+            &[
+                ("TURNCOAT_BLOCK_ENABLED", "true"),
+                ("TURNCOAT_BLOCK_NFTABLES", "false"),
+                ("TURNCOAT_BLOCK_PROTECT", "[\"192.0.2.0/24\"]"),
+                ("TURNCOAT_RESPOND_DRY_RUN", "true"),
+            ][..],
+            "a dry run touches nothing",
+        ),
+    ] {
+        let mut all = vec![("TURNCOAT_CONSOLE_LISTEN", "127.0.0.1:0")];
+        all.extend_from_slice(settings);
+        let mut run = common::ssh::start(&dir, "127.0.0.1:0", &all);
+        let port = run.ssh.rsplit_once(':').unwrap().1.parse().unwrap();
+        let client = common::ssh::ssh(port, "root", "127.0.0.1", "letmein", false, &["id"]);
+        assert!(common::ssh::run(client, "").status.success());
+        let (host, cookie) = enter(&run.console);
+        let mut page = String::new();
+        until("the campaign has a page", || {
+            page = get(&host, "/campaigns/C-1", &cookie);
+            page.starts_with("HTTP/1.1 200")
+        });
+        let csrf = page.split("name=\"csrf\" value=\"").nth(1).unwrap();
+        let csrf = csrf.split('"').next().unwrap();
+        let form = |csrf: &str, lasts: &str| {
+            let form = format!("csrf={csrf}&for={lasts}");
+            let answer = post(&host, "/campaigns/C-1/block", &form, &cookie);
+            let place = answer.lines().find_map(|l| l.strip_prefix("location: "));
+            place.map(|p| get(&host, p.trim(), &cookie)).unwrap_or(answer)
+        };
+        let said = form(csrf, "24h");
+        assert!(said.contains(reason), "{reason}: {said}");
+        assert!(said.contains("0 sources are blocked"), "{said}");
+        assert!(form(csrf, "never").contains("is no duration"));
+        assert!(
+            form("x", "24h").starts_with("HTTP/1.1 403"),
+            "no other site may ask for it"
+        );
+        assert_eq!(
+            std::fs::read_to_string(dir.join("blocks.txt")).unwrap_or_default(),
+            ""
+        );
+        assert_eq!(run.stop(), Some(0));
+        let asked: Vec<_> = actions(&run).into_iter().filter(|(_, a)| a == "block").collect();
+        assert!(
+            !asked.is_empty() && asked.iter().all(|(who, _)| who != "local"),
+            "{asked:?}"
+        );
+        let refused = run.events().into_iter().any(|e| {
+            matches!(e.kind, Kind::ResponseResult(r) if r.result == "refused" && r.response.starts_with("by-hand/"))
+        });
+        assert!(refused);
+        std::mem::forget(run);
+    }
+    let _ = std::fs::remove_dir_all(&dir);
+}
+
+#[test]
 fn a_console_away_from_loopback_is_refused_without_tls_and_served_with_it() {
     let dir = std::env::temp_dir().join(format!("turncoat-console-tls-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();

@@ -66,7 +66,7 @@ fn cover(role: &str, n: u8) -> Cover {
     };
     let mut cover = Cover::new(seed, &given).unwrap();
     cover.host_keys = Some(keys(&seed, &cover.host.name));
-    cover.sshd_options = turncoat::process::decoys::sshd_options(&settings());
+    turncoat::process::decoys::set_services(&mut cover, &settings());
     cover
 }
 
@@ -207,7 +207,11 @@ const FAULTS: &[(&str, &str, Edit)] = &[
         "dpkg",
         Swap("linux-image-6.1.0", "linux-image-5.1.0"),
     ),
-    ("kernel-modinfo", "modinfo", Swap("jbd2", "reiserfs")),
+    (
+        "kernel-modinfo",
+        "modinfo",
+        Swap("name:           jbd2", "name:           reiserfs"),
+    ),
     ("kernel-users", "lsmod", Drop("jbd2")),
     ("cpu-count", "cpuinfo", Add("processor\t: 99")),
     ("cpu-count-lscpu", "lscpu", Grow("CPU(s):", 4)),
@@ -533,4 +537,93 @@ fn whoever_gets_a_bait_into_his_hands_is_told_of() {
         told("base64", "/root/mine")
     );
     assert!(read(&mut world, "cat /etc/hostname").is_empty());
+}
+
+/// Runs one command as root and gives what it said.
+fn said(world: &mut turncoat_kernel::World, command: &str) -> String {
+    let conn = world
+        .open(turncoat_kernel::Open {
+            user: b"root".to_vec(),
+            account: None,
+            env: Vec::new(),
+            term: None,
+            command: Some(command.into()),
+            peer: "198.51.100.7:40125".parse().unwrap(),
+            local: "192.0.2.1:22".parse().unwrap(),
+            greet: false,
+            method: "password".into(),
+        })
+        .unwrap();
+    let mut all = Vec::new();
+    for _ in 0..5_000 {
+        world.run(1_000_000, now() as u64);
+        let (out, _) = world.drain();
+        for o in out.into_iter().filter(|o| o.conn == conn) {
+            match o.out {
+                turncoat_kernel::Out::Data { bytes, .. } => all.extend(bytes),
+                turncoat_kernel::Out::Close => return String::from_utf8_lossy(&all).into_owned(),
+                _ => {}
+            }
+        }
+    }
+    panic!("{command} does not end");
+}
+
+#[test]
+fn what_programs_say_to_the_log_is_in_the_journal() {
+    let cover = cover("bastion", 3);
+    let entropy: turncoat_decoys::machine::Entropy = Arc::new(|b: &mut [u8]| b.fill(7));
+    let mut snapshot = Snapshot::boot(&cover, image(), Outside::Timeout, Time(now()), &entropy).unwrap();
+    let mut world = snapshot.world([5; 32]);
+    let host = &cover.host.name;
+    let told = said(
+        &mut world,
+        "logger -i -t rotor -p auth.warning 'one two'; journalctl -q --no-pager -t rotor -o short; journalctl -q --no-pager -t rotor -o export | grep -a '^PRIORITY\\|^_UID\\|^SYSLOG_FAC\\|^_COMM'",
+    );
+    assert!(
+        told.contains(&format!(" {host} rotor[")) && told.contains("]: one two\n"),
+        "{told}"
+    );
+    for field in ["PRIORITY=4", "SYSLOG_FACILITY=4", "_UID=0", "_COMM=logger"] {
+        assert!(told.lines().any(|l| l == field), "{field}: {told}");
+    }
+    // su(1) logs by itself, through PAM.
+    let user = &cover.users[0].name;
+    let told = said(
+        &mut world,
+        &format!("su {user} -c true; journalctl -q --no-pager -t su | tail -3"),
+    );
+    assert!(
+        told.contains(&format!(
+            "pam_unix(su:session): session opened for user {user}(uid=1000) by (uid=0)"
+        )),
+        "{told}"
+    );
+    let told = said(
+        &mut world,
+        "ls -l /dev/log; lsmod 2>&1 | grep -c ERROR; kill -9 $(pidof systemd-journald); logger -s lost 2>&1",
+    );
+    assert!(told.contains("dev-log") && told.contains("\n0\n"), "{told}");
+}
+
+#[test]
+fn a_cover_takes_less_than_ten_megabytes() {
+    use turncoat_cover::{Content, Kind};
+    for role in role::names() {
+        let begun = std::time::Instant::now();
+        let files = cover(role, 1).files_at(&turncoat_decoys::boot::Below(&image()), now() / 1_000_000_000);
+        let bytes: usize = files
+            .iter()
+            .map(|f| match &f.kind {
+                Kind::Regular(Content::Bytes(b)) => b.len() + f.path.len(),
+                _ => f.path.len(),
+            })
+            .sum();
+        eprintln!(
+            "{role}: {bytes} bytes in {} files, {:?}",
+            files.len(),
+            begun.elapsed()
+        );
+        assert!(bytes < 10_000_000, "{role}: {bytes}");
+    }
 }

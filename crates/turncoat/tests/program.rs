@@ -437,6 +437,119 @@ fn low_ports_are_bound_and_then_privileges_are_gone_for_good() {
     assert_eq!(run.stop(), Some(0));
 }
 
+#[test]
+fn rules_for_techniques_are_tried_before_they_are_used() {
+    let dir = std::env::temp_dir().join(format!("turncoat-rules-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(dir.join("rules")).unwrap();
+    let file = dir.join("rules/own.toml");
+    let rule = |shape: &str| {
+        format!(
+            "[[rule]]\nid = \"our-vault\"\ntechnique = \"T1555\"\nname = \"Credentials from Password Stores\"\nstage = \"credential-access\"\n\
+             event = \"process.exec\"\nwhy = \"the vault's client was run\"\nwhen = [{{ field = \"path\", like = [\"{shape}\"] }}]\n\
+             examples = {{ yes = [{{ path = \"/usr/bin/vault\" }}], no = [{{ path = \"/usr/bin/vim\" }}] }}\n"
+        )
+    };
+    let run = |args: &[&str]| {
+        let o = Command::new(PROGRAM)
+            .env_clear()
+            .env("TURNCOAT_DATA", &dir)
+            .env("TURNCOAT_INTEL_RULES", dir.join("rules"))
+            .args(args)
+            .output()
+            .unwrap();
+        (o.status.success(), text(&o.stdout) + &text(&o.stderr))
+    };
+    let test = ["campaign", "rules", "test", file.to_str().unwrap()];
+    std::fs::write(&file, rule("*/vault")).unwrap();
+    let (fine, said) = run(&test);
+    assert!(fine && said.starts_with("holds  our-vault"), "{said}");
+    assert!(said.contains("1 example, 1 counterexample"), "{said}");
+    let (fine, said) = run(&["campaign", "rules", "ls"]);
+    let yours: Vec<&str> = said.lines().filter(|l| l.ends_with("(yours)")).collect();
+    assert!(
+        fine && yours.len() == 1 && yours[0].starts_with("our-vault "),
+        "{said}"
+    );
+    assert!(said.contains("T1098.004"), "those of the program, too: {said}");
+    assert!(run(&["check"]).0);
+    // One that does not hold is told of, and nothing starts with it.
+    std::fs::write(&file, rule("*/v*")).unwrap();
+    let (fine, said) = run(&test);
+    assert!(
+        !fine && said.contains("it matches its counterexample {\"path\":\"/usr/bin/vim\"}"),
+        "{said}"
+    );
+    assert!(said.ends_with("1 of 1 rule fail\n"), "{said}");
+    for command in ["check", "run"] {
+        let (fine, said) = run(&[command]);
+        assert!(
+            !fine && said.contains("own.toml: rule our-vault matches"),
+            "{said}"
+        );
+    }
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
+fn the_right_to_block_survives_the_change_of_user_and_is_with_one_process_alone() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can become somebody else and keep a table of nftables");
+        return;
+    }
+    let dir = std::env::temp_dir().join(format!("turncoat-table-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).unwrap();
+    let mut command = Command::new("unshare");
+    let script = format!("ip link set lo up && exec {PROGRAM} run");
+    command.args(["--net", "sh", "-c", &script]);
+    let settings = [
+        ("TURNCOAT_SENSOR_USER", "nobody"),
+        ("TURNCOAT_BLOCK_ENABLED", "true"),
+        ("TURNCOAT_BLOCK_PROTECT", "[\"192.0.2.0/24\"]"),
+    ];
+    let mut run = start_by(command, dir, &settings);
+    let table = || {
+        let o = Command::new("nsenter")
+            .args([
+                &format!("--net=/proc/{}/ns/net", run.child.id()),
+                "nft",
+                "list",
+                "tables",
+            ])
+            .output()
+            .expect("nsenter (package util-linux) and nft (package nftables) are needed");
+        text(&o.stdout)
+    };
+    assert_eq!(table(), "table inet turncoat\n");
+    let net_admin = "0000000000001000";
+    let held = |pid: i32| -> Vec<String> {
+        privileges(pid)
+            .into_iter()
+            .filter(|line| line.starts_with("Cap") && !line.ends_with(" 0000000000000000"))
+            .collect()
+    };
+    let block = [format!("CapEff: {net_admin}"), format!("CapPrm: {net_admin}")];
+    assert_eq!(held(run.pid("block").unwrap()), block);
+    for role in ["front", "record", "out"] {
+        let pid = run.pid(role).unwrap();
+        let caps = held(pid);
+        assert!(caps.is_empty(), "{role} holds {caps:?}");
+        assert!(privileges(pid).contains(&"Uid: 65534 65534 65534 65534".to_owned()));
+    }
+    // The supervisor holds it for the next one, and cannot use it itself.
+    let waiting = [format!("CapPrm: {net_admin}")];
+    assert_eq!(held(run.child.id() as i32), waiting);
+    let before = run.pid("block").unwrap();
+    run.signal(before, 9);
+    until("block is back with its table", || {
+        run.pid("block")
+            .is_some_and(|pid| pid != before && held(pid) == block)
+            && table() == "table inet turncoat\n"
+    });
+    assert_eq!(run.stop(), Some(0));
+}
+
 /// An authority of our own and a certificate of it for `localhost`, by the system's `openssl`.
 fn certificates(dir: &Path) {
     let script = "

@@ -157,6 +157,51 @@ fn a_planted_credential_gives_its_user_away() {
     finish(r);
 }
 
+#[test]
+fn a_stolen_credential_names_its_thief_also_after_a_crash() {
+    let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let dir = directory("thief");
+    std::fs::write(dir.join("turncoat.toml"), "[cover]\nrole = \"backup\"\n").unwrap();
+    let r = start(&dir, "127.0.0.1:0", &[]);
+    let port = r.ssh.rsplit_once(':').unwrap().1.parse().unwrap();
+    let cover: serde_json::Value =
+        serde_json::from_slice(&r.command(&["cover", "show", "--json"]).stdout).unwrap();
+    let baits = cover["baits"].as_array().unwrap();
+    let bait = baits
+        .iter()
+        .find(|b| b["kind"] == "pass phrase of the repository");
+    let bait = bait.unwrap_or_else(|| panic!("{}", cover["baits"]));
+    let path = bait["path"].as_str().unwrap();
+    let stolen = run(
+        ssh(port, "root", "127.0.0.1", "letmein", false, &["cat", path]),
+        "",
+    );
+    let stolen = text(&stolen.stdout);
+    assert!(stolen.trim().len() >= 8, "{stolen:?}");
+    // Who listens dies, and knows of the theft all the same when he is back.
+    let front = r.pid("front").unwrap();
+    r.signal(front, 9);
+    eventually("the front is back", 20, || {
+        r.pid("front").is_some_and(|p| p != front) && std::net::TcpStream::connect(&r.ssh).is_ok()
+    });
+    let mut used = String::new();
+    eventually("the use of what was stolen is noticed", 20, || {
+        run(
+            ssh(port, "backup", "127.0.0.1", stolen.trim(), false, &["id"]),
+            "",
+        );
+        used = text(&r.command(&["events", "--kind", "token.used", "--json"]).stdout);
+        !used.is_empty()
+    });
+    let used: serde_json::Value = serde_json::from_str(used.lines().next().unwrap()).unwrap();
+    assert_eq!(used["token"], bait["id"], "{used}");
+    let reads = text(&r.command(&["events", "--kind", "bait.read", "--json"]).stdout);
+    let read: serde_json::Value = serde_json::from_str(reads.lines().next().unwrap()).unwrap();
+    assert_eq!(used["taken_by"], read["session"], "{used} {read}");
+    assert_ne!(used["session"], read["session"]);
+    finish(r);
+}
+
 /// True if a file below `dir` has this in its name.
 fn find(dir: &Path, name: &str) -> bool {
     std::fs::read_dir(dir).into_iter().flatten().flatten().any(|e| {
@@ -269,6 +314,57 @@ fn inside_namespaces() {
     eventually("the program answers", 10, || r.status().is_some());
     std::thread::sleep(std::time::Duration::from_millis(700));
     assert!(open("intruder"), "what was undone stays undone");
+
+    // By hand an operator closes again what he opened, for as long as he says; only to whom a completed connection proves.
+    let block = |whom: &str| {
+        let o = r.command(&["respond", "block", whom, "--for", "4s"]);
+        (o.status.success(), text(&o.stdout) + &text(&o.stderr))
+    };
+    let (fine, said) = block("C-1");
+    assert!(fine && said.starts_with("10.77.1.2 is blocked until "), "{said}");
+    eventually("it is closed by hand", 2, || !open("intruder"));
+    assert!(open("bystander"));
+    assert_eq!(text(&visit("echo here").stdout), "here\n");
+    let decided = text(&r.command(&["events", "--kind", "response.decide"]).stdout);
+    assert!(decided.contains("operator=local"), "{decided}");
+    eventually("its time is over", 8, || open("intruder"));
+    let (fine, said) = block("10.77.1.2");
+    assert!(fine && said.starts_with("10.77.1.2 is blocked until "), "{said}");
+    eventually("an address is closed by hand", 2, || !open("intruder"));
+    for (whom, why) in [
+        ("10.77.2.2", "no connection from 10.77.2.2 is on record"),
+        ("10.77.1.0/24", "more than one source"),
+        ("C-99", "there is no campaign C-99"),
+    ] {
+        let (fine, said) = block(whom);
+        assert!(!fine && said.contains(why), "{said}");
+    }
+    assert!(open("bystander"));
+    // Who turns out to administer this host, by its real SSH server, is let in at once and blocked no more.
+    let held = "import socket, time
+s = socket.create_server((\"10.77.1.1\", 22)); c = s.accept(); time.sleep(60)";
+    let mut sshd = Command::new("/usr/bin/python3")
+        .args(["-c", held])
+        .spawn()
+        .unwrap();
+    let mut works = Command::new("ip")
+        .args(["netns", "exec", "intruder", "bash", "-c"])
+        .arg("for n in 1 2 3 4 5 6 7 8 9; do sleep 0.3; exec 3<>/dev/tcp/10.77.1.1/22 && sleep 60; done")
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let (fine, said) = {
+        let o = r.command(&["respond", "block", "10.77.1.2", "--for", "1h"]);
+        (o.status.success(), text(&o.stdout) + &text(&o.stderr))
+    };
+    assert!(fine, "{said}");
+    eventually("whoever administers is let in", 10, || open("intruder"));
+    let (fine, said) = block("10.77.1.2");
+    assert!(!fine && said.contains("10.77.1.2 is on the allow-list"), "{said}");
+    for child in [&mut sshd, &mut works] {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
     let pid = i32::try_from(r.child.id()).unwrap();
     r.signal(pid, 15);
     assert!(r.child.wait().unwrap().success());

@@ -225,7 +225,7 @@ mod tests {
         let found = strings(content);
         assert_eq!(
             found.iter().map(|(_, s)| s.as_str()).collect::<Vec<_>>(),
-            ["<script>alert(1)</script>", "hxxp[://]192.0.2.1/x"]
+            ["<script>alert(1)</script>", "hxxp[:]//192.0.2.1/x"]
         );
         assert_eq!(found[0].0, 6);
         let lines = hex_lines(content, 32);

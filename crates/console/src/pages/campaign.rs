@@ -11,6 +11,7 @@ use turncoat_store::Reader;
 use super::{Place, frame, session_link, stage_mark, when};
 use crate::call::Call;
 use crate::chart;
+use crate::origins;
 use crate::reply::{Refusal, Reply};
 use crate::server::Console;
 use crate::words::{number, text};
@@ -37,6 +38,9 @@ pub fn page(console: &Arc<Console>, reader: &Reader, call: &Call) -> Result<Repl
     let members = view::members(db, c.id, SESSIONS)?;
     let links = view::links(db, c.id, LINKS)?;
     let sightings = view::sightings(db, c.id)?;
+    let networks = console.host.networks();
+    let from = origins::of_campaign(networks, reader, c.id)?;
+    let whose = |source: &Option<String>| source.as_ref().and_then(|s| networks.told(s.parse().ok()?));
     let id = c.id.to_string();
     let blocked = of_campaign(&console.host.blocks(), &id);
     let csrf = html! { input type="hidden" name="csrf" value=(call.csrf()); };
@@ -49,6 +53,12 @@ pub fn page(console: &Arc<Console>, reader: &Reader, call: &Call) -> Result<Repl
         dl.facts {
             div { dt { "sessions" } dd { (number(c.sessions)) } }
             div { dt { "sources" } dd { (number(c.sources)) } }
+            @if !from.countries.is_empty() { div { dt { "countries" } dd { (text(&origins::names(&from.countries))) } } }
+            @if !from.networks.is_empty() { div { dt { "networks" } dd {
+                @for (n, it) in from.networks.iter().take(3).enumerate() {
+                    @if n > 0 { ", " } (text(&it.name)) @if let Some(about) = &it.about { " " span.quiet { (text(about)) } }
+                }
+            } } }
             div { dt { "planted things used" } dd { @if c.tokens > 0 { strong.alarm { (c.tokens) } } @else { "none" } } }
             div { dt { "first seen" } dd { (when(c.first)) } }
             div { dt { "last seen" } dd { (when(c.last)) } }
@@ -105,7 +115,7 @@ pub fn page(console: &Arc<Console>, reader: &Reader, call: &Call) -> Result<Repl
                         tr tabindex="0" data-open=(format!("/sessions/{}", m.session)) {
                             td { input type="checkbox" name="session" value=(m.session) aria-label=(format!("choose {}", m.session)); }
                             td { (session_link(m.session)) }
-                            td.num { (text(m.source.as_deref().unwrap_or("-"))) }
+                            td { span.num { (text(m.source.as_deref().unwrap_or("-"))) } @if let Some(whose) = whose(&m.source) { " " span.quiet { (text(&whose)) } } }
                             td { (when(m.first)) } td { (when(m.last)) }
                             td { (stage_mark(m.stage)) }
                         }

@@ -8,7 +8,7 @@ use turncoat_event::show;
 use turncoat_store::Reader;
 
 use super::campaign::blocks;
-use super::{Place, event_rows, frame};
+use super::{Place, event_rows, frame, when};
 use crate::call::Call;
 use crate::reply::{Refusal, Reply};
 use crate::search::newest;
@@ -37,6 +37,23 @@ fn facts(value: &Json) -> Markup {
                     other => (word(other)),
                 }
             } }
+        } } }
+    }
+}
+
+/// What the last audit of the running decoy found, and when that was.
+fn audit(last: &Json) -> Markup {
+    let Some(made) = last["made"].as_str().and_then(|t| t.parse().ok()) else {
+        return html! { p.empty { "Never made. " code { "turncoat cover audit" } " looks at the decoy from outside and inside for what does not agree." } };
+    };
+    let findings = list(&last["findings"]);
+    html! {
+        p {
+            (when(made)) " at " span.mono { (word(&last["target"])) } ": " (word(&last["checks"])) " checks, "
+            @if findings.is_empty() { span.good { "no contradiction" } } @else { strong.alarm { (findings.len()) " contradictions" } }
+        }
+        ul.plainlist { @for f in findings.iter().take(50) { li {
+            span.mono { (word(&f["id"])) } " " (word(&f["says"])) ", but " code.his { (word(&f["seen"])) }
         } } }
     }
 }
@@ -73,10 +90,8 @@ pub fn page(console: &Arc<Console>, reader: &Reader, call: &Call) -> Result<Repl
                 @if list(&status["listening"]).is_empty() { p.empty { "Nothing." } }
                 h2 { "What it shows" }
                 @if status["cover"].is_object() { (facts(&status["cover"])) } @else { p.empty { "No decoy with a machine behind it." } }
-                @if status["audit"].is_array() {
-                    h2 { "Audit of the cover" }
-                    ul.plainlist { @for finding in list(&status["audit"]) { li { (word(finding)) } } }
-                }
+                h2 { "Audit of the cover" }
+                (audit(&status["audit"]))
             }
             section {
                 h2 { "How it is" }

@@ -204,7 +204,7 @@ pub fn event_rows(events: &[Event], with_session: bool) -> Markup {
                             td { a.kind href=(format!("/search?kind={}", event.kind.name())) { (event.kind.name()) } }
                             td.wide {
                                 (told(&words::tell(event)))
-                                details { summary { "fields" } code.his.fields { (words::defang(&show::fields(&event.kind))) } }
+                                details { summary { "fields" } code.his.fields { (show::unlink(&show::fields(&event.kind))) } }
                             }
                         }
                     }

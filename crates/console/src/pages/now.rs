@@ -278,6 +278,7 @@ fn charts_section(charts: &Charts) -> Markup {
         div.columns.three {
             section { h2 { "Sources, 30 days" } @if charts.sources.is_empty() { p.empty { "None." } } (chart::bars(&charts.sources, source))
                 @if !charts.countries.is_empty() { h2 { "Countries" } (chart::bars(&charts.countries, |_| None)) }
+                @if !charts.networks.is_empty() { h2 { "Networks" } (chart::bars(&charts.networks, |_| None)) }
             }
             section { h2 { "Techniques" } @if charts.techniques.is_empty() { p.empty { "None seen." } } (chart::bars(&charts.techniques, |_| None)) }
             section { h2 { "Credentials tried" }

@@ -33,9 +33,9 @@ pub fn now() -> Time {
 }
 
 /// `GET /campaigns/{id}/report`.
-pub fn page(_: &Arc<Console>, reader: &Reader, call: &Call) -> Result<Reply, Refusal> {
+pub fn page(console: &Arc<Console>, reader: &Reader, call: &Call) -> Result<Reply, Refusal> {
     let id = named(reader, call.part("id"))?.id;
-    let r = report::build(reader, id, now())?;
+    let r = report::build_with(reader, id, now(), console.host.networks())?;
     let body = html! {
         article.report {
             h1 { "Report on " a href=(format!("/campaigns/{id}")) { (id) } " " (stage_mark(r.campaign.stage)) }
@@ -51,6 +51,10 @@ pub fn page(_: &Arc<Console>, reader: &Reader, call: &Call) -> Result<Reply, Ref
                 " " (basis(s))
             } } }
             @if r.shortened || r.story.len() > SENTENCES { p.quiet { "There is more in the record than fits here." } }
+            @if !r.networks.is_empty() {
+                h2 { "Where the sources are" }
+                ul.plainlist { @for (network, n) in &r.networks { li { (text(network)) " " span.quiet { (n) " sessions" } } } }
+            }
             @if !r.indicators.is_empty() {
                 h2 { "Indicators" }
                 ul.plainlist { @for i in r.indicators.iter().take(SENTENCES) { li { span.quiet { (i.kind) } " " code.his { (text(&i.value)) } } } }

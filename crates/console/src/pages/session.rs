@@ -121,6 +121,7 @@ pub fn page(console: &Arc<Console>, reader: &Reader, call: &Call) -> Result<Repl
         dl.facts {
             div { dt { "source" } dd.mono { a href=(format!("/sessions?source={}", row.src_ip.map(|i| i.to_canonical().to_string()).unwrap_or_default())) {
                 (address(row.src_ip, row.src_port)) } } }
+            @if let Some(whose) = row.src_ip.and_then(|ip| console.host.networks().told(ip)) { div { dt { "network" } dd { (words::text(&whose)) } } }
             div { dt { "decoy" } dd { (words::text(row.decoy.as_deref().unwrap_or("-"))) " at " span.mono { (address(row.dst_ip, row.dst_port)) } } }
             @if let Some(client) = &row.client { div { dt { "client" } dd { code.his { (his(client.as_slice())) } } } }
             @if let Some(user) = &row.user { div { dt { "got in as" } dd { code.his { (his(user.as_slice())) } } } }

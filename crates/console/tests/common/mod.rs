@@ -14,6 +14,7 @@ use turncoat_event::kinds::{self, SessionClose, SessionOpen};
 use turncoat_event::{
     Artifact, Bytes, Committer, Direction, Draft, Frame, Item, Kind, Mark, Origin, SessionId, Time, Watermark,
 };
+use turncoat_intel::networks::Networks;
 use turncoat_intel::{Keeper, Rules};
 use turncoat_store::{Durability, Filter, InstallKey, Layout, Reader, Writer, artifact};
 
@@ -27,6 +28,7 @@ pub struct Stand {
     pub noted: Mutex<Vec<(String, String, Option<String>)>>,
     /// Text that stands wherever the host's words stand.
     pub text: String,
+    networks: Networks,
 }
 
 impl Host for Stand {
@@ -43,11 +45,15 @@ impl Host for Stand {
             "record_bytes": {"database": 1, "recordings": 2, "artifacts": 3},
             "outputs": [{"name": self.text, "behind": 0, "trouble": self.text}],
             "processes": {"children": [{"name": "front", "pid": 1, "confinement_missing": [self.text]}], "restarts": 0},
-            "cover": {"host": self.text, "accounts": [self.text]}, "audit": [self.text],
+            "cover": {"host": self.text, "accounts": [self.text]},
+            "audit": {"made": "2026-11-23T00:00:00Z", "target": self.text, "checks": 3, "findings": [{"id": self.text, "says": self.text, "seen": self.text}]},
         })
     }
     fn planted(&self) -> Json {
         json!([{"id": self.text, "kind": self.text, "made": "2026-11-23T00:00:00Z", "host": self.text, "note": self.text, "user": self.text, "revoked": false}])
+    }
+    fn networks(&self) -> &Networks {
+        &self.networks
     }
     fn blocks(&self) -> Json {
         json!({"version": 1, "made": "2026-11-23T00:00:00Z", "blocks": [
@@ -105,6 +111,7 @@ pub fn stage(name: &str, text: &str, settings: Settings) -> Stage {
         asked: Mutex::default(),
         noted: Mutex::default(),
         text: text.to_owned(),
+        networks: networks(text),
     });
     let settings = Settings {
         idle: 3600,
@@ -127,6 +134,20 @@ pub fn stage(name: &str, text: &str, settings: Settings) -> Stage {
         keeper,
         cursor: 0,
     }
+}
+
+/// Where the sources of the tests are: in Sweden, in a network whose holder has a name that somebody else chose.
+fn networks(holder: &str) -> Networks {
+    let holder: String = holder
+        .chars()
+        .filter(|c| !matches!(c, '\n' | '\r' | '"'))
+        .take(80)
+        .collect();
+    let mut networks = Networks::default();
+    networks.read("countries", "192.0.2.0,192.0.2.255,SE\n").unwrap();
+    let line = format!("192.0.2.0,192.0.2.255,64500,{holder}\n");
+    networks.read("networks", &line).unwrap();
+    networks
 }
 
 pub fn now() -> Time {

@@ -25,6 +25,19 @@ pub(super) fn dmesg<'a>(s: &'a Seen, with: &str) -> Result<&'a str, String> {
         .ok_or_else(|| format!("dmesg has no {with:?}"))
 }
 
+/// Modules by modinfo, with what they need. It says `depends` before `name`.
+fn modinfo(s: &Seen) -> Result<Vec<(&str, &str)>, String> {
+    let (mut out, mut needs) = (Vec::new(), "");
+    for line in s.get("modinfo")?.lines() {
+        match line.split_once(':').map(|(k, v)| (k, v.trim())) {
+            Some(("depends", v)) => needs = v,
+            Some(("name", v)) => out.push((v, std::mem::take(&mut needs))),
+            _ => {}
+        }
+    }
+    Ok(out)
+}
+
 pub(super) const CHECKS: &[Check] = &[
     c(
         "kernel-release",
@@ -119,15 +132,13 @@ pub(super) const CHECKS: &[Check] = &[
         "kernel-modinfo",
         "modinfo knows every module that is loaded",
         |s| {
+            let known = modinfo(s)?;
             let rows = s.table("lsmod")?;
-            let told = s.table("modinfo")?;
             for row in rows.iter().skip(1) {
                 let name = row.first().copied().unwrap_or("");
-                hold(
-                    told.iter()
-                        .any(|t| t.first() == Some(&name) && t.get(1) == Some(&name)),
-                    || format!("{name} is loaded, and modinfo has no such module"),
-                )?;
+                hold(known.iter().any(|k| k.0 == name), || {
+                    format!("{name} is loaded, and modinfo has no such module")
+                })?;
             }
             hold(rows.len() > 20, || format!("lsmod has {} lines", rows.len()))
         },
@@ -137,15 +148,8 @@ pub(super) const CHECKS: &[Check] = &[
         "what a module needs is loaded, and lsmod names it as a user",
         |s| {
             let rows = s.table("lsmod")?;
-            for told in s.table("modinfo")? {
-                let user = told.first().copied().unwrap_or("");
-                for need in told
-                    .get(2)
-                    .copied()
-                    .unwrap_or("")
-                    .split(',')
-                    .filter(|n| !n.is_empty())
-                {
+            for (user, needs) in modinfo(s)? {
+                for need in needs.split(',').filter(|n| !n.is_empty()) {
                     let need = need.replace('-', "_");
                     let row = rows.iter().find(|r| r.first() == Some(&need.as_str()));
                     let users = row.and_then(|r| r.get(3)).copied().unwrap_or("");

@@ -50,10 +50,6 @@ pub const PROBES: &[Probe] = &[
     ),
     p("apt.history", "zcat -f /var/log/apt/history.log* 2>/dev/null"),
     p("lsmod", "lsmod"),
-    p(
-        "modinfo",
-        "lsmod | sed 1d | while read m x; do echo $m $(modinfo -F name $m 2>/dev/null) $(modinfo -F depends $m 2>/dev/null); done",
-    ),
     // Processor and memory.
     p("nproc", "nproc"),
     p("getconf", "getconf _NPROCESSORS_ONLN"),
@@ -152,11 +148,17 @@ pub const PROBES: &[Probe] = &[
     p("sshd.t", "sshd -T"),
     p("sshd.keys", "cat /etc/ssh/ssh_host_*_key.pub"),
     p("sshd.config", "cat /etc/ssh/sshd_config"),
+    p("inetd", "cat /etc/inetd.conf 2>/dev/null"),
     p("nft", "cat /etc/nftables.conf"),
     // The same clocks once more.
     p("now.2", "date +%s"),
     p("uptime.2", "cat /proc/uptime"),
     p("proc.stat.2", "cat /proc/stat"),
+    // This one takes long: behind the clocks.
+    p(
+        "modinfo",
+        "modinfo $(lsmod | sed 1d | cut -d ' ' -f 1) | grep -E '^(name|depends):'",
+    ),
 ];
 
 /// Before and behind the name of a probe in the output.

@@ -128,14 +128,44 @@ pub(super) const CHECKS: &[Check] = &[
         })
     }),
     c(
+        "telnet",
+        "inetd serves telnet if and only if its configuration says so, and with the packages of both",
+        |s| {
+            let set = s.value("inetd", "telnet").is_ok();
+            let line = s
+                .lines("listen")
+                .unwrap_or_default()
+                .into_iter()
+                .find(|l| l.split_whitespace().nth(3).is_some_and(|a| a.ends_with(":23")));
+            hold(line.is_some() == set, || {
+                format!("inetd.conf has telnet: {set}, ss shows {line:?}")
+            })?;
+            let Some(line) = line else { return Ok(()) };
+            let pid = line
+                .split("pid=")
+                .nth(1)
+                .and_then(|t| t.split(',').next())
+                .unwrap_or("");
+            let runs = s.table("ps")?.into_iter().find(|r| r.first() == Some(&pid));
+            hold(runs.is_some_and(|r| r.contains(&"/usr/sbin/inetd")), || {
+                format!("{pid} is no inetd")
+            })?;
+            package(s, "inetutils-telnetd")
+                .and(package(s, "openbsd-inetd"))
+                .map(drop)
+        },
+    ),
+    c(
         "ssh-closed",
         "nothing listens that does not answer from outside",
         |s| {
             let port = format!(":{}", s.value("sshd.t", "port")?);
+            let telnet = s.value("inetd", "telnet").is_ok();
             for l in s.lines("listen")? {
                 let at = l.split_whitespace().nth(3).unwrap_or("");
                 let local = at.starts_with("127.") || at.starts_with("[::1]");
-                hold(local || at.ends_with(&port), || format!("{at} listens"))?;
+                let known = local || at.ends_with(&port) || (telnet && at.ends_with(":23"));
+                hold(known, || format!("{at} listens"))?;
             }
             Ok(())
         },

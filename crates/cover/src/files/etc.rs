@@ -55,7 +55,34 @@ pub fn files(cover: &Cover, image: &dyn Image) -> Vec<File> {
             }),
     );
     out.extend(sshd(cover, image));
+    out.extend(inetd(cover, image));
     out
+}
+
+/// `inetd.conf` as the package writes it, with telnet as `update-inetd` puts it there, on or off.
+fn inetd(cover: &Cover, image: &dyn Image) -> Option<File> {
+    let text = base(image, "/etc/inetd.conf");
+    let telnetd = image.packages().iter().any(|p| p.0 == "inetutils-telnetd");
+    if text.is_empty() || !telnetd {
+        return None;
+    }
+    let off = if cover.telnet { "" } else { "#<off># " };
+    let entry = format!("{off}telnet\tstream\ttcp\tnowait\troot\t/usr/sbin/tcpd\t/usr/sbin/telnetd");
+    let changed: String = text
+        .lines()
+        .filter(|l| l.trim_start_matches("#<off># ").split_whitespace().next() != Some("telnet"))
+        .flat_map(|l| {
+            let more = l.starts_with("#:STANDARD:").then(|| format!("{entry}\n"));
+            [Some(format!("{l}\n")), more]
+        })
+        .flatten()
+        .collect();
+    Some(File::text(
+        "/etc/inetd.conf",
+        0o644,
+        cover.host.installed + 900,
+        changed,
+    ))
 }
 
 fn hosts(cover: &Cover) -> String {

@@ -207,11 +207,17 @@ pub fn files(cover: &Cover, image: &dyn Image, story: &Story, now: i64) -> Vec<F
     out
 }
 
-/// The firewall that lets in what answers: SSH and echo requests.
+/// The firewall that lets in what answers: SSH, telnet where it is on, and echo requests.
 fn nft(cover: &Cover) -> String {
     let i = &cover.network.interface;
+    let mut ports: Vec<String> = cover.ssh_ports().iter().map(u16::to_string).collect();
+    ports.extend(cover.telnet.then(|| "23".into()));
+    let ports = match ports.as_slice() {
+        [one] => one.clone(),
+        all => format!("{{ {} }}", all.join(", ")),
+    };
     format!(
-        "#!/usr/sbin/nft -f\n\nflush ruleset\n\ntable inet filter {{\n\tchain input {{\n\t\ttype filter hook input priority filter; policy drop;\n\t\tct state established,related accept\n\t\tiif lo accept\n\t\ticmp type echo-request accept\n\t\ticmpv6 type {{ echo-request, nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert }} accept\n\t\tiifname \"{i}\" tcp dport 22 accept\n\t\treject with icmpx type admin-prohibited\n\t}}\n\tchain forward {{\n\t\ttype filter hook forward priority filter; policy drop;\n\t}}\n\tchain output {{\n\t\ttype filter hook output priority filter;\n\t}}\n}}\n"
+        "#!/usr/sbin/nft -f\n\nflush ruleset\n\ntable inet filter {{\n\tchain input {{\n\t\ttype filter hook input priority filter; policy drop;\n\t\tct state established,related accept\n\t\tiif lo accept\n\t\ticmp type echo-request accept\n\t\ticmpv6 type {{ echo-request, nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert }} accept\n\t\tiifname \"{i}\" tcp dport {ports} accept\n\t\treject with icmpx type admin-prohibited\n\t}}\n\tchain forward {{\n\t\ttype filter hook forward priority filter; policy drop;\n\t}}\n\tchain output {{\n\t\ttype filter hook output priority filter;\n\t}}\n}}\n"
     )
 }
 

@@ -104,6 +104,122 @@ impl Machine {
     }
 }
 
+/// Who sent a message to the journal's socket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sender {
+    /// Process.
+    pub pid: u32,
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// `comm`.
+    pub comm: Vec<u8>,
+}
+
+/// A message of syslog(3) taken apart as journald 252 does (`journald-syslog.c`).
+#[derive(Debug, PartialEq, Eq)]
+struct Parsed<'a> {
+    priority: u32,
+    stamp: Option<&'a [u8]>,
+    name: Option<&'a [u8]>,
+    pid: Option<&'a [u8]>,
+    text: &'a [u8],
+}
+
+/// LOG_USER and LOG_INFO.
+const UNMARKED: u32 = 1 << 3 | 6;
+
+fn parsed(data: &[u8]) -> Parsed<'_> {
+    let end = data
+        .iter()
+        .rposition(|b| !b.is_ascii_whitespace() && *b != 0)
+        .map_or(0, |i| i + 1);
+    let mut rest = data.get(..end).unwrap_or_default();
+    let mut out = Parsed {
+        priority: UNMARKED,
+        stamp: None,
+        name: None,
+        pid: None,
+        text: rest,
+    };
+    // `<13>`: one to three digits.
+    let close = rest.iter().take(5).position(|b| *b == b'>');
+    if let (Some(b'<'), Some(n)) = (rest.first(), close)
+        && let Some(p) = rest
+            .get(1..n)
+            .and_then(|d| std::str::from_utf8(d).ok()?.parse::<u32>().ok())
+        && p < 192
+    {
+        out.priority = p;
+        rest = rest.get(n + 1..).unwrap_or_default();
+    }
+    // `Nov 25 17:06:40 `.
+    let dated = rest.len() >= 16
+        && rest.get(15) == Some(&b' ')
+        && [3, 6].iter().all(|i| rest.get(*i) == Some(&b' '))
+        && [9, 12].iter().all(|i| rest.get(*i) == Some(&b':'))
+        && rest
+            .get(..3)
+            .is_some_and(|m| m.iter().all(u8::is_ascii_alphabetic));
+    if dated {
+        out.stamp = rest.get(..16);
+        rest = rest.get(16..).unwrap_or_default();
+    }
+    // `name[12]: `.
+    let word = rest
+        .iter()
+        .position(u8::is_ascii_whitespace)
+        .unwrap_or(rest.len());
+    if let Some(head) = rest.get(..word).and_then(|w| w.strip_suffix(b":")) {
+        let open = head.iter().position(|b| *b == b'[');
+        (out.name, out.pid) = match (open, head.strip_suffix(b"]")) {
+            (Some(o), Some(h)) => (head.get(..o), h.get(o + 1..)),
+            _ => (Some(head), None),
+        };
+        rest = rest.get(word + 1..).unwrap_or_default();
+    }
+    out.text = rest;
+    out
+}
+
+impl Machine {
+    /// The entry that journald makes of a message that a program sent, at this many microseconds since the epoch.
+    pub fn message(&self, boot: &Boot, at: u64, by: &Sender, data: &[u8]) -> Entry {
+        let p = parsed(data);
+        let mut fields: Vec<Vec<u8>> = Vec::new();
+        let mut put = |name: &str, value: &[u8]| fields.push([name.as_bytes(), b"=", value].concat());
+        put("_BOOT_ID", boot.id.as_bytes());
+        put("_MACHINE_ID", self.machine_id.as_bytes());
+        put("_HOSTNAME", self.host.as_bytes());
+        put("_RUNTIME_SCOPE", b"system");
+        put("_TRANSPORT", b"syslog");
+        put("PRIORITY", (p.priority & 7).to_string().as_bytes());
+        put("SYSLOG_FACILITY", (p.priority >> 3).to_string().as_bytes());
+        for (name, value) in [
+            ("SYSLOG_IDENTIFIER", p.name),
+            ("SYSLOG_PID", p.pid),
+            ("SYSLOG_TIMESTAMP", p.stamp),
+        ] {
+            if let Some(value) = value {
+                put(name, value);
+            }
+        }
+        put("MESSAGE", p.text);
+        put("_PID", by.pid.to_string().as_bytes());
+        put("_UID", by.uid.to_string().as_bytes());
+        put("_GID", by.gid.to_string().as_bytes());
+        put("_COMM", &by.comm);
+        put("_SOURCE_REALTIME_TIMESTAMP", at.to_string().as_bytes());
+        Entry {
+            realtime: at,
+            monotonic: at.saturating_sub(boot.at),
+            boot: id(&boot.id),
+            fields,
+        }
+    }
+}
+
 /// 128 bits of hexadecimal digits.
 fn id(text: &str) -> [u8; 16] {
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
@@ -282,6 +398,10 @@ fn started(cover: &Cover) -> Vec<Line> {
             say(Says::Program(lines::SSHD), pid("sshd"), text, &mut s);
         }
     }
+    if cover.telnet {
+        let text = "Started inetd.service - Internet superserver.";
+        say(Says::Systemd, 1, text.into(), &mut s);
+    }
     for text in [
         "Started ssh.service - OpenBSD Secure Shell server.",
         "Reached target multi-user.target - Multi-User System.",
@@ -290,4 +410,41 @@ fn started(cover: &Cover) -> Vec<Line> {
         say(Says::Systemd, 1, text.into(), &mut s);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_come_apart() {
+        let p = parsed(b"<86>Nov 25 17:06:40 su[4711]: (to root) eve on pts/1\n\0");
+        assert_eq!(
+            (p.priority, p.name, p.pid),
+            (86, Some(&b"su"[..]), Some(&b"4711"[..]))
+        );
+        assert_eq!(
+            (p.stamp, p.text),
+            (Some(&b"Nov 25 17:06:40 "[..]), &b"(to root) eve on pts/1"[..])
+        );
+        let p = parsed(b"no mark: at all");
+        assert_eq!(
+            (p.priority, p.name, p.text),
+            (UNMARKED, None, &b"no mark: at all"[..])
+        );
+        assert_eq!(parsed(b"<13>tag: x").name, Some(&b"tag"[..]));
+        for odd in [
+            &b""[..],
+            b"<",
+            b"<>",
+            b"<999>a",
+            b"<1",
+            b"[]:",
+            b":",
+            b"a[:  ",
+            b"<13>Nov",
+        ] {
+            let _ = parsed(odd);
+        }
+    }
 }

@@ -116,6 +116,7 @@ impl KernelGuest {
             life.down_until(now);
         }
         self.world.log(&log);
+        let _ = self.world.daemon_log();
         self.streams
             .booted(streams::serve_ssh(&mut self.world, &cover.ssh_ports()));
         self.accounts = Arc::new(accounts::read(&mut self.world).after(&self.accounts));
@@ -266,6 +267,10 @@ impl Guest for KernelGuest {
             Program::Command(c) => Some(c.clone()),
             Program::Subsystem(name) if name == b"sftp" => Some(SFTP.to_vec()),
             Program::Subsystem(_) => return Err("no such subsystem".into()),
+            Program::Service(name) => {
+                let made = self.world.serve(name, o.peer, o.local);
+                return made.map(|c| Conn(c.0)).map_err(|e| e.name().to_string());
+            }
         };
         let greet = command.is_none();
         let open = KernelOpen {
@@ -322,7 +327,7 @@ impl Guest for KernelGuest {
                 Input::Data(b) => self.streams.data(&mut self.world, conn, &b),
                 Input::Eof => self.streams.eof(&mut self.world, conn),
                 Input::Close => self.streams.close(&mut self.world, conn),
-                Input::Resize(..) | Input::Signal(_) => {}
+                Input::Resize(..) | Input::Signal(_) | Input::Answer { .. } => {}
             }
             return;
         }
@@ -337,6 +342,7 @@ impl Guest for KernelGuest {
             },
             Input::Signal(name) => KernelInput::Signal(name.into_bytes()),
             Input::Close => KernelInput::Close,
+            Input::Answer { spoil } => KernelInput::Answer { spoil },
         };
         self.world.input(turncoat_kernel::Conn(conn.0), input);
     }
@@ -485,6 +491,8 @@ impl Guest for KernelGuest {
                     signal: signal_name(sig),
                     core,
                 },
+                Out::Secret { user, secret } => Produced::Secret { conn, user, secret },
+                Out::Entered => Produced::Entered { conn },
                 Out::Close => continue,
             });
         }

@@ -129,7 +129,13 @@ impl Snapshot {
         );
         let life = Life::new(cover, now.seconds());
         let accounts = Arc::new(accounts::read(&mut world).as_start());
+        // An image without journald has no journal either.
+        let _ = world.daemon_log();
         let sshd = streams::serve_ssh(&mut world, &cover.ssh_ports());
+        if cover.telnet {
+            // An image without inetd has none that listens; who starts the decoy has looked.
+            let _ = world.inetd_listen("telnet", std::net::SocketAddr::from(([0, 0, 0, 0], 23)));
+        }
         // What the host did in the world is nobody's deed.
         world.drain();
         let ground = Ground {

@@ -10,9 +10,16 @@ const MADE: &[(&str, &str, u32, Holds)] = &[
     ("/usr/sbin/sshd", "/run/sshd.pid", 0o644, Holds::Pid),
     ("/usr/sbin/cron", "/run/crond.pid", 0o644, Holds::Pid),
     ("/usr/sbin/cron", "/run/cron.reboot", 0o000, Holds::Nothing),
+    ("/usr/sbin/inetd", "/run/inetd.pid", 0o644, Holds::Pid),
     ("/usr/bin/dbus-daemon", "/run/dbus", 0o755, Holds::Directory),
     ("/sbin/agetty", "/run/agetty.reload", 0o600, Holds::Nothing),
     ("/usr/sbin/agetty", "/run/agetty.reload", 0o600, Holds::Nothing),
+    (
+        "/usr/lib/systemd/systemd-journald",
+        "/run/systemd/journal",
+        0o755,
+        Holds::Directory,
+    ),
     (
         "/usr/lib/systemd/systemd-udevd",
         "/run/udev",

@@ -54,7 +54,7 @@ pub(super) fn serve_ssh(world: &mut World, ports: &[u16]) -> Vec<SockId> {
     ports
         .iter()
         .flat_map(|port| all.map(|ip| SocketAddr::new(ip, *port)))
-        .filter_map(|at| world.daemon_listen(at).ok())
+        .filter_map(|at| world.daemon_listen(b"sshd", at).ok())
         .collect()
 }
 

@@ -34,6 +34,8 @@ mod code {
     pub const GO_ON: u8 = 16;
     pub const DISK: u8 = 17;
     pub const BOOTS: u8 = 18;
+    pub const ANSWER: u8 = 19;
+    pub const SPOIL: u8 = 20;
 }
 
 /// One thing that came into a world, or a check of what came out.
@@ -158,6 +160,9 @@ pub(super) fn write(entry: &Entry, last: &mut Time, out: &mut Vec<u8>) {
             bytes(name.as_bytes(), out);
         }
         Entry::Input(c, Input::Close) => conn(code::CLOSE, c, out),
+        Entry::Input(c, Input::Answer { spoil }) => {
+            conn(if *spoil { code::SPOIL } else { code::ANSWER }, c, out);
+        }
         Entry::Password { user, hash } => {
             out.push(code::PASSWORD);
             bytes(user, out);
@@ -364,6 +369,8 @@ fn entry(last: Time, c: &mut Cursor<'_>) -> Result<Entry, Stop> {
         ),
         code::SIGNAL => Entry::Input(Conn(c.short()?), Input::Signal(c.text()?)),
         code::CLOSE => Entry::Input(Conn(c.short()?), Input::Close),
+        code::ANSWER => Entry::Input(Conn(c.short()?), Input::Answer { spoil: false }),
+        code::SPOIL => Entry::Input(Conn(c.short()?), Input::Answer { spoil: true }),
         code::PASSWORD => Entry::Password {
             user: c.bytes()?.to_vec(),
             hash: c.text()?,
@@ -454,6 +461,8 @@ mod tests {
             },
             Entry::Input(c, Input::Eof),
             Entry::Input(c, Input::Close),
+            Entry::Input(c, Input::Answer { spoil: false }),
+            Entry::Input(c, Input::Answer { spoil: true }),
             Entry::Password {
                 user: b"u".to_vec(),
                 hash: "$y$".into(),

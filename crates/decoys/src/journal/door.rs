@@ -79,6 +79,11 @@ impl Sum {
                 part(6, *conn, &serde_json::to_vec(kind).unwrap_or_default());
             }
             Produced::Artifact { sha256, .. } => part(7, None, &sha256.0),
+            Produced::Secret { conn, user, secret } => {
+                part(10, Some(*conn), user);
+                part(11, Some(*conn), secret);
+            }
+            Produced::Entered { conn } => part(12, Some(*conn), &[]),
             Produced::Down => part(8, None, &[]),
             Produced::Inbound { conn, .. } => part(9, Some(*conn), format!("{p:?}").as_bytes()),
         }

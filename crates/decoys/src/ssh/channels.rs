@@ -346,7 +346,10 @@ impl Connection {
                 }
                 return;
             }
-            Produced::Event { .. } | Produced::Artifact { .. } => return,
+            Produced::Event { .. }
+            | Produced::Artifact { .. }
+            | Produced::Secret { .. }
+            | Produced::Entered { .. } => return,
         };
         if let Some(c) = self.by_conn.get(&conn).and_then(|id| self.channels.get_mut(id)) {
             c.queue.push_back((o.after, out));

@@ -3,6 +3,7 @@
 use super::channels::Channel;
 use super::forward::Offer;
 use super::planted::Way;
+use super::startups::Startup;
 use super::{Passed, Ssh};
 use crate::auth::KeyOptions;
 use crate::worlds::{Conn, Handle, Output};
@@ -63,7 +64,7 @@ pub enum End {
 }
 
 impl End {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             End::Client => "client",
             End::Server => "server",
@@ -115,6 +116,8 @@ pub(super) struct Connection {
     bytes_in: u64,
     bytes_out: u64,
     recorded: u64,
+    /// It counts as one that has not logged in.
+    startup: Option<Startup>,
     /// A bound that is passed: the session ends.
     passed: Option<Passed>,
     /// The record refuses: end without another byte.
@@ -267,6 +270,7 @@ pub(super) async fn serve_on(
         bytes_in: 0,
         bytes_out: 0,
         recorded: 0,
+        startup: None,
         passed: None,
         stopped: false,
         ssh,
@@ -281,14 +285,26 @@ pub(super) async fn serve_on(
             detail: Some("a program of this world connected to its sshd".into()),
         });
     }
-    // A machine that its intruder has rebooted answers nobody of his until it is up.
+    // Connections from inside a world are bounded where they arrive. A machine that its intruder has rebooted answers nobody of his
+    // until it is up.
     let down = match &c.inside {
         Some(_) => None,
         None => machine.worlds.of(c.peer.source.ip()).and_then(|w| w.away()),
     };
-    let end = match down {
-        Some(until) => c.unanswered(read, until, ending).await,
-        None => c.run(read, &mut write, ending).await,
+    let shared = c.ssh.clone();
+    let mut pending = None;
+    if let (Some(startups), None, None) = (&shared.startups, &c.inside, down) {
+        let mut random = [0; 8];
+        (machine.entropy)(&mut random);
+        match startups.enter(peer.source.ip(), u64::from_le_bytes(random)) {
+            Ok(startup) => c.startup = Some(startup),
+            Err(others) => pending = Some(others),
+        }
+    }
+    let end = match (down, pending) {
+        (Some(until), _) => c.unanswered(read, until, ending).await,
+        (None, Some(others)) => c.turned_away(others),
+        (None, None) => c.run(read, &mut write, ending).await,
     };
     c.hang_up();
     c.take_all_back();
@@ -307,6 +323,20 @@ pub(super) async fn serve_on(
 }
 
 impl Connection {
+    /// What a new connection hears when so many others have not logged in yet (drop_connection in sshd.c).
+    fn turned_away(&mut self, pending: usize) -> End {
+        self.event(kinds::LimitHit {
+            limit: "ssh.max_startups".into(),
+            value: pending as u64,
+            scope: "source".into(),
+        });
+        self.gate.push(Chunk {
+            bytes: b"Exceeded MaxStartups\r\n".to_vec(),
+            after: self.mark,
+        });
+        End::Server
+    }
+
     /// Says nothing until the machine is up again, which then knows nothing of this connection.
     async fn unanswered(
         &mut self,
@@ -357,6 +387,7 @@ impl Connection {
                 && let Some(login) = self.entering.take()
             {
                 // Success is a write of its own: sshd forks and opens PAM's session before it says more.
+                self.startup = None;
                 tokio::time::sleep(SESSION).await;
                 self.logged_in(&login).await;
                 continue;

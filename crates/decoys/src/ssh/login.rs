@@ -2,9 +2,7 @@
 
 use super::connection::Connection;
 use super::planted::{Said, Way, line};
-use crate::auth::{Attempt, Opens, Planted, Policy, shadow_hash};
-use crate::worlds::Handle;
-use sha2::{Digest, Sha256};
+use crate::auth::{Attempt, Opens, Planted, Policy};
 use tokio::time::Instant;
 use turncoat_event::{Bytes, kinds};
 use turncoat_ssh::{AuthMethod, AuthReply, AuthRequest, Fact, LoggedIn, Prompt, PublicKeyOffer};
@@ -179,32 +177,8 @@ impl Connection {
     }
 
     fn token(&mut self, p: Planted) {
-        if p.opens == Opens::Audit {
-            return;
-        }
-        let machine = &self.ssh.machine;
-        let mut used: Vec<_> = machine
-            .judge()
-            .alike(&p)
-            .into_iter()
-            .map(|p| (machine.taken.by(&p.id), p))
-            .collect();
-        // Where it stands in several places it was taken from those that were read.
-        if used.iter().any(|(by, _)| by.is_some()) {
-            used.retain(|(by, _)| by.is_some());
-        }
-        used.truncate(if used.iter().any(|(by, _)| by.is_some()) {
-            4
-        } else {
-            1
-        });
-        for (taken_by, p) in used {
-            self.event(kinds::TokenUsed {
-                token: p.id,
-                kind: p.kind,
-                planted: Some(p.place),
-                taken_by,
-            });
+        for used in self.ssh.machine.token_used(&p) {
+            self.event(used);
         }
     }
 
@@ -325,24 +299,12 @@ impl Connection {
             });
         }
         if let Some(secret) = self.accepted_secret.take() {
-            self.give_password(&world, secret).await;
+            let machine = self.ssh.machine.clone();
+            machine.give_password(&world, &self.user, secret).await;
         }
         if let Some(line) = way.plant {
             world.add_key(&self.user, line);
         }
         self.world = Some(world);
-    }
-
-    /// Writes the password that was accepted into the world, so that `sudo`, `su` and `passwd` know it; once for each.
-    async fn give_password(&mut self, world: &Handle, secret: Vec<u8>) {
-        let digest = turncoat_event::Sha256(Sha256::digest(&secret).into());
-        if world.has_password(&self.user, digest) {
-            return;
-        }
-        let machine = self.ssh.machine.clone();
-        let entropy = machine.entropy.clone();
-        if let Some(hash) = machine.compute(move || shadow_hash(&secret, &entropy)).await {
-            world.set_password(&self.user, digest, hash);
-        }
     }
 }

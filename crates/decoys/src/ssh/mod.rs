@@ -9,9 +9,11 @@ mod forward;
 mod inside;
 mod login;
 mod planted;
+mod startups;
 
 pub use connection::{End, Peer, serve};
 pub use inside::serve_arrivals;
+pub use startups::{MaxStartups, Startups};
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -29,6 +31,8 @@ pub struct Ssh {
     pub recording: u64,
     /// Told of bytes that were sent to a source.
     pub meter: Arc<dyn Meter>,
+    /// Connections that have not logged in yet; `None`: none is dropped.
+    pub startups: Option<Startups>,
     /// What happens to connections that a client wants made for it.
     pub forward: Forward,
 }

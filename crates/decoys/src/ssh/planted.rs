@@ -5,8 +5,7 @@
 //! only so often for each source.
 
 use super::connection::Connection;
-use crate::Machine;
-use crate::auth::{Account, KeyLine, verify};
+use crate::auth::{Account, KeyLine};
 use crate::worlds::Handle;
 use turncoat_event::kinds;
 use turncoat_ssh::{AuthRequest, PublicKeyOffer};
@@ -62,7 +61,7 @@ impl Connection {
             match accounts.get(&r.user) {
                 None if worlds.start_accounts().get(&r.user).is_some() => refused = Some("no-such-user"),
                 Some(a) if !a.untouched || self.inside.is_some() => {
-                    if a.open(now) && is_password(&machine, a, secret).await {
+                    if a.open(now) && machine.is_password(a, secret).await {
                         return Said::Yes("world", Way::known("credential", world, true));
                     }
                     refused = Some("world");
@@ -87,7 +86,7 @@ impl Connection {
             if !may {
                 break;
             }
-            if is_password(&machine, a, secret).await {
+            if machine.is_password(a, secret).await {
                 held.push(world);
                 if held.len() > 1 {
                     break;
@@ -181,18 +180,6 @@ impl Way {
             ..Way::default()
         })
     }
-}
-
-async fn is_password(machine: &Machine, account: &Account, secret: &[u8]) -> bool {
-    // sshd refuses empty passwords; what is no hash needs no thread.
-    if secret.is_empty() || !account.hash.starts_with('$') {
-        return false;
-    }
-    let (hash, secret) = (account.hash.clone(), secret.to_vec());
-    machine
-        .compute(move || verify(&hash, &secret))
-        .await
-        .unwrap_or(false)
 }
 
 /// A key as a line of `authorized_keys`.

@@ -3,7 +3,7 @@
 use super::pool::Make;
 use super::sleep::{Away, Keeping, Kept, Stored};
 use super::{
-    Arrival, Conn, Door, Input, NotConnected, Open, Opened, Produced, Target, Wants, inbound_channel,
+    Arrival, Conn, Door, Input, NotConnected, Open, Opened, Produced, Program, Target, Wants, inbound_channel,
 };
 use crate::auth::Accounts;
 use crate::journal::Journaled;
@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 use turncoat_event::record::{Artifact, FRAME_MAX, Frame, Item, Journal, Recorder};
 use turncoat_event::{Bytes, Direction, Draft, Kind, Mark, Origin, SessionId, Sha256, Time, WorldId, kinds};
+use turncoat_wire::telnet;
 
 /// Output that may wait at one connection before its world is not run for it any more, in bytes.
 pub(super) const OUTPUT_LIMIT: usize = 1 << 20;
@@ -44,6 +45,8 @@ pub(super) struct Login {
     pub waiting: Arc<AtomicU64>,
     /// Input that the guest has no room for yet. Bounded by the connection's flow control.
     pub held: VecDeque<Input>,
+    /// Takes the text out of what a telnet server says: the recording has that.
+    pub telnet: Option<telnet::Reader>,
 }
 
 impl Login {
@@ -205,6 +208,9 @@ pub(super) struct Actor {
     pub ticket: AtomicU64,
     /// Number of the step that began last.
     pub steps: AtomicU64,
+    /// Connections that met it, and those of them that left without a login.
+    pub met: AtomicU32,
+    pub left: AtomicU32,
     /// The accounts have changed since the pool looked.
     pub accounts_changed: AtomicBool,
     pub who: Mutex<Who>,
@@ -262,6 +268,8 @@ impl Actor {
             given: BTreeMap::new(),
         };
         Actor {
+            met: AtomicU32::new(1),
+            left: AtomicU32::new(0),
             source,
             rest: AtomicU8::new(Rest::Awake as u8),
             away: AtomicI64::new(0),
@@ -417,6 +425,7 @@ impl Actor {
                     } => {
                         state.mark = state.mark.max(mark);
                         let result = guest.open(&open, origin.session, channel);
+                        let served = matches!(open.program, Program::Service(_));
                         if let Ok(conn) = &result {
                             state.logins.insert(
                                 *conn,
@@ -426,6 +435,7 @@ impl Actor {
                                     out,
                                     waiting,
                                     held: VecDeque::new(),
+                                    telnet: served.then(|| telnet::Reader::new(telnet::Side::Server)),
                                 },
                             );
                         }
@@ -653,14 +663,23 @@ impl Actor {
                     }))
                 }
                 Produced::Data { conn, bytes, .. } => {
-                    let Some(l) = state.logins.get(conn) else { continue };
+                    let Some(l) = state.logins.get_mut(conn) else {
+                        continue;
+                    };
                     let Some(session) = l.origin.session else { continue };
+                    let bytes = match &mut l.telnet {
+                        Some(reader) => reader.text(bytes),
+                        None => bytes.clone(),
+                    };
+                    if bytes.is_empty() {
+                        continue;
+                    }
                     Item::Frame(Frame {
                         session,
                         time: now,
                         channel: l.channel,
                         direction: Direction::Output,
-                        bytes: bytes.clone(),
+                        bytes,
                     })
                 }
                 Produced::Artifact { sha256, content } => Item::Artifact(Artifact {
@@ -684,6 +703,8 @@ impl Actor {
                     *conn
                 }
                 Produced::Took { conn, .. }
+                | Produced::Secret { conn, .. }
+                | Produced::Entered { conn }
                 | Produced::Eof { conn }
                 | Produced::Exit { conn, .. }
                 | Produced::Killed { conn, .. } => *conn,
@@ -737,6 +758,7 @@ impl Actor {
             out: mpsc::unbounded_channel().0,
             waiting: waiting.clone(),
             held: VecDeque::new(),
+            telnet: None,
         };
         let told = match door {
             Some(door) => state.doors.get(&door).is_some_and(|o| {

@@ -84,6 +84,7 @@ impl Handle {
             out,
             waiting,
             held: VecDeque::new(),
+            telnet: None,
         });
         self.send(Message::Connect {
             user,

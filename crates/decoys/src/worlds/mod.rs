@@ -53,6 +53,8 @@ pub enum Program {
     Command(Vec<u8>),
     /// A subsystem of sshd, by name.
     Subsystem(Vec<u8>),
+    /// A service of inetd, by name: the connection's bytes are its program's, and so is the login.
+    Service(Vec<u8>),
 }
 
 /// The number under which a connection that came from inside is recorded.
@@ -114,6 +116,11 @@ pub enum Input {
     Signal(String),
     /// The client is gone: hang up.
     Close,
+    /// The answer to [`Produced::Secret`]: `login` may read what was typed, or something that cannot be right.
+    Answer {
+        /// It cannot be right.
+        spoil: bool,
+    },
 }
 
 /// What a world makes.
@@ -155,6 +162,20 @@ pub enum Produced {
         conn: Conn,
         /// Bytes.
         bytes: usize,
+    },
+    /// Somebody typed a password to `login`, which waits for [`Input::Answer`].
+    Secret {
+        /// Which connection.
+        conn: Conn,
+        /// The name that `login` has.
+        user: Vec<u8>,
+        /// What was typed.
+        secret: Vec<u8>,
+    },
+    /// `login` let somebody in.
+    Entered {
+        /// Which connection.
+        conn: Conn,
     },
     /// Something happened; `conn` is the login whose process did it, if one did.
     Event {

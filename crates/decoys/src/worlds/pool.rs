@@ -371,7 +371,11 @@ impl Worlds {
                 // It will be in memory again.
                 let _ = self.make_room(&mut map, now);
             }
-            return (found.logins() < self.bounds.logins).then(|| (self.handle(found), false));
+            if found.logins() >= self.bounds.logins {
+                return None;
+            }
+            found.met.fetch_add(1, Ordering::Relaxed);
+            return Some((self.handle(found), false));
         }
         self.make_room(&mut map, now)?;
         let mut e = [0; 10];
@@ -392,6 +396,30 @@ impl Worlds {
         // The machine runs from the first moment, not from the first login.
         self.shared.wake(&actor);
         Some((self.handle(actor), true))
+    }
+
+    /// A connection that [`enter`](Worlds::enter) gave a world leaves it, and nobody has logged in by it. A world in which nobody ever
+    /// has goes with the last of them: whoever only knocks leaves nothing behind.
+    pub fn leave(&self, world: &Handle) {
+        let mut map = lock(&self.by_source);
+        let left = world.actor.left.fetch_add(1, Ordering::Relaxed) + 1;
+        if world.actor.met.load(Ordering::Relaxed) != left {
+            return;
+        }
+        let Some(key) = map.iter().find(|(_, a)| a.id == world.id()).map(|(k, _)| *k) else {
+            return;
+        };
+        map.remove(&key);
+        drop(map);
+        world.actor.end(&self.shared.around());
+        let _ = self.shared.recorder.submit(world_event(
+            world.id(),
+            (self.shared.clock)(),
+            kinds::WorldEnd {
+                reason: "unused".into(),
+                instructions: 0,
+            },
+        ));
     }
 
     /// Makes room for one more world in memory: those unused for longest leave it. `None` if somebody is in each.

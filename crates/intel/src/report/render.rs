@@ -2,35 +2,24 @@
 
 use super::{Basis, Indicator, Report, Statement};
 use std::fmt::Write;
+use turncoat_event::show;
 
-/// Makes addresses and links unclickable: `hxxp://192[.]0[.]2[.]7`.
-fn defang(text: &str) -> String {
-    text.replace("http://", "hxxp://")
-        .replace("https://", "hxxps://")
-        .replace("ftp://", "fxp://")
-}
+/// The longest text of an intruder in a report, in characters.
+const LONG: usize = 2_000;
 
-fn defang_host(text: &str) -> String {
-    text.replace('.', "[.]").replace("://", "[://]")
-}
-
-/// Visible form of hostile text: control and direction-changing characters as escapes.
+/// Visible form of hostile text.
 fn visible(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars().take(2_000) {
-        let bidi = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{2028}' | '\u{2029}');
-        if c.is_control() || bidi {
-            let _ = write!(out, "\\u{{{:x}}}", c as u32);
-        } else {
-            out.push(c);
-        }
-    }
-    out
+    show::line(&show::short(text, LONG)).into_owned()
+}
+
+/// Visible, and nothing that a mail program or a chat would make a link or a mention of.
+fn harmless(text: &str) -> String {
+    show::defang(&show::short(text, LONG))
 }
 
 /// Text of an intruder as a code span: the fence is longer than any run of backticks inside.
 fn code(text: &str) -> String {
-    let text = defang(&visible(text));
+    let text = show::unlink(&visible(text));
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest + 1);
     let pad = if text.starts_with('`') || text.ends_with('`') || text.is_empty() {
@@ -44,7 +33,7 @@ fn code(text: &str) -> String {
 /// Text of ours that may hold fragments from outside (details, host names): every character that Markdown or HTML reads is escaped.
 fn plain(text: &str) -> String {
     let mut out = String::new();
-    for c in defang(&visible(text)).chars() {
+    for c in visible(text).chars() {
         match c {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
@@ -56,7 +45,8 @@ fn plain(text: &str) -> String {
             _ => out.push(c),
         }
     }
-    out
+    // Behind it, so that its own brackets are read as they stand: nothing of the text can make a link of them.
+    show::defang(&out)
 }
 
 fn basis(s: &Statement) -> String {
@@ -69,7 +59,7 @@ fn basis(s: &Statement) -> String {
 
 fn shown(i: &Indicator) -> String {
     match i.kind {
-        "ipv4" | "domain" | "url" => defang_host(&visible(&i.value)),
+        "ipv4" | "domain" | "url" => harmless(&i.value),
         _ => visible(&i.value),
     }
 }
@@ -161,7 +151,7 @@ pub fn markdown(r: &Report) -> String {
             t,
             "| {} | {} | {} | {} | {} |",
             m.session,
-            m.source.as_deref().map(defang_host).unwrap_or_default(),
+            m.source.as_deref().map(harmless).unwrap_or_default(),
             m.first,
             m.last,
             m.stage.map_or("", |s| s.name())
@@ -190,7 +180,7 @@ pub fn markdown(r: &Report) -> String {
 
 fn esc(text: &str) -> String {
     let mut out = String::new();
-    for c in defang(&visible(text)).chars() {
+    for c in harmless(text).chars() {
         match c {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
@@ -278,7 +268,7 @@ pub fn html(r: &Report) -> String {
             t,
             "<tr><td>{}<td>{}<td>{}<td>{}<td>{}",
             m.session,
-            esc(&m.source.as_deref().map(defang_host).unwrap_or_default()),
+            esc(m.source.as_deref().unwrap_or_default()),
             m.first,
             m.last,
             m.stage.map_or("", |s| s.name())
@@ -315,9 +305,11 @@ mod tests {
     fn hostile_text_stays_text() {
         assert_eq!(code("a`b``c"), "```a`b``c```");
         assert_eq!(code("`x"), "`` `x ``");
-        assert!(code("\u{1b}[2J\u{202e}").contains("\\u{1b}") && !code("\u{202e}").contains('\u{202e}'));
+        assert!(code("\u{1b}[2J\u{202e}").contains("\\x1b") && !code("\u{202e}").contains('\u{202e}'));
+        assert_eq!(code("curl http://e"), "`curl hxxp[:]//e`");
         assert_eq!(esc("<script>'\"&"), "&lt;script&gt;&#39;&quot;&amp;");
-        assert!(plain("[x](http://e)").contains("\\[x\\](hxxp://e)"));
-        assert_eq!(defang_host("192.0.2.7"), "192[.]0[.]2[.]7");
+        assert_eq!(esc("mail a@b.example"), "mail a(at)b[.]example");
+        assert!(plain("[x](http://e)").contains("\\[x\\](hxxp[:]//e)"));
+        assert!(code(&"x".repeat(9_000)).len() < 2_100);
     }
 }

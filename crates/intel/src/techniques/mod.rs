@@ -5,7 +5,7 @@
 
 mod rule;
 
-pub use rule::{BadRules, Rule, Rules};
+pub use rule::{BadRules, Rule, Rules, Tested};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

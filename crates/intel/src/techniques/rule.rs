@@ -129,7 +129,65 @@ impl Condition {
     }
 }
 
+/// What came of a rule's own examples.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Tested {
+    /// Id of the rule.
+    pub id: String,
+    /// ATT&CK id.
+    pub technique: String,
+    /// Stage.
+    pub stage: Stage,
+    /// Kind of event it looks at.
+    pub event: String,
+    /// Events that must match.
+    pub examples: usize,
+    /// Events that must not.
+    pub counterexamples: usize,
+    /// What does not hold, each to be read behind the rule's name.
+    pub wrong: Vec<String>,
+}
+
 impl Rule {
+    /// Tries the rule with its own examples, and looks whether its event has the fields that it asks for.
+    pub fn test(&self) -> Tested {
+        let mut wrong = Vec::new();
+        let kinds = turncoat_event::kinds::table();
+        match kinds.iter().find(|k| k.name == self.event) {
+            None => wrong.push(format!("looks at {:?}, which is no event", self.event)),
+            Some(kind) => {
+                let has = |field: &String| kind.fields.iter().any(|f| f.name == field);
+                let named = self.when.iter().map(|c| &c.field);
+                let shown = self.examples.yes.iter().chain(&self.examples.no);
+                for field in named.chain(shown.flat_map(BTreeMap::keys)) {
+                    let says = format!("names {field:?}, which {} does not have", self.event);
+                    if !has(field) && !wrong.contains(&says) {
+                        wrong.push(says);
+                    }
+                }
+            }
+        }
+        for (examples, wanted) in [(&self.examples.yes, true), (&self.examples.no, false)] {
+            for example in examples {
+                let fields = serde_json::to_value(example).unwrap_or_default();
+                if self.matches(&fields) != wanted {
+                    let says = if wanted { "does not match" } else { "matches" };
+                    let kind = if wanted { "example" } else { "counterexample" };
+                    wrong.push(format!("{says} its {kind} {fields}"));
+                }
+            }
+        }
+        Tested {
+            id: self.id.clone(),
+            technique: self.technique.clone(),
+            stage: self.stage,
+            event: self.event.clone(),
+            examples: self.examples.yes.len(),
+            counterexamples: self.examples.no.len(),
+            wrong,
+        }
+    }
+
     /// True if the fields of an event of the rule's kind fulfil all conditions.
     pub fn matches(&self, fields: &Value) -> bool {
         self.when.iter().all(|c| c.holds(fields))
@@ -186,27 +244,31 @@ impl Rules {
     pub fn read(&mut self, name: &str, text: &str) -> Result<(), BadRules> {
         let file: File = toml::from_str(text).map_err(|e| BadRules(format!("{name}: {e}")))?;
         for rule in file.rule {
-            if !turncoat_event::Kind::NAMES.contains(&rule.event.as_str()) {
-                return Err(BadRules(format!(
-                    "{name}: rule {}: there is no event {:?}",
-                    rule.id, rule.event
-                )));
-            }
-            for (examples, wanted) in [(&rule.examples.yes, true), (&rule.examples.no, false)] {
-                for e in examples {
-                    let v = serde_json::to_value(e).map_err(|e| BadRules(format!("{name}: {e}")))?;
-                    if rule.matches(&v) != wanted {
-                        let says = if wanted { "does not match" } else { "matches" };
-                        return Err(BadRules(format!(
-                            "{name}: rule {} {says} its example {v}",
-                            rule.id
-                        )));
-                    }
-                }
+            if let Some(wrong) = rule.test().wrong.first() {
+                return Err(BadRules(format!("{name}: rule {} {wrong}", rule.id)));
             }
             self.put(rule);
         }
         Ok(())
+    }
+
+    /// Tries every rule of a file with its own examples, and tells of each. A rule that does not hold ends nothing here.
+    ///
+    /// # Errors
+    /// The file is no file of rules.
+    pub fn test(name: &str, text: &str) -> Result<Vec<Tested>, BadRules> {
+        let file: File = toml::from_str(text).map_err(|e| BadRules(format!("{name}: {e}")))?;
+        let mut all: Vec<Tested> = file.rule.iter().map(Rule::test).collect();
+        for n in 1..all.len() {
+            let (before, rest) = all.split_at_mut(n);
+            if let Some(this) = rest.first_mut()
+                && before.iter().any(|t| t.id == this.id)
+            {
+                this.wrong
+                    .push("has the id of an earlier one in this file, which it replaces".into());
+            }
+        }
+        Ok(all)
     }
 
     /// Adds the rules of `other`; one with the id of an earlier one replaces it.
@@ -270,5 +332,37 @@ mod tests {
             .unwrap_err();
         assert!(e.0.starts_with("my.toml: rule x"), "{e}");
         assert!(r.read("my.toml", "[[rule]]\nid=1").is_err());
+        let rule = |when: &str, examples: &str| {
+            format!(
+                "[[rule]]\nid='x'\ntechnique='T1'\nname='n'\nstage='impact'\nevent='process.exec'\nwhy='w'\n\
+                 when=[{{field='path', like=['{when}']}}]\nexamples={{{examples}}}\n"
+            )
+        };
+        assert!(
+            r.read(
+                "my.toml",
+                &rule("*/x", "yes=[{path='/bin/x'}], no=[{path='/bin/y'}]")
+            )
+            .is_ok()
+        );
+        let wrong = Rules::test(
+            "my.toml",
+            &rule(
+                "*/x",
+                "yes=[{path='/bin/y'}, {pfad='/bin/x'}], no=[{path='/bin/x'}]",
+            ),
+        )
+        .unwrap();
+        assert_eq!(
+            wrong[0].wrong,
+            [
+                "names \"pfad\", which process.exec does not have",
+                "does not match its example {\"path\":\"/bin/y\"}",
+                "does not match its example {\"pfad\":\"/bin/x\"}",
+                "matches its counterexample {\"path\":\"/bin/x\"}"
+            ]
+        );
+        let twice = rule("*/x", "") + &rule("*/y", "");
+        assert!(Rules::test("my.toml", &twice).unwrap()[1].wrong[0].contains("earlier one"));
     }
 }

@@ -140,7 +140,21 @@ pub enum NetEffect {
         /// What changed.
         what: String,
     },
+    /// A program wrote to the journal's socket.
+    Logged {
+        /// The process.
+        pid: u32,
+        /// Its user.
+        uid: u32,
+        /// Its group.
+        gid: u32,
+        /// The datagram, cut to [`LOGGED_MAX`].
+        data: Vec<u8>,
+    },
 }
+
+/// Bytes of a message that the journal takes.
+pub const LOGGED_MAX: usize = 4096;
 
 /// What a program sends.
 #[derive(Clone, Debug, Default)]
@@ -251,6 +265,8 @@ pub struct Net {
     next_timer: u64,
     rng: u64,
     buffered: usize,
+    /// The socket of the journal: what is sent there comes out as [`NetEffect::Logged`].
+    journal: Option<u32>,
 }
 
 impl Net {
@@ -273,7 +289,13 @@ impl Net {
             effects: Vec::new(),
             next_timer: 0,
             buffered: 0,
+            journal: None,
         }
+    }
+
+    /// This datagram socket is the journal's.
+    pub fn serve_log(&mut self, id: SockId) {
+        self.journal = Some(id.0);
     }
 
     /// The machine's network.
@@ -570,6 +592,9 @@ impl Net {
 
     /// Drops a socket; the last descriptor to it is closed.
     pub fn close(&mut self, id: SockId) {
+        if self.journal == Some(id.0) {
+            self.journal = None;
+        }
         match self.socks.get(id.0).map(|s| &s.body) {
             Some(Body::Unix(_)) => self.unix_close(id.0),
             Some(Body::Tcp(_)) => self.tcp_close(id.0),

@@ -1,6 +1,6 @@
 //! AF_UNIX: streams, datagrams and sequenced packets (net/unix/af_unix.c).
 
-use super::{Body, Caller, Cred, FileId, Net, Outgoing, Received, Socket, files_of};
+use super::{Body, Caller, Cred, FileId, LOGGED_MAX, Net, NetEffect, Outgoing, Received, Socket, files_of};
 use crate::abi::net::*;
 use crate::{Errno, KResult};
 use std::collections::VecDeque;
@@ -382,6 +382,16 @@ impl Net {
             }
             if sent >= limit {
                 return Err(Errno::EAGAIN);
+            }
+            if kind == SOCK_DGRAM && self.journal == Some(peer) {
+                self.effect(NetEffect::Logged {
+                    pid: cred.pid,
+                    uid: cred.uid,
+                    gid: cred.gid,
+                    data: out.data.iter().take(LOGGED_MAX).copied().collect(),
+                });
+                self.drop_files(files.to_vec());
+                return Ok(out.data.len());
             }
             let other = self.unix(peer)?;
             if kind == SOCK_DGRAM && other.peer.is_some_and(|x| x != id) {

@@ -64,13 +64,18 @@ impl World {
                 None => key(self),
             },
             What::Tty(t) => {
+                if self.guard_read(c.tid, t) {
+                    return Ok(Got::Wait(vec![t.wait_key()], None));
+                }
                 let who = self.tty_caller(c.tid)?;
                 c.tty.nonblock = f.nonblock();
                 let now = self.clock.mono();
                 let r = self.ttys.read(t, &who, max, &mut c.tty, now);
                 match r {
-                    Ok(b) => {
-                        self.tty_line(c.tid, t, &b);
+                    Ok(mut b) => {
+                        if !self.guard_line(c.tid, t, &mut b) {
+                            self.tty_line(c.tid, t, &b);
+                        }
                         Got::Bytes(b)
                     }
                     Err(Errno::EAGAIN) => Got::Wait(vec![t.wait_key()], c.tty.deadline),

@@ -83,6 +83,7 @@ impl World {
                     } => {
                         self.fact(pid, Fact::Listen { addr: ip, port, udp });
                     }
+                    NetEffect::Logged { pid, uid, gid, data } => self.log_message(pid, uid, gid, &data),
                     NetEffect::Changed { pid, what } => self.fact(pid, Fact::Unserved { what }),
                 }
             }

@@ -666,6 +666,7 @@ fn kernel(t: &mut Tree, f: &Facts) {
         t.file(&format!("{dir}/refcnt"), 0o444, format!("{}\n", m.refs));
         t.file(&format!("{dir}/taint"), 0o444, "\n");
         t.file(&format!("{dir}/uevent"), 0o200, "");
+        t.dir(&format!("{dir}/holders"));
         for user in &m.used_by {
             t.link(&format!("{dir}/holders/{user}"), &format!("../../{user}"));
         }

@@ -286,6 +286,23 @@ impl Tty {
         &self.termios
     }
 
+    /// The first line that waits to be read, with its end. Where the other end edits lines (`EXTPROC`) it is finished when its end
+    /// has come.
+    pub fn first_line(&self) -> Option<Vec<u8>> {
+        if self.by_line() {
+            return self.input.first_line();
+        }
+        let mut ready = self.input.ready();
+        let end = ready.iter().position(|b| matches!(b, b'\n' | b'\r'))?;
+        ready.truncate(end + 1);
+        Some(ready)
+    }
+
+    /// Whether bytes wait that a raw reader would get.
+    pub fn has_bytes(&self) -> bool {
+        !self.by_line() && self.input.ready_bytes() > 0
+    }
+
     /// Foreground process group.
     pub fn foreground(&self) -> Option<u32> {
         self.pgrp

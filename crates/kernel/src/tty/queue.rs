@@ -119,6 +119,26 @@ impl Input {
         Some(line)
     }
 
+    /// The first finished line as a reader will get it, not taken.
+    pub fn first_line(&self) -> Option<Vec<u8>> {
+        let mut line = Vec::new();
+        for b in self.bytes.iter().take(self.complete) {
+            if *b != MARK {
+                line.push(*b as u8);
+            }
+            if b & MARK != 0 {
+                return Some(line);
+            }
+        }
+        None
+    }
+
+    /// What a raw reader may have, not taken.
+    pub fn ready(&self) -> Vec<u8> {
+        let ready = self.bytes.iter().take(self.ready_bytes());
+        ready.map(|b| *b as u8).collect()
+    }
+
     /// Takes up to `max` bytes.
     pub fn read_bytes(&mut self, max: usize) -> Vec<u8> {
         let n = max.min(self.ready_bytes());

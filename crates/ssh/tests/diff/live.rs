@@ -27,6 +27,11 @@ impl Drop for Sshd {
 impl Sshd {
     /// Starts the machine's sshd with test keys; `None` if it is not there, not the version, or we are not root.
     pub fn start() -> Option<Sshd> {
+        Sshd::start_with("MaxStartups 5000\n")
+    }
+
+    /// As [`start`](Sshd::start), with more lines of configuration.
+    pub fn start_with(more: &str) -> Option<Sshd> {
         let version = Command::new("/usr/sbin/sshd").arg("-V").output().ok()?;
         if !String::from_utf8_lossy(&version.stderr).contains("OpenSSH_9.2") {
             return None;
@@ -41,7 +46,7 @@ impl Sshd {
         std::fs::create_dir_all(&dir).ok()?;
         let data = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data");
         let mut text = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nPidFile none\nUsePAM no\nPermitRootLogin yes\nStrictModes no\nKbdInteractiveAuthentication no\nX11Forwarding yes\nAcceptEnv LANG LC_*\nSubsystem sftp /usr/lib/openssh/sftp-server\nMaxStartups 5000\nPrintMotd no\nModuliFile /dev/null\n"
+            "Port {port}\nListenAddress 127.0.0.1\nPidFile none\nUsePAM no\nPermitRootLogin yes\nStrictModes no\nKbdInteractiveAuthentication no\nX11Forwarding yes\nAcceptEnv LANG LC_*\nSubsystem sftp /usr/lib/openssh/sftp-server\n{more}PrintMotd no\nModuliFile /dev/null\n"
         );
         for k in ["rsa", "ecdsa", "ed25519"] {
             use std::os::unix::fs::PermissionsExt;
@@ -78,25 +83,33 @@ fn run(sshd: &Sshd, steps: &[Step], key: &Arc<HostKey>, quiet: Duration) -> Stri
     Client::new(Peer::Live(tcp), quiet, Arc::clone(key)).run(steps)
 }
 
-/// One conversation with long pauses.
-pub fn run_slow(sshd: &Sshd, steps: &[Step], key: &Arc<HostKey>) -> String {
-    run(sshd, steps, key, Duration::from_millis(900))
-}
+/// How many conversations run at once, and how long silence has to last until it counts as the end of an answer. A busy machine
+/// cuts an answer short; what differs is therefore run again at a slower pace.
+pub const PACES: [(usize, Duration); 3] = [
+    (80, Duration::from_millis(400)),
+    (40, Duration::from_millis(1200)),
+    (8, Duration::from_millis(3000)),
+];
 
-/// Many conversations at once; each is run until two runs agree, the second slower.
-pub fn run_many(sshd: &Sshd, scripts: &[(String, Vec<Step>)], key: &Arc<HostKey>) -> Vec<String> {
+/// Many conversations at one of the [`PACES`].
+pub fn run_many(
+    sshd: &Sshd,
+    scripts: &[&(String, Vec<Step>)],
+    key: &Arc<HostKey>,
+    (workers, quiet): (usize, Duration),
+) -> Vec<String> {
     let next = AtomicUsize::new(0);
     let mut all: Vec<(usize, String)> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..80)
+        let workers: Vec<_> = (0..workers.min(scripts.len()))
             .map(|_| {
                 scope.spawn(|| {
                     let mut mine = Vec::new();
                     loop {
                         let i = next.fetch_add(1, Ordering::Relaxed);
-                        let Some((_, steps)) = scripts.get(i) else {
+                        let Some((_, steps)) = scripts.get(i).copied() else {
                             return mine;
                         };
-                        mine.push((i, run(sshd, steps, key, Duration::from_millis(400))));
+                        mine.push((i, run(sshd, steps, key, quiet)));
                     }
                 })
             })

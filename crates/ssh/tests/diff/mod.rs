@@ -101,8 +101,18 @@ impl Peer {
         }
     }
 
-    /// Everything the peer says until it is quiet, and whether it ended.
-    fn hear(&mut self, quiet: Duration) -> (Vec<u8>, End) {
+    /// The peer's clock.
+    fn clock(&self) -> Duration {
+        static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+        match self {
+            Peer::Live(_) => START.get_or_init(std::time::Instant::now).elapsed(),
+            Peer::Ours(_, _, now) => *now,
+        }
+    }
+
+    /// Everything the peer says until it is quiet, and whether it ended. A clock of ours goes on by itself to what is due soon, or
+    /// passes this time.
+    fn hear(&mut self, quiet: Duration, passes: Option<Duration>) -> (Vec<u8>, End) {
         let mut all = Vec::new();
         let _timer = Timer(std::time::Instant::now());
         match self {
@@ -119,21 +129,27 @@ impl Peer {
                     }
                 }
             }
-            Peer::Ours(s, host, now) => loop {
-                match s.poll() {
-                    Some(Act::Send(b)) => all.extend_from_slice(&b),
-                    Some(Act::Close(CloseKind::Fin)) => return (all, End::Fin),
-                    Some(Act::Close(CloseKind::Rst)) => return (all, End::Rst),
-                    Some(act) => host.act(s, *now, act),
-                    None => match s.deadline().filter(|d| *d < *now + Duration::from_secs(5)) {
-                        Some(d) => {
-                            *now = d;
-                            s.tick(d);
+            Peer::Ours(s, host, now) => {
+                let end = passes.map(|p| *now + p);
+                loop {
+                    match s.poll() {
+                        Some(Act::Send(b)) => all.extend_from_slice(&b),
+                        Some(Act::Close(CloseKind::Fin)) => return (all, End::Fin),
+                        Some(Act::Close(CloseKind::Rst)) => return (all, End::Rst),
+                        Some(act) => host.act(s, *now, act),
+                        None => {
+                            // Without a time to pass, what is due is due five seconds from the last that was.
+                            let until = end.unwrap_or(*now + Duration::from_secs(5));
+                            let Some(due) = s.deadline().filter(|d| *d < until) else {
+                                *now = end.unwrap_or(*now);
+                                return (all, End::Open);
+                            };
+                            *now = due.max(*now);
+                            s.tick(*now);
                         }
-                        None => return (all, End::Open),
-                    },
+                    }
                 }
-            },
+            }
         }
     }
 }
@@ -155,6 +171,7 @@ pub struct Client {
     log: String,
     end: End,
     quiet: Duration,
+    passes: Option<Duration>,
     ident_done: bool,
     line: Vec<u8>,
     server_version: Vec<u8>,
@@ -175,6 +192,7 @@ impl Client {
             log: String::new(),
             end: End::Open,
             quiet,
+            passes: None,
             ident_done: false,
             line: Vec::new(),
             server_version: Vec::new(),
@@ -194,6 +212,21 @@ impl Client {
             self.step(i, step);
         }
         self.finish()
+    }
+
+    /// Runs a script with this time between its steps, then waits for what the clock brings. The transcript, and how long after the
+    /// beginning its end was.
+    pub fn run_by_clock(mut self, steps: &[Step], pace: Duration, patience: Duration) -> (String, Duration) {
+        let began = self.peer.clock();
+        (self.quiet, self.passes) = (pace, Some(pace));
+        self.begin();
+        for (i, step) in steps.iter().enumerate() {
+            self.step(i, step);
+        }
+        (self.quiet, self.passes) = (patience, Some(patience));
+        self.hear();
+        let took = self.peer.clock() - began;
+        (self.finish(), took)
     }
 
     /// Listens to what the server says by itself.
@@ -256,7 +289,7 @@ impl Client {
         if self.end != End::Open {
             return;
         }
-        let (bytes, end) = self.peer.hear(self.quiet);
+        let (bytes, end) = self.peer.hear(self.quiet, self.passes);
         self.end = end;
         let mut rest = &bytes[..];
         while !self.ident_done {

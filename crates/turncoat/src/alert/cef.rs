@@ -4,9 +4,10 @@ use std::io::Write;
 use std::net::{ToSocketAddrs, UdpSocket};
 use std::time::Duration;
 
-use super::{Letter, Way, text};
+use super::{Letter, Way};
 use crate::output::tls::{Trust, tcp};
 use crate::respond::incident::{Phase, Severity};
+use crate::show;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Syslog facility: local0.
@@ -79,14 +80,14 @@ pub fn line(letter: &Letter) -> String {
         Phase::Update => "incident.update",
         Phase::Close => "incident.close",
     };
-    let mut lines: Vec<String> = m.lines.iter().map(|l| text::defang(l)).collect();
+    let mut lines: Vec<String> = m.lines.iter().map(|l| show::defang(l)).collect();
     if m.more > 0 {
         lines.push(format!("and {} more", m.more));
     }
     let mut event = format!(
         "CEF:0|Turncoat|Turncoat|{}|{class}|{}|{severity}|rt={} externalId={} dvchost={} cnt={} cs1Label=campaign cs1={} cs2Label=letter cs2={} msg={}",
         env!("CARGO_PKG_VERSION"),
-        header(&text::defang(&m.title)),
+        header(&show::defang(&m.title)),
         m.time.millis(),
         value(&m.incident),
         value(&letter.sensor),

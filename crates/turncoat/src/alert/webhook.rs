@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use super::{Letter, Way, loopback, text};
 use crate::config::table::{AlertWebhook, Form};
 use crate::output::tls::{Trust, tcp};
+use crate::show;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Bytes of an answer that are read.
@@ -90,8 +91,8 @@ pub fn body(form: Form, letter: &Letter) -> Json {
             "phase": m.phase,
             "severity": m.severity,
             "campaign": m.campaign,
-            "title": text::defang(&m.title),
-            "lines": m.lines.iter().map(|l| text::defang(l)).collect::<Vec<_>>(),
+            "title": show::defang(&m.title),
+            "lines": m.lines.iter().map(|l| show::defang(l)).collect::<Vec<_>>(),
             "more": m.more,
             "time": m.time,
             "opened": m.opened,

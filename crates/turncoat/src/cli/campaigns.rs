@@ -3,7 +3,7 @@
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 use turncoat_intel::report::{self, build_with};
-use turncoat_intel::{CampaignId, view};
+use turncoat_intel::{CampaignId, Rules, view};
 
 use super::{Context, print};
 use crate::process::requests::{NotRunning, ask};
@@ -49,6 +49,11 @@ enum Command {
         /// The other.
         b: CampaignId,
     },
+    /// The rules by which techniques are seen
+    Rules {
+        #[command(subcommand)]
+        command: RulesCommand,
+    },
     /// Tell a campaign in plain words
     Report {
         /// Its number, such as C-1.
@@ -56,6 +61,25 @@ enum Command {
         /// How.
         #[arg(long, value_enum, default_value = "md")]
         format: Format,
+    },
+}
+
+#[derive(Subcommand)]
+enum RulesCommand {
+    /// List the rules in use: those of the program, and those of `intel.rules`
+    Ls {
+        /// As JSON lines.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Try the rules of files with their own examples
+    Test {
+        /// Files of rules, such as docs/techniques.md describes.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<std::path::PathBuf>,
+        /// As JSON lines.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -123,6 +147,12 @@ pub fn list(context: &Context, args: &ListArgs) -> Result<(), String> {
 /// # Errors
 /// One line for the operator.
 pub fn run(context: &Context, args: &Args) -> Result<(), String> {
+    if let Command::Rules { command } = &args.command {
+        return match command {
+            RulesCommand::Ls { json } => rules(context, *json),
+            RulesCommand::Test { files, json } => test(files, *json),
+        };
+    }
     let reader = context.reader()?;
     let db = reader.database();
     let text = |e: turncoat_store::StoreError| e.to_string();
@@ -136,6 +166,8 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
         }
     };
     match &args.command {
+        // Above: they need no record.
+        Command::Rules { .. } => Ok(()),
         Command::Split { id, sessions } => {
             let found = sessions
                 .iter()
@@ -212,5 +244,69 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
             };
             print(out.trim_end())
         }
+    }
+}
+
+fn rules(context: &Context, as_json: bool) -> Result<(), String> {
+    let mut rules = Rules::built_in().map_err(|e| e.to_string())?;
+    let own = crate::understand::rules(&context.settings()?)?;
+    rules.merge(&own);
+    let mut all: Vec<_> = rules.all().collect();
+    all.sort_by_key(|r| (r.stage, r.technique.clone(), r.id.clone()));
+    for r in all {
+        let yours = own.all().any(|o| o.id == r.id);
+        if as_json {
+            let line = json!({
+                "id": r.id, "technique": r.technique, "name": r.name, "stage": r.stage, "event": r.event, "why": r.why,
+                "observed": r.observed, "at_least": r.at_least, "yours": yours,
+            });
+            print(&line.to_string())?;
+        } else {
+            let line = format!(
+                "{:<24} {:<10} {:<20} {:<16} {}{}",
+                r.id,
+                r.technique,
+                r.stage.name(),
+                r.event,
+                r.name,
+                if yours { "  (yours)" } else { "" }
+            );
+            print(&crate::show::line(&line))?;
+        }
+    }
+    Ok(())
+}
+
+fn test(files: &[std::path::PathBuf], as_json: bool) -> Result<(), String> {
+    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let (mut rules, mut wrong) = (0, 0);
+    for file in files {
+        let name = file.display().to_string();
+        let text = std::fs::read_to_string(file).map_err(|e| format!("{name}: {e}"))?;
+        for t in Rules::test(&name, &text).map_err(|e| e.to_string())? {
+            rules += 1;
+            wrong += usize::from(!t.wrong.is_empty());
+            if as_json {
+                print(&json!({"file": name, "rule": t}).to_string())?;
+                continue;
+            }
+            let tried = match (t.examples, t.counterexamples) {
+                (0, 0) => "nothing to try it with: give it examples".to_owned(),
+                (yes, no) => format!("{}, {}", count(yes, "example"), count(no, "counterexample")),
+            };
+            let verdict = if t.wrong.is_empty() { "holds" } else { "fails" };
+            let line = format!(
+                "{verdict}  {:<24} {:<10} {:<16} {tried}",
+                t.id, t.technique, t.event
+            );
+            print(&crate::show::line(&line))?;
+            for why in t.wrong {
+                print(&crate::show::line(&format!("       it {why}")))?;
+            }
+        }
+    }
+    match wrong {
+        0 => Ok(()),
+        _ => Err(format!("{wrong} of {} fail", count(rules, "rule"))),
     }
 }

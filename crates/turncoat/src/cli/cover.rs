@@ -113,7 +113,8 @@ fn current(context: &Context) -> Result<(Machine, [u8; 32]), String> {
 
 /// The kernel of the image that worlds start from, if there is one yet.
 fn kernel(context: &Context, settings: &Settings) -> Option<Kernel> {
-    machine::kernel(&*machine::shelved(&context.layout, settings)?)
+    let image = machine::shelved(&context.layout, settings)?;
+    machine::kernel(&image)
 }
 
 fn random() -> Result<[u8; 32], String> {
@@ -138,7 +139,7 @@ fn drawn(context: &Context, role: Option<String>) -> Result<Cover, String> {
         now().seconds(),
     )?
     .cover(&seed)?;
-    cover.sshd_options = decoys::sshd_options(&settings);
+    decoys::set_services(&mut cover, &settings);
     Ok(cover)
 }
 
@@ -378,6 +379,7 @@ fn audit_running(context: &Context, to: Option<&str>, as_json: bool) -> Result<(
     let seen = crate::audit::over_ssh(&target, &pass.file)?;
     drop(pass);
     let found = audit::run(&seen);
+    crate::audit::keep(&context.layout, &target, &found, now())?;
     tell("", &found, as_json)?;
     verdict(found.len(), 1)
 }

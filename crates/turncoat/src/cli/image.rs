@@ -12,6 +12,7 @@ use turncoat_store::Layout;
 use super::{Context, print};
 use crate::config::Settings;
 use crate::image::{self, Options, Progress, Shelf, Shelved, Source};
+use crate::process::decoys::TELNET_PACKAGES;
 
 /// Arguments of `turncoat image`.
 #[derive(clap::Args)]
@@ -131,6 +132,11 @@ impl Shown {
 /// One line for the operator.
 pub fn find_or_build(layout: &Layout, settings: &Settings) -> Result<Shelved, String> {
     let named = settings.world.image.as_str();
+    let more: &[&str] = if settings.telnet.listen.is_empty() {
+        &[]
+    } else {
+        &TELNET_PACKAGES
+    };
     if !named.is_empty() {
         return Shelf::open(&layout.images())
             .and_then(|s| s.find(Some(named)))
@@ -148,7 +154,15 @@ pub fn find_or_build(layout: &Layout, settings: &Settings) -> Result<Shelved, St
     let mut shown = Shown::new();
     shown.line("There is no image of a Debian system yet; it is built once from the packages of this host's apt (a few minutes).", true);
     let options = Options {
-        source: Source::Apt(settings.cover.packages.iter().map(|p| format!("+{p}")).collect()),
+        source: Source::Apt(
+            settings
+                .cover
+                .packages
+                .iter()
+                .map(|p| format!("+{p}"))
+                .chain(more.iter().map(|p| (*p).to_owned()))
+                .collect(),
+        ),
         shelf: layout.images(),
         cache: cache(layout),
     };

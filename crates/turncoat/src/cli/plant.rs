@@ -168,8 +168,13 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
     if new.json {
         print(&json!({"planted": made, "text": text}).to_string())
     } else {
+        let tells = if made.password.is_some() || made.fingerprint.is_some() {
+            "its use at any decoy is the event token.used"
+        } else {
+            "it leads to the decoy; who comes by it looks like anybody who comes"
+        };
         eprintln!(
-            "{} ({}): its use at any decoy is the event token.used. To plant at {}:",
+            "{} ({}): {tells}. To plant at {}:",
             made.id,
             made.kind,
             made.place()

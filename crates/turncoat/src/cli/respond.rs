@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use clap::Subcommand;
 use serde_json::json;
 use turncoat_event::{Kind, Time};
-use turncoat_intel::{Keeper, Rules, view};
+use turncoat_intel::networks::Networks;
+use turncoat_intel::{CampaignId, Keeper, Rules, view};
 use turncoat_store::rusqlite::Connection;
 use turncoat_store::{Filter, Reader, migrate};
 
@@ -41,6 +42,17 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Close the protected side to a campaign's sources, or to one source, by hand
+    Block {
+        /// A campaign such as C-1, or an address that connected to a decoy
+        whom: String,
+        /// For how long: 90s, 15m, 24h or 7d
+        #[arg(long = "for", value_name = "DURATION", default_value = "24h")]
+        lasts: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Undo a block; no rule closes it again before it would have ended
     Lift {
         /// Address or network, as `respond blocks` shows it
@@ -55,9 +67,10 @@ enum Command {
 pub fn run(context: &Context, args: &Args) -> Result<(), String> {
     match &args.command {
         Some(Command::Blocks { json }) => blocks(context, *json),
+        Some(Command::Block { whom, lasts, json }) => block(context, whom, lasts, *json),
         Some(Command::Lift { net }) => lift(context, net),
         None if args.dry_run => rehearse(context, args.since, args.json),
-        None => Err("say --dry-run, or one of: blocks, lift".into()),
+        None => Err("say --dry-run, or one of: blocks, block, lift".into()),
     }
 }
 
@@ -86,6 +99,33 @@ fn blocks(context: &Context, json: bool) -> Result<(), String> {
         ))?;
     }
     Ok(())
+}
+
+fn block(context: &Context, whom: &str, lasts: &str, as_json: bool) -> Result<(), String> {
+    let key = if whom.parse::<CampaignId>().is_ok() {
+        "campaign"
+    } else {
+        "net"
+    };
+    let request = json!({"ask": "block", key: whom, "for": lasts});
+    let answer = running(context, ask(&context.layout.control(), &request)?)?;
+    if as_json {
+        return print(&answer.to_string());
+    }
+    let blocked = answer["blocked"].as_array().map_or(&[][..], Vec::as_slice);
+    for b in blocked {
+        let text = |key: &str| b[key].as_str().unwrap_or("-");
+        print(&format!("{} is blocked until {}", text("net"), text("until")))?;
+    }
+    let refused = answer["refused"].as_array().map_or(&[][..], Vec::as_slice);
+    for why in refused.iter().filter_map(serde_json::Value::as_str) {
+        print(&crate::show::line(&format!("not blocked: {why}")))?;
+    }
+    match (blocked.is_empty(), refused.is_empty()) {
+        (false, _) => Ok(()),
+        (true, false) => Err("nothing was blocked".into()),
+        (true, true) => Err(format!("{whom} has no source that can be blocked")),
+    }
 }
 
 fn lift(context: &Context, net: &Net) -> Result<(), String> {
@@ -186,6 +226,7 @@ struct Rehearsal {
     db: Connection,
     keeper: Keeper,
     engine: Engine,
+    networks: Networks,
 }
 
 impl Rehearsal {
@@ -196,7 +237,13 @@ impl Rehearsal {
         let mut rules = Rules::built_in().map_err(|e| e.to_string())?;
         rules.merge(&crate::understand::rules(&context.settings()?)?);
         let keeper = Keeper::open(&mut db, rules).map_err(text)?;
-        Ok(Rehearsal { db, keeper, engine })
+        let networks = crate::understand::networks(&context.settings()?)?;
+        Ok(Rehearsal {
+            db,
+            keeper,
+            engine,
+            networks,
+        })
     }
 
     /// Takes in one event; what would have followed from it, if it happened since `since`.
@@ -218,7 +265,7 @@ impl Rehearsal {
             return Ok(Vec::new());
         }
         for change in changes {
-            let Some(mut h) = happen::of_change(&self.db, &change).map_err(text)? else {
+            let Some(mut h) = happen::of_change(&self.db, &change, &self.networks).map_err(text)? else {
                 continue;
             };
             // Who the session is stands in the record that is read, not in ours.
@@ -233,7 +280,7 @@ impl Rehearsal {
         }
         if self.engine.wants(event.kind.name()) {
             let campaign = event.origin.session.and_then(|s| self.keeper.campaign_of(&s));
-            let h = happen::of_event(&self.db, event, campaign).map_err(text)?;
+            let h = happen::of_event(&self.db, event, campaign, &self.networks).map_err(text)?;
             let source = h.facts.source;
             let mut all = || source.into_iter().collect();
             kinds.extend(self.engine.decide(&h, &mut all, at).0);

@@ -70,7 +70,7 @@ pub(super) fn machine(context: &Context, as_kept: bool) -> Result<(Cover, Arc<Im
         crate::machine::look(layout, &seed, &settings, kernel, now().seconds())?
     };
     let mut cover = machine.cover(&seed)?;
-    cover.sshd_options = crate::process::decoys::sshd_options(&settings);
+    crate::process::decoys::set_services(&mut cover, &settings);
     Ok((cover, image))
 }
 
@@ -238,7 +238,7 @@ fn talk(world: &mut World, conn: Conn) -> u8 {
                 Out::Exit { status: s } => status = s,
                 Out::Signal { sig, .. } => status = 128u8.saturating_add(sig),
                 Out::Close => return status,
-                Out::Eof => {}
+                Out::Eof | Out::Secret { .. } | Out::Entered => {}
             }
         }
         let wait = match slice {

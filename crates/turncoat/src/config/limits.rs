@@ -153,6 +153,20 @@ const BOUNDS: &[Bound] = &[
         past: "the end, in sshd's words",
     },
     Bound {
+        what: "connections to sshd that have not logged in",
+        from: Key("ssh", "max_startups"),
+        scope: "machine that a source sees",
+        worst: "-",
+        past: "`Exceeded MaxStartups`, as sshd has it, with `limit.hit`",
+    },
+    Bound {
+        what: "bytes that come by telnet before a login",
+        from: Fixed("256 KiB"),
+        scope: "session",
+        worst: "a world with telnetd and login in it, until `limits.login_time`; it goes with the connection if nobody ever logs in",
+        past: "the session is closed with `limit.hit`",
+    },
+    Bound {
         what: "attempts to log in on one connection",
         from: Fixed("6"),
         scope: "connection",

@@ -248,9 +248,8 @@ fn check(settings: &Settings, file: Option<&Path>, mistakes: &mut Vec<Mistake>) 
     if settings.sensor.name.parse::<turncoat_event::SensorId>().is_err() {
         wrong("sensor.name: expected 1 to 64 letters, digits, '-', '_' or '.'".into());
     }
-    if !settings.telnet.listen.is_empty() {
-        // Bound and never answered would be worse than closed.
-        wrong("telnet.listen: expected [], this version has no Telnet decoy yet".into());
+    if turncoat_decoys::ssh::MaxStartups::parse(&settings.ssh.max_startups).is_none() {
+        wrong("ssh.max_startups: expected \"off\", or as sshd's MaxStartups: \"10:30:100\"".into());
     }
     if settings.output_syslog.facility > 23 {
         wrong("output.syslog.facility: expected a number from 0 to 23".into());

@@ -264,6 +264,9 @@ settings! {
     ["ssh"] ssh: Ssh {
         /// Where it listens. An empty list: nowhere.
         listen: Vec<SocketAddr> = "[\"0.0.0.0:2222\", \"[::]:2222\"]", restart;
+        /// Connections that have not logged in, as sshd's MaxStartups: from so many on new ones are dropped by chance (in percent), from
+        /// so many all; counted for each machine that a source sees. "off": none is dropped, and sshd_config says so.
+        max_startups: String = "\"10:30:100\"", restart;
     }
     /// Who may log in by SSH.
     ["ssh.auth"] ssh_auth: SshAuth {
@@ -410,7 +413,9 @@ settings! {
     }
     /// The Telnet decoy.
     ["telnet"] telnet: Telnet {
-        /// Where it listens, such as "0.0.0.0:2223". Off until asked for: a Debian server seldom has one.
+        /// Where it listens, such as "0.0.0.0:2223". Off until asked for: a Debian server seldom has one. The machine then has inetd and
+        /// telnetd, and its port 23 open: the image needs the packages (`turncoat image build +inetutils-telnetd +openbsd-inetd +rsyslog`).
+        /// Logins are decided by `[ssh.auth]`.
         listen: Vec<SocketAddr> = "[]", restart;
     }
     /// A decoy for trying the record out: it says back each line that it is told.

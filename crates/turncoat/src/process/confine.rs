@@ -128,8 +128,13 @@ pub fn paths(role: Role, data: &Path, outputs: &[PathBuf]) -> Vec<(PathBuf, bool
 /// Confines this process. Must be called while it has one thread. Returns what the kernel did not offer.
 pub fn confine(role: Role, data: &Path, outputs: &[PathBuf]) -> Vec<String> {
     let mut missing = Vec::new();
-    if role == Role::Front
-        && let Err(error) = give_up_capabilities()
+    let kept = match role {
+        Role::Front => Some(CapabilitySet::empty()),
+        Role::Block => Some(CapabilitySet::NET_ADMIN),
+        Role::Record | Role::Out => None,
+    };
+    if let Some(kept) = kept
+        && let Err(error) = give_up_capabilities(kept)
     {
         missing.push(format!("capabilities: {error}"));
     }
@@ -144,13 +149,13 @@ pub fn confine(role: Role, data: &Path, outputs: &[PathBuf]) -> Vec<String> {
     missing
 }
 
-/// Whoever outsiders reach has none of root's powers, also where the program was started as root.
-fn give_up_capabilities() -> rustix::io::Result<()> {
-    let none = CapabilitySet::empty();
+/// Keeps of root's powers these alone, also where the program was started as root: whoever outsiders reach has none.
+fn give_up_capabilities(kept: CapabilitySet) -> rustix::io::Result<()> {
+    let kept = kept.intersection(rustix::thread::capabilities(None)?.permitted);
     let sets = CapabilitySets {
-        effective: none,
-        permitted: none,
-        inheritable: none,
+        effective: kept,
+        permitted: kept,
+        inheritable: CapabilitySet::empty(),
     };
     rustix::thread::set_capabilities(None, sets)
 }

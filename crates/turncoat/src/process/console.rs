@@ -8,10 +8,12 @@ use serde_json::{Value as Json, json};
 use turncoat_console::{Console, Host, Settings as ConsoleSettings, Tls};
 use turncoat_event::kinds::OperatorAction;
 use turncoat_event::{Draft, Watermark};
+use turncoat_intel::networks::Networks;
 use turncoat_store::Layout;
 
 use super::record::{Pen, Shared};
 use super::{now, requests, say, thread};
+use crate::audit;
 use crate::config::Settings;
 
 /// What the supervisor gives beside the settings.
@@ -78,12 +80,17 @@ impl Host for Program {
         let mut facts = self.shared.facts();
         if let Some(map) = facts.as_object_mut() {
             map.insert("cover".into(), self.cover.clone());
+            map.insert("audit".into(), audit::last(&self.shared.layout));
             if let Some(console) = self.shared.console.get() {
                 map.insert("console".into(), json!(console.settings.reached));
             }
             map.insert("sensor".into(), json!(self.shared.settings().sensor.name));
         }
         facts
+    }
+
+    fn networks(&self) -> &Networks {
+        &self.shared.networks
     }
 
     fn planted(&self) -> Json {

@@ -15,8 +15,9 @@ use turncoat_decoys::auth::{Judge, Limits, Opens, Planted, Policy, UserDb, sourc
 use turncoat_decoys::boot::{self, Snapshot};
 use turncoat_decoys::journal::Birth;
 use turncoat_decoys::machine::{Clock, Entropy, FailDelay};
-use turncoat_decoys::ssh::{Forward, Meter, Passed, Peer, Ssh, serve as serve_ssh};
+use turncoat_decoys::ssh::{Forward, MaxStartups, Meter, Passed, Peer, Ssh, Startups, serve as serve_ssh};
 use turncoat_decoys::taken::{Noting, Taken};
+use turncoat_decoys::telnet::{Telnet, serve as serve_telnet};
 use turncoat_decoys::worlds::{Again, Bounds, Keeping, Scope, Worlds};
 use turncoat_event::Recorder;
 use turncoat_kernel::image::Image;
@@ -51,13 +52,49 @@ pub fn sshd_options(settings: &Settings) -> Vec<(String, String)> {
     ]
     .into_iter()
     .chain(port(settings))
+    .chain(startups_option(settings))
     .collect()
+}
+
+/// `MaxStartups`, where it is not the default.
+fn startups_option(settings: &Settings) -> Option<(String, String)> {
+    let set = &settings.ssh.max_startups;
+    (*set != MaxStartups::DEBIAN.to_string()).then(|| {
+        // What is not bounded here has a bound that nobody meets there.
+        let shown = MaxStartups::parse(set).flatten().unwrap_or(MaxStartups::NEVER);
+        ("MaxStartups".into(), shown.to_string())
+    })
 }
 
 /// The machine's own port, where it is not 22.
 fn port(settings: &Settings) -> Option<(String, String)> {
     let own = settings.cover.ssh_port;
     (own != 22).then(|| ("Port".into(), own.to_string()))
+}
+
+/// Sets the cover's services as the settings have them.
+pub fn set_services(cover: &mut Cover, settings: &Settings) {
+    cover.sshd_options = sshd_options(settings);
+    cover.telnet = !settings.telnet.listen.is_empty();
+}
+
+/// What an image needs beyond the usual small server where telnet is served: as arguments of `turncoat image build`.
+pub const TELNET_PACKAGES: [&str; 3] = ["+inetutils-telnetd", "+openbsd-inetd", "+rsyslog"];
+
+/// Whether the image has what the settings want served.
+///
+/// # Errors
+/// One line for the operator.
+pub fn check_image(settings: &Settings, image: &Image) -> Result<(), String> {
+    let packages = image.packages();
+    let has = |name: &str| packages.iter().any(|p| p.name == name);
+    if settings.telnet.listen.is_empty() || (has("inetutils-telnetd") && has("openbsd-inetd")) {
+        return Ok(());
+    }
+    Err(format!(
+        "telnet.listen: the image has no telnetd; build one that has: turncoat image build {}",
+        TELNET_PACKAGES.join(" ")
+    ))
 }
 
 fn entropy(buffer: &mut [u8]) {
@@ -102,7 +139,7 @@ pub fn serve(mut io: FrontIo, ready: impl FnOnce()) -> Result<(), String> {
     });
     if let (Some(file), Some(machine)) = (io.image.take(), io.machine.take()) {
         let mut cover = machine.cover(&io.seed)?;
-        cover.sshd_options = sshd_options(&settings);
+        set_services(&mut cover, &settings);
         let image = Image::open(file).map_err(|e| e.to_string())?;
         let door = Arc::new(Door::new(&io));
         let baits = baits(&cover);
@@ -125,10 +162,20 @@ pub fn serve(mut io: FrontIo, ready: impl FnOnce()) -> Result<(), String> {
                 set(now);
             }
         });
+        let telnet = Arc::new(Telnet {
+            machine: ssh.machine.clone(),
+            bytes_out: ssh.bytes_out,
+            recording: ssh.recording,
+            login_time: settings.limits.login_time.duration(),
+            meter: door.clone(),
+        });
         for (decoy, listener) in decoys {
-            if decoy == "ssh" {
-                runtime.spawn(accept(listener, ssh.clone(), door.clone(), io.ending.clone()));
-            }
+            let service = match &*decoy {
+                "ssh" => Service::Ssh(ssh.clone()),
+                "telnet" => Service::Telnet(telnet.clone()),
+                _ => continue,
+            };
+            runtime.spawn(accept(listener, service, door.clone(), io.ending.clone()));
         }
     } else if !decoys.is_empty() {
         return Err("started without an image".into());
@@ -194,7 +241,7 @@ fn ssh_decoy(
     image: Arc<Image>,
     door: Arc<Door>,
 ) -> Result<Ssh, String> {
-    let taken = Arc::new(Taken::default());
+    let taken = Arc::new(Taken::new(io.recorder.taken()));
     let recorder: Arc<dyn Recorder> = Arc::new(Noting {
         recorder: io.recorder.clone(),
         taken: taken.clone(),
@@ -284,6 +331,9 @@ fn ssh_decoy(
         bytes_out: settings.limits.bytes_out_session.0,
         recording: settings.limits.recording.0,
         meter: door,
+        startups: MaxStartups::parse(&settings.ssh.max_startups)
+            .flatten()
+            .map(|bound| Startups::new(bound, scope)),
         forward: match settings.world.outside {
             Outside::Unreachable => Forward::Unreachable,
             Outside::Refused => Forward::Refused,
@@ -611,7 +661,14 @@ async fn peer(stream: &mut TcpStream, door: &Door, source: SocketAddr, local: So
     })
 }
 
-async fn accept(listener: TcpListener, ssh: Arc<Ssh>, door: Arc<Door>, ending: Ending) {
+/// What answers at a listener.
+#[derive(Clone)]
+enum Service {
+    Ssh(Arc<Ssh>),
+    Telnet(Arc<Telnet>),
+}
+
+async fn accept(listener: TcpListener, service: Service, door: Arc<Door>, ending: Ending) {
     let listener = match listener
         .set_nonblocking(true)
         .and_then(|()| tokio::net::TcpListener::from_std(listener))
@@ -636,12 +693,15 @@ async fn accept(listener: TcpListener, ssh: Arc<Ssh>, door: Arc<Door>, ending: E
         let (Some(mut inside), Ok(local)) = (door.enter(), stream.local_addr()) else {
             continue;
         };
-        let (ssh, ending, door) = (ssh.clone(), ending.clone(), door.clone());
+        let (service, ending, door) = (service.clone(), ending.clone(), door.clone());
         tokio::spawn(async move {
             if let Some(peer) = peer(&mut stream, &door, source, local).await
                 && inside.is_of(peer.source.ip())
             {
-                serve_ssh(ssh, stream, peer, ending.told()).await;
+                match service {
+                    Service::Ssh(ssh) => serve_ssh(ssh, stream, peer, ending.told()).await,
+                    Service::Telnet(telnet) => serve_telnet(telnet, stream, peer, ending.told()).await,
+                };
             }
             drop(inside);
         });

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use turncoat_decoys::worlds::{Cellar, Kept, Stored, Take};
 use turncoat_event::kinds::LimitHit;
 use turncoat_event::record::{ARTIFACT_MAX, FRAME_MAX};
-use turncoat_event::{Committer, Item, Kind, Mark, Origin, Recorder, Refused, Watermark, WorldId};
+use turncoat_event::{Committer, Item, Kind, Mark, Origin, Recorder, Refused, SessionId, Watermark, WorldId};
 
 use super::link::{Decoder, Message, PIECE, VERSION, encode};
 use super::pace::Pace;
@@ -63,6 +63,7 @@ pub struct LinkRecorder {
     earlier: Mutex<Vec<Earlier>>,
     /// Worlds of before.
     kept: Mutex<Vec<(WorldId, String)>>,
+    taken: Mutex<Vec<(String, SessionId)>>,
     begun: Watermark,
     /// Worlds that the record was asked for.
     asked: Mutex<HashMap<WorldId, (Stored, Take)>>,
@@ -100,6 +101,7 @@ impl LinkRecorder {
             events_per_second: AtomicU64::new(0),
             earlier: Mutex::default(),
             kept: Mutex::default(),
+            taken: Mutex::default(),
             begun,
             asked: Mutex::default(),
         });
@@ -188,6 +190,11 @@ impl LinkRecorder {
                         last,
                         bytes,
                     })) => self.stored(world, disk, last, &bytes),
+                    Ok(Some(Message::Taken { bait, session })) => self
+                        .taken
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push((bait, session)),
                     Ok(Some(_)) => {}
                     Ok(None) => break,
                     Err(malformed) => return malformed.to_string(),
@@ -232,6 +239,12 @@ impl LinkRecorder {
         let mut queue = self.lock();
         encode(message, &mut queue.encoded);
         self.filled.notify_one();
+    }
+
+    /// Which session read each bait last before this process began. Waits as [`Self::earlier`] does.
+    pub fn taken(&self) -> Vec<(String, SessionId)> {
+        let _ = self.begun.wait(Mark(1), Duration::from_secs(60));
+        std::mem::take(&mut *self.taken.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Bounds the events of one session; 0 takes the bound away.

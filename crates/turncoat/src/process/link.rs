@@ -68,6 +68,13 @@ pub enum Message {
         /// How much, in bytes.
         bytes: u64,
     },
+    /// To front: which session read a bait last, before it began.
+    Taken {
+        /// The bait.
+        bait: String,
+        /// The session.
+        session: SessionId,
+    },
     /// To out: an event for an output, as JSON.
     Deliver {
         /// Number of the output.
@@ -177,6 +184,11 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
                 IpAddr::V6(long) => *long,
             };
             out.extend_from_slice(&long.octets());
+        }
+        Message::Taken { bait, session } => {
+            out.push(13);
+            out.extend_from_slice(&session.0);
+            out.extend_from_slice(bait.as_bytes());
         }
         Message::Deliver { output, seq, event } => {
             out.extend_from_slice(&[20, *output]);
@@ -359,6 +371,10 @@ fn decode(body: &[u8]) -> Result<Message, Malformed> {
             let source = IpAddr::from(Ipv6Addr::from(body.take::<16>()?)).to_canonical();
             Message::Sent { day, source, bytes }
         }
+        13 => Message::Taken {
+            session: SessionId(body.take()?),
+            bait: body.text()?,
+        },
         20 => Message::Deliver {
             output: body.byte()?,
             seq: body.number()?,
@@ -485,6 +501,10 @@ mod tests {
                 day: 20_000,
                 source: [192, 0, 2, 7].into(),
                 bytes: 1 << 40,
+            },
+            Message::Taken {
+                bait: "aws".into(),
+                session: SessionId([3; 16]),
             },
             Message::Deliver {
                 output: 1,

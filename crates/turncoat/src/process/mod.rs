@@ -6,6 +6,7 @@
 //! The supervisor talks to each over a packet socket that also carries file descriptors ([`control`]); front and record,
 //! record and out are joined by stream sockets ([`link`]).
 
+mod before;
 pub mod block;
 pub mod command;
 pub mod confine;
@@ -118,6 +119,8 @@ pub enum Order {
     Plants(Vec<crate::plant::Plant>),
     /// Settings that a running program can take have changed.
     Settings(Box<Settings>),
+    /// Whoever administers this host now is never blocked: all who did since the process began.
+    Administrators(Vec<crate::respond::net::Net>),
     /// Facts for `status`.
     Facts(serde_json::Value),
     /// End in order.

@@ -30,9 +30,6 @@ use crate::respond::net::Net;
 /// A batch is committed when it has so many items.
 const BATCH: usize = 4096;
 
-/// Nanoseconds of a day.
-const DAY: i64 = 86_400_000_000_000;
-
 /// Below so many free bytes no new sessions begin.
 const ROOM: u64 = 64 << 20;
 
@@ -119,6 +116,8 @@ pub struct Shared {
     pub minded: super::think::Minded,
     /// Rules for techniques that the operator added.
     pub rules: turncoat_intel::Rules,
+    /// Countries and networks of addresses.
+    pub networks: Arc<turncoat_intel::networks::Networks>,
     /// Tells the supervisor what is blocked now, where the operator's command is to be run for it.
     pub tell_supervisor: TellBlocked,
     status: Mutex<Status>,
@@ -227,6 +226,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
     let socket = Arc::new(socket);
     // Before confinement: afterwards only the data directory is there.
     let rules = crate::understand::rules(&settings).map_err(|why| super::fatal(socket.as_fd(), why))?;
+    let networks = crate::understand::networks(&settings).map_err(|why| super::fatal(socket.as_fd(), why))?;
     let missing = confine::confine(Role::Record, &data, &[]);
 
     let fatal = |text: String| super::fatal(socket.as_fd(), text);
@@ -262,6 +262,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
         bell: super::courier::Bell::default(),
         minded: super::think::Minded::default(),
         rules,
+        networks: Arc::new(networks),
         tell_supervisor,
         status: Mutex::default(),
         started: Instant::now(),
@@ -374,6 +375,7 @@ pub fn main(socket: OwnedFd) -> Result<(), String> {
             Order::Settings(new) => {
                 *shared.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(*new)
             }
+            Order::Administrators(nets) => shared.minded.administrators(nets),
             Order::Facts(facts) => shared.status().supervisor = facts,
             Order::Stop => {
                 reason = "signal";
@@ -632,7 +634,7 @@ impl Scribe {
         }
     }
 
-    /// A front begins. It is told first what was sent today, then whether it may let anybody in.
+    /// A front begins. It is told first what was sent today and who took which bait, then whether it may let anybody in.
     fn begin(&mut self, life: u64, mut to: UnixStream) {
         // The end of the one before may be told later than the beginning of the next.
         self.close_interrupted();
@@ -640,20 +642,7 @@ impl Scribe {
         self.compress_journals(over);
         let mut bytes = Vec::new();
         encode(&Message::Hello(VERSION), &mut bytes);
-        let day = now().0.div_euclid(DAY);
-        match self.writer.sent_since(Time(day * DAY)) {
-            Ok(sent) => sent.into_iter().for_each(|(source, n)| {
-                encode(
-                    &Message::Sent {
-                        day,
-                        source,
-                        bytes: n,
-                    },
-                    &mut bytes,
-                )
-            }),
-            Err(error) => say("record", &format!("what was sent today: {error}")),
-        }
+        super::before::tell(&self.writer, &self.shared.layout, &mut bytes);
         match self.writer.kept_worlds() {
             Ok(kept) => kept
                 .into_iter()
@@ -1059,6 +1048,7 @@ mod tests {
                 bell: super::super::courier::Bell::default(),
                 minded: super::super::think::Minded::default(),
                 rules: turncoat_intel::Rules::default(),
+                networks: Arc::default(),
                 tell_supervisor: Box::new(|_| {}),
                 status: Mutex::default(),
                 started: Instant::now(),

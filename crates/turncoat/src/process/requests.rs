@@ -4,6 +4,7 @@
 //! directory may ask.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::IpAddr;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -13,11 +14,14 @@ use std::time::{Duration, Instant};
 use serde_json::{Value as Json, json};
 use turncoat_event::kinds::ResponseResult;
 use turncoat_event::{Draft, SessionId};
-use turncoat_intel::CampaignId;
-use turncoat_store::{Source, outbox};
+use turncoat_intel::{CampaignId, view};
+use turncoat_store::rusqlite::Connection;
+use turncoat_store::{Source, StoreError, outbox};
 
 use super::record::{Pen, Shared, operator_action};
 use super::{now, thread};
+use crate::respond::act::Act;
+use crate::respond::engine::REFUSALS;
 use crate::respond::memory::UNDO;
 use crate::respond::net::Net;
 
@@ -105,6 +109,7 @@ pub fn answer(operator: &str, request: &Json, shared: &Shared, pen: &Pen) -> Res
         "blocks" => shared
             .minded
             .ask(pen, |mind, _| Ok(mind.engine.blocks.feed_json(now()))),
+        "block" => block(operator, request, shared, pen),
         "lift" => {
             let net: Net = text("net")?.parse()?;
             let operator = operator.to_owned();
@@ -162,6 +167,78 @@ pub fn answer(operator: &str, request: &Json, shared: &Shared, pen: &Pen) -> Res
         }
         other => Err(format!("there is no request {}", crate::show::line(other))),
     }
+}
+
+/// Closes the protected side to the sources of a campaign (`campaign`), or to one source (`net`), for as long as `for` says. Only to
+/// what a completed connection proves.
+fn block(operator: &str, request: &Json, shared: &Shared, pen: &Pen) -> Result<Json, String> {
+    let text = |key: &str| request.get(key).and_then(Json::as_str);
+    let lasts = text("for").ok_or("the request lacks for")?;
+    let Act::Block(duration) = format!("block {lasts}").parse()? else {
+        return Err("a block needs a duration: 24h".into());
+    };
+    let campaign: Option<CampaignId> = text("campaign").map(str::parse).transpose()?;
+    let net: Option<Net> = text("net").map(str::parse).transpose()?;
+    if campaign.is_some() == net.is_some() {
+        return Err("a block needs a campaign or an address".into());
+    }
+    let (operator, lasts) = (operator.to_owned(), lasts.to_owned());
+    let done = shared.minded.ask(pen, move |mind, writer| {
+        let (campaign, sources) = match (campaign, net) {
+            (Some(id), _) => {
+                let id = view::find(writer.database(), id)?.id;
+                (Some(id.to_string()), view::sources(writer.database(), id)?)
+            }
+            (None, Some(net)) => (None, vec![proven(writer.database(), &net)?]),
+            (None, None) => (None, Vec::new()),
+        };
+        let done = mind
+            .engine
+            .by_hand(&operator, campaign.as_deref(), &sources, duration, now());
+        let whom = campaign.or(net.map(|n| n.to_string())).unwrap_or_default();
+        let asked = operator_action(&operator, "block", Some(format!("{whom} for {lasts}")));
+        let mut events = vec![asked];
+        events.extend(done.events.iter().map(|k| Draft::of_system(now(), k.clone())));
+        writer.append_with(|_| Ok((done, events)))
+    })?;
+    shared.minded.changed.store(true, Ordering::Relaxed);
+    let blocked: Vec<Json> = done
+        .blocked
+        .iter()
+        .map(|(net, until)| json!({"net": net, "until": until}))
+        .collect();
+    let mut refused: Vec<String> = done
+        .refused
+        .iter()
+        .take(REFUSALS)
+        .map(|(net, why)| format!("{net}: {why}"))
+        .collect();
+    if done.refused.len() > REFUSALS {
+        refused.push(format!("and {} more", done.refused.len() - REFUSALS));
+    }
+    Ok(json!({"blocked": blocked, "refused": refused}))
+}
+
+/// The source that is meant by an address or by the /64 of one, if a completed connection of it is on record.
+fn proven(db: &Connection, net: &Net) -> Result<IpAddr, StoreError> {
+    if Net::of_source(net.address()).prefix() > net.prefix() {
+        return Err(StoreError::Refused(format!(
+            "{net} is more than one source; a block is of an address, or of the /64 of an IPv6 one"
+        )));
+    }
+    let net = Net::of_source(net.address());
+    let mut query = db.prepare("SELECT DISTINCT src_ip FROM session WHERE src_ip IS NOT NULL")?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        if let Ok(source) = row.get::<_, String>(0)?.parse::<IpAddr>()
+            && net.contains(source)
+        {
+            return Ok(source);
+        }
+    }
+    Err(StoreError::Refused(format!(
+        "no connection from {net} is on record; only what a completed connection proves is blocked"
+    )))
 }
 
 /// Sends a test letter by every way and waits for what became of each, at most 100 seconds.

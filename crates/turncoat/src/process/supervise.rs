@@ -3,16 +3,17 @@
 //! It holds no outsider's byte. A dead `front` or `out` is started anew with a new stream to `record`; when `record` dies, `front`
 //! has already stopped answering, and all are started anew. What dies five times in a minute ends the program with one line.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use rustix::thread::{CapabilitySet, CapabilitySets};
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use turncoat_store::Layout;
@@ -68,8 +69,15 @@ struct Supervisor {
     lives: u64,
     deaths: Vec<(Role, Instant)>,
     command: Option<super::command::Command>,
+    administrators: BTreeSet<Net>,
     stopping: bool,
 }
+
+/// How often it is looked who administers this host, where blocking is on.
+const LOOK: Duration = Duration::from_secs(3);
+
+/// Administrators that are remembered.
+const ADMINISTRATORS: usize = 1_000;
 
 /// Runs until told to stop.
 ///
@@ -81,7 +89,14 @@ pub fn run(plan: Plan) -> Result<(), String> {
     let listeners = bind(&plan.settings)?;
     let pages = bind_console(&plan.settings)?;
     let tls = super::console::tls(&plan.settings)?;
-    become_user(&plan.settings.sensor.user, &plan.layout)?;
+    let block = &plan.settings.block;
+    become_user(
+        &plan.settings.sensor.user,
+        &plan.layout,
+        block.enabled && block.nftables,
+    )?;
+    // What a service manager gave is for `block` alone, too.
+    pass_on_net_admin(false)?;
     let _claim = claim(&plan.layout)?;
     let seed = seed(&plan.layout)?;
     let path = plan.layout.control();
@@ -109,6 +124,7 @@ pub fn run(plan: Plan) -> Result<(), String> {
         lives: 0,
         deaths: Vec::new(),
         command,
+        administrators: BTreeSet::new(),
         stopping: false,
     };
     supervisor.watch_signals()?;
@@ -279,6 +295,7 @@ fn behind_decoys(plan: &Plan, seed: &[u8; 32]) -> Result<Option<Behind>, String>
     let opened = image.try_clone().map_err(|e| e.to_string())?;
     let opened = turncoat_kernel::image::Image::open(opened).map_err(|e| e.to_string())?;
     crate::machine::packages(&opened, settings)?;
+    super::decoys::check_image(settings, &opened)?;
     let kernel = crate::machine::kernel(&opened);
     let machine = crate::machine::load_or_make(&plan.layout, seed, settings, &listed, kernel, now)?;
     machine.cover(seed)?;
@@ -354,8 +371,9 @@ fn bind_console(settings: &Settings) -> Result<Vec<Listening>, String> {
     Ok(bound)
 }
 
-/// Gives up privileges for good, where there are any and a user is configured.
-fn become_user(name: &str, layout: &Layout) -> Result<(), String> {
+/// Gives up privileges for good, where there are any and a user is configured. Where the nftables table is to be kept (`table`), the right
+/// to do that stays with the supervisor, unused, so that it can be given to `block` each time that process is started; nobody else has it.
+fn become_user(name: &str, layout: &Layout, table: bool) -> Result<(), String> {
     use rustix::process::{Gid, Uid, geteuid, getuid};
     if name.is_empty() || !geteuid().is_root() {
         return Ok(());
@@ -380,9 +398,26 @@ fn become_user(name: &str, layout: &Layout) -> Result<(), String> {
     }
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     // There is one thread: what holds for it will hold for all.
-    rustix::thread::set_thread_groups(&[gid])
+    let kept = if table {
+        CapabilitySet::NET_ADMIN
+    } else {
+        CapabilitySet::empty()
+    };
+    rustix::thread::set_keep_capabilities(table)
+        .and_then(|()| rustix::thread::set_thread_groups(&[gid]))
         .and_then(|()| rustix::thread::set_thread_res_gid(gid, gid, gid))
         .and_then(|()| rustix::thread::set_thread_res_uid(uid, uid, uid))
+        .and_then(|()| {
+            rustix::thread::set_capabilities(
+                None,
+                CapabilitySets {
+                    effective: CapabilitySet::empty(),
+                    permitted: kept,
+                    inheritable: CapabilitySet::empty(),
+                },
+            )
+        })
+        .and_then(|()| rustix::thread::set_keep_capabilities(false))
         // Nor by a program that somebody left with the set-user-id bit.
         .and_then(|()| rustix::thread::set_no_new_privs(true))
         .map_err(|e| format!("becoming {name}: {e}"))?;
@@ -390,6 +425,29 @@ fn become_user(name: &str, layout: &Layout) -> Result<(), String> {
         return Err(format!("becoming {name}: privileges did not go away"));
     }
     Ok(())
+}
+
+/// Lets programs that this thread starts have CAP_NET_ADMIN, where this thread has it, or no longer. Every other right goes, and none can
+/// be used here. As root, programs have them anyway.
+fn pass_on_net_admin(yes: bool) -> Result<(), String> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let tell = |e: rustix::io::Errno| format!("CAP_NET_ADMIN for the block process: {e}");
+    let has = rustix::thread::capabilities(None).map_err(tell)?.permitted;
+    let table = has.intersection(CapabilitySet::NET_ADMIN);
+    let sets = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: table,
+        inheritable: if yes { table } else { CapabilitySet::empty() },
+    };
+    // What can no longer be inherited is no longer passed on either.
+    rustix::thread::set_capabilities(None, sets).map_err(tell)?;
+    if !yes || table.is_empty() {
+        // Where it lacks, `block` says so in its own words.
+        return Ok(());
+    }
+    rustix::thread::configure_capability_in_ambient_set(CapabilitySet::NET_ADMIN, true).map_err(tell)
 }
 
 impl Supervisor {
@@ -480,6 +538,10 @@ impl Supervisor {
     fn start(&mut self, role: Role, with: &[(Passed, BorrowedFd<'_>)]) -> Result<(), String> {
         let (ours, theirs) = control::pair().map_err(|e| e.to_string())?;
         let program = std::env::current_exe().map_err(|e| e.to_string())?;
+        let administers = role == Role::Block;
+        if administers {
+            pass_on_net_admin(true)?;
+        }
         let child = Command::new(program)
             .args(["process", role.name()])
             .current_dir("/")
@@ -488,7 +550,11 @@ impl Supervisor {
             // A group of its own: Ctrl-C reaches the supervisor alone, which ends the others in order.
             .process_group(0)
             .spawn()
-            .map_err(|e| format!("cannot start the {} process: {e}", role.name()))?;
+            .map_err(|e| format!("cannot start the {} process: {e}", role.name()));
+        if administers {
+            pass_on_net_admin(false)?;
+        }
+        let child = child?;
         self.lives += 1;
         let life = self.lives;
         let socket = Arc::new(ours);
@@ -500,10 +566,9 @@ impl Supervisor {
             passed,
             listening: self.listening(),
             own_networks: if role == Role::Record {
-                let s = &self.plan.settings;
-                let decoys = [&s.ssh.listen, &s.telnet.listen, &s.echo.listen];
-                let ports: Vec<u16> = decoys.iter().flat_map(|l| l.iter().map(|a| a.port())).collect();
-                own_networks(&ports)
+                // Whoever came since is told of anew.
+                self.administrators.clear();
+                own_networks(&self.decoy_ports())
             } else {
                 Vec::new()
             },
@@ -574,7 +639,13 @@ impl Supervisor {
             lines.push(format!("  listens   {}", l.shown));
         }
         lines.truncate(5);
-        if let (Some(machine), Some(ssh)) = (&self.machine, self.plan.settings.ssh.listen.first()) {
+        let settings = &self.plan.settings;
+        let tries = [
+            ("ssh", settings.ssh.listen.first()),
+            ("telnet", settings.telnet.listen.first()),
+        ];
+        let tried = tries.into_iter().find_map(|(decoy, at)| Some((decoy, at?)));
+        if let (Some(machine), Some((decoy, at))) = (&self.machine, tried) {
             if let Ok(cover) = machine.cover(&self.seed) {
                 lines.push(format!(
                     "  shows     {}, a {} with Debian {}",
@@ -583,7 +654,7 @@ impl Supervisor {
                     turncoat_cover::Release::current().number
                 ));
             }
-            let here = match ssh.ip() {
+            let here = match at.ip() {
                 ip if !ip.is_unspecified() => ip,
                 std::net::IpAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
                 std::net::IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
@@ -593,10 +664,14 @@ impl Supervisor {
             let port = self
                 .listeners
                 .iter()
-                .find(|l| l.decoy == "ssh")
+                .find(|l| l.decoy == decoy)
                 .and_then(|l| l.shown.rsplit_once(':')?.1.parse().ok())
-                .unwrap_or(ssh.port());
-            lines.push(format!("  try       ssh -p {port} root@{here}   ({how})"));
+                .unwrap_or(at.port());
+            let call = match decoy {
+                "ssh" => format!("ssh -p {port} root@{here}"),
+                _ => format!("telnet {here} {port}"),
+            };
+            lines.push(format!("  try       {call}   ({how})"));
         }
         if let (Some(page), Some(link)) = (self.pages.first(), &self.told_link) {
             let scheme = if self.console.tls.is_some() {
@@ -649,10 +724,21 @@ impl Supervisor {
     }
 
     fn serve(&mut self) -> Result<(), String> {
+        let mut looked = Instant::now();
         loop {
-            match self.happened.1.recv() {
+            let happened = if self.plan.settings.block.enabled {
+                if looked.elapsed() >= LOOK {
+                    self.look_for_administrators();
+                    looked = Instant::now();
+                }
+                self.happened.1.recv_timeout(LOOK)
+            } else {
+                self.happened.1.recv().map_err(RecvTimeoutError::from)
+            };
+            match happened {
+                Err(RecvTimeoutError::Timeout) => {}
                 Ok(Happened::Signal(SIGHUP)) => self.reload(),
-                Ok(Happened::Signal(_)) | Err(_) => return Ok(()),
+                Ok(Happened::Signal(_)) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Ok(Happened::Report(_, _, Report::Fatal(why))) => return Err(why),
                 Ok(Happened::Report(Role::Record, _, Report::Blocked(blocked))) => {
                     if let Some(command) = &self.command {
@@ -670,6 +756,24 @@ impl Supervisor {
                 }
             }
         }
+    }
+
+    /// Tells the record of whoever has come to administer this host: he is blocked no longer.
+    fn look_for_administrators(&mut self) {
+        let before = self.administrators.len();
+        let now = administrators(&self.decoy_ports());
+        self.administrators.extend(now.into_iter().take(ADMINISTRATORS));
+        if self.administrators.len() > before && before < ADMINISTRATORS {
+            let all = self.administrators.iter().copied().collect();
+            self.order(Role::Record, &Order::Administrators(all), &[]);
+        }
+    }
+
+    /// The ports that decoys listen on.
+    fn decoy_ports(&self) -> Vec<u16> {
+        let s = &self.plan.settings;
+        let decoys = [&s.ssh.listen, &s.telnet.listen, &s.echo.listen];
+        decoys.iter().flat_map(|l| l.iter().map(|a| a.port())).collect()
     }
 
     fn replace(&mut self, role: Role) -> Result<(), String> {

@@ -5,6 +5,7 @@
 //! nothing is decided or told twice. What it finds becomes events of the program (`campaign.change`, `response.decide`, `alert.open` …). What
 //! is to be blocked goes to the process `block` and to the supervisor.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use turncoat_event::{Draft, Event, Kind, Mark, Time, kinds};
+use turncoat_intel::networks::Networks;
 use turncoat_intel::{Change, Keeper, Rules, keeper, view};
 use turncoat_store::rusqlite::Transaction;
 use turncoat_store::{Filter, Reader, StoreError, Writer, outbox};
@@ -23,6 +25,7 @@ use super::{now, say};
 use crate::alert::{self, Letter};
 use crate::respond::engine::{Engine, Happening};
 use crate::respond::incident::{Message, Pace, Phase};
+use crate::respond::memory::UNDO;
 use crate::respond::net::Net;
 use crate::respond::settings::{TICK, engine, pace};
 use crate::respond::{happen, memory};
@@ -38,6 +41,7 @@ pub struct Mind {
     pub engine: Engine,
     ways: Vec<&'static str>,
     sensor: String,
+    networks: Arc<Networks>,
 }
 
 /// How requests reach the mind; nothing there until it is awake.
@@ -46,9 +50,45 @@ pub struct Minded {
     mind: Mutex<Option<Arc<Mutex<Mind>>>>,
     /// What is blocked was changed by a request, and is to be pushed.
     pub changed: AtomicBool,
+    administrators: Mutex<Vec<Net>>,
 }
 
 impl Minded {
+    /// Whoever has administered this host since the process began.
+    pub fn administrators(&self, nets: Vec<Net>) {
+        *self.administrators.lock().unwrap_or_else(PoisonError::into_inner) = nets;
+    }
+
+    /// Puts on the allow-list whoever administers this host and is not there yet. True if a block was lifted by that.
+    fn let_in(&self, pen: &Pen, allowed: &mut BTreeSet<Net>) -> Result<bool, String> {
+        let all = self
+            .administrators
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let new: Vec<Net> = all.into_iter().filter(|net| allowed.insert(*net)).collect();
+        if new.is_empty() {
+            return Ok(false);
+        }
+        self.ask(pen, move |mind, writer| {
+            let mut events = Vec::new();
+            for net in new {
+                for lifted in mind.engine.blocks.allow(net) {
+                    let undone = kinds::ResponseResult {
+                        response: format!("allow-list/{UNDO}{lifted}"),
+                        result: "undone".into(),
+                        detail: Some(format!(
+                            "{net} administers this host now, and is on the allow-list"
+                        )),
+                    };
+                    events.push(Draft::of_system(now(), undone));
+                }
+            }
+            let lifted = !events.is_empty();
+            writer.append_with(|_| Ok((lifted, events)))
+        })
+    }
+
     /// Runs a function with mind and writer, between two batches.
     ///
     /// # Errors
@@ -91,7 +131,7 @@ impl Mind {
             let mut kinds = Vec::new();
             for change in self.keeper.add_in(tx, events)? {
                 kinds.push(change.kind());
-                if let Some(h) = happen::of_change(tx, &change)? {
+                if let Some(h) = happen::of_change(tx, &change, &self.networks)? {
                     done.blocks |= self.decide(tx, &h, Some(&change), at, &mut kinds)?;
                 }
             }
@@ -100,7 +140,7 @@ impl Mind {
                     continue;
                 }
                 let campaign = e.origin.session.and_then(|s| self.keeper.campaign_of(&s));
-                let h = happen::of_event(tx, e, campaign)?;
+                let h = happen::of_event(tx, e, campaign, &self.networks)?;
                 done.blocks |= self.decide(tx, &h, None, at, &mut kinds)?;
             }
             let (over, orders) = self.engine.tick(at);
@@ -286,6 +326,7 @@ fn follow(shared: &Shared, pen: &Pen, links: &Receiver<UnixStream>) -> Result<()
     memory::restore_blocks(&mut engine, &reader, now()).map_err(|e| e.to_string())?;
     let ways = alert::configured(&settings);
     let sensor = settings.sensor.name.clone();
+    let networks = shared.networks.clone();
     let Some(opened) = pen.ask(move |writer| {
         let cursor = writer.cursor(keeper::CURSOR)?.0;
         memory::load(writer.database(), &mut engine)?;
@@ -295,6 +336,7 @@ fn follow(shared: &Shared, pen: &Pen, links: &Receiver<UnixStream>) -> Result<()
             engine,
             ways,
             sensor,
+            networks,
         };
         Ok::<_, StoreError>((mind, cursor))
     }) else {
@@ -307,7 +349,9 @@ fn follow(shared: &Shared, pen: &Pen, links: &Receiver<UnixStream>) -> Result<()
     // What was blocked before is in the feed and with the supervisor again.
     let mut changed = true;
     let mut looked = Instant::now();
+    let mut allowed = BTreeSet::new();
     loop {
+        changed |= shared.minded.let_in(pen, &mut allowed)?;
         if let Ok(stream) = links.try_recv() {
             blocker.stream = Some(stream);
             changed = true;

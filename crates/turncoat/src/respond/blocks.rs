@@ -90,16 +90,31 @@ impl Blocks {
         campaign: Option<String>,
         by: &str,
     ) -> Result<&Block, Refusal> {
-        let source = source.to_canonical();
+        let net = Net::of_source(source);
+        if let Some(until) = self.undone.get(&net).filter(|u| **u > now) {
+            return Err(Refusal::Undone(*until));
+        }
+        self.close(net, now, until, campaign, by)
+    }
+
+    /// Blocks a network, also one that an operator lifted before: for operators. Rules leave it alone as before, so it ends when he said.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn close(
+        &mut self,
+        net: Net,
+        now: Time,
+        until: Time,
+        campaign: Option<String>,
+        by: &str,
+    ) -> Result<&Block, Refusal> {
+        let source = net.address();
         if source.is_unspecified() || source.is_multicast() {
             return Err(Refusal::NoSource);
         }
-        let net = Net::of_source(source);
         if let Some(a) = self.allow.iter().find(|a| a.overlaps(&net)) {
             return Err(Refusal::Allowed(*a));
-        }
-        if let Some(until) = self.undone.get(&net).filter(|u| **u > now) {
-            return Err(Refusal::Undone(*until));
         }
         if !self.list.contains_key(&net) && self.list.len() >= self.most {
             return Err(Refusal::Full(self.most));
@@ -118,7 +133,8 @@ impl Blocks {
     /// An operator lifts a block. No rule closes it again before it would have ended by itself.
     pub fn lift(&mut self, net: &Net) -> Option<Block> {
         let block = self.list.remove(net)?;
-        self.undone.insert(*net, block.until);
+        let until = self.undone.entry(*net).or_insert(block.until);
+        *until = block.until.max(*until);
         Some(block)
     }
 

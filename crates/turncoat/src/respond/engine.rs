@@ -7,6 +7,7 @@ use super::net::Net;
 use super::when::{Facts, When};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 use turncoat_event::{Kind, Time, kinds};
 use turncoat_intel::Stage;
 
@@ -53,6 +54,23 @@ pub struct Ignore {
     /// When the rule stops to apply.
     pub until: Option<Time>,
 }
+
+/// What came of an operator's wish to block.
+#[derive(Clone, Debug, Default)]
+pub struct ByHand {
+    /// What is closed now, and until when.
+    pub blocked: Vec<(Net, Time)>,
+    /// What is not, and why.
+    pub refused: Vec<(Net, String)>,
+    /// For the record.
+    pub events: Vec<Kind>,
+}
+
+/// What stands for a rule where an operator blocked by hand.
+pub const BY_HAND: &str = "by-hand";
+
+/// Refusals of one wish that are put on record.
+pub const REFUSALS: usize = 100;
 
 /// Decides. Plain data beside the rules.
 pub struct Engine {
@@ -165,6 +183,7 @@ impl Engine {
                             response: format!("{}/{}", rule.name, who),
                             action: action.into(),
                             rule: Some(rule.name.clone()),
+                            operator: None,
                             campaign: h.campaign.clone(),
                             target,
                             until,
@@ -247,6 +266,58 @@ impl Engine {
             }
         }
         (events, orders)
+    }
+
+    /// An operator closes the protected side to sources for so long. What he lifted himself before, he may close again.
+    pub fn by_hand(
+        &mut self,
+        operator: &str,
+        campaign: Option<&str>,
+        sources: &[IpAddr],
+        lasts: Duration,
+        now: Time,
+    ) -> ByHand {
+        let until = now.plus_nanos(i64::try_from(lasts.as_nanos()).unwrap_or(i64::MAX / 2));
+        let mut done = ByHand::default();
+        let nets: BTreeSet<Net> = sources.iter().map(|s| Net::of_source(*s)).collect();
+        for net in nets {
+            let decided = kinds::ResponseDecide {
+                response: format!(
+                    "{BY_HAND}/{}",
+                    campaign.map_or_else(|| net.to_string(), str::to_owned)
+                ),
+                action: "block".into(),
+                rule: None,
+                operator: Some(operator.into()),
+                campaign: campaign.map(str::to_owned),
+                target: Some(net.to_string()),
+                until: Some(until),
+                dry_run: !self.blocking || self.dry_run,
+            };
+            let why = if !self.blocking {
+                Err("blocking is off (block.enabled)".to_owned())
+            } else if self.dry_run {
+                Err("a dry run touches nothing (respond.dry_run)".to_owned())
+            } else {
+                let campaign = campaign.map(str::to_owned);
+                let closed = self.blocks.close(net, now, until, campaign, BY_HAND);
+                closed.map(|block| block.until).map_err(|r| r.to_string())
+            };
+            match why {
+                Ok(until) => {
+                    done.blocked.push((net, until));
+                    done.events.push(decided.into());
+                }
+                Err(why) => {
+                    if done.refused.len() < REFUSALS {
+                        let refused = result(&format!("{BY_HAND}/{net}"), "refused", Some(why.clone()));
+                        done.events.push(refused);
+                    }
+                    done.refused.push((net, why));
+                }
+            }
+        }
+        done
     }
 
     /// Lifts what has expired.
@@ -338,6 +409,46 @@ mod tests {
             e.tick(Time(86_400_000_000_010)).1,
             vec![Order::Lift("192.0.2.1".parse().unwrap())]
         );
+    }
+
+    #[test]
+    fn by_hand_an_operator_blocks_what_may_be_blocked_and_is_told_why_not() {
+        let day = Duration::from_secs(86_400);
+        let sources: Vec<IpAddr> = ["192.0.2.1", "127.0.0.5", "2001:db8::7", "2001:db8::8"]
+            .iter()
+            .map(|s| s.parse().unwrap())
+            .collect();
+        let mut e = engine(true, false);
+        let done = e.by_hand("a", Some("C-1"), &sources, day, Time(0));
+        let nets: Vec<String> = done.blocked.iter().map(|(n, _)| n.to_string()).collect();
+        assert_eq!(nets, ["192.0.2.1", "2001:db8::/64"], "a network is blocked once");
+        assert_eq!(done.refused.len(), 1);
+        assert!(done.refused[0].1.contains("allow-list"), "{:?}", done.refused);
+        assert_eq!(done.events.len(), 3);
+        assert!(matches!(&done.events[1], Kind::ResponseDecide(d)
+            if d.operator.as_deref() == Some("a") && d.rule.is_none() && !d.dry_run));
+        // What he lifted he may close again, which no rule may.
+        let net: Net = "192.0.2.1".parse().unwrap();
+        assert!(e.blocks.lift(&net).is_some());
+        assert!(
+            decide(&mut e, &happening(Some(Stage::Impact), "192.0.2.1"), Time(1))
+                .1
+                .is_empty()
+        );
+        let again = e.by_hand("a", None, &sources[..1], day, Time(2));
+        assert_eq!(again.blocked, [(net, Time(2 + 86_400_000_000_000))]);
+        let later = happening(Some(Stage::Impact), "192.0.2.1");
+        assert!(
+            decide(&mut e, &later, Time(9)).1.is_empty(),
+            "no rule makes it longer"
+        );
+        // Off, or in a dry run, nothing is touched, and he is told so.
+        for (blocking, dry, why) in [(false, false, "block.enabled"), (true, true, "respond.dry_run")] {
+            let mut e = engine(blocking, dry);
+            let done = e.by_hand("a", Some("C-1"), &sources[..1], day, Time(0));
+            assert!(done.blocked.is_empty() && e.blocks.iter().next().is_none());
+            assert!(done.refused[0].1.contains(why), "{:?}", done.refused);
+        }
     }
 
     #[test]

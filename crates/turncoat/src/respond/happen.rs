@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use turncoat_event::{Bytes, Event, SessionId};
+use turncoat_intel::networks::Networks;
 use turncoat_intel::{CampaignId, Change, view};
 use turncoat_store::Result;
 use turncoat_store::rusqlite::{Connection, OptionalExtension};
@@ -17,7 +18,7 @@ pub const SENSOR: &str = "sensor";
 ///
 /// # Errors
 /// What the database says.
-pub fn of_change(db: &Connection, change: &Change) -> Result<Option<Happening>> {
+pub fn of_change(db: &Connection, change: &Change, networks: &Networks) -> Result<Option<Happening>> {
     let Ok(c) = view::find(db, change.campaign) else {
         return Ok(None);
     };
@@ -27,12 +28,13 @@ pub fn of_change(db: &Connection, change: &Change) -> Result<Option<Happening>> 
         None => (None, 0, String::new()),
     };
     let mut what = match (&change.reason, change.what) {
+        (Some(which), "token") => format!("a planted thing was used: {which}"),
         (Some(reason), what) => format!("{what}: {reason}"),
         (None, "token") => "a planted thing was used".into(),
         (None, what) => what.to_owned(),
     };
     if let Some(source) = source {
-        what.push_str(&format!(" (from {source})"));
+        what.push_str(&from(source, networks));
     }
     Ok(Some(Happening {
         facts: Facts {
@@ -57,7 +59,12 @@ pub fn of_change(db: &Connection, change: &Change) -> Result<Option<Happening>> 
 ///
 /// # Errors
 /// What the database says.
-pub fn of_event(db: &Connection, event: &Event, campaign: Option<CampaignId>) -> Result<Happening> {
+pub fn of_event(
+    db: &Connection,
+    event: &Event,
+    campaign: Option<CampaignId>,
+    networks: &Networks,
+) -> Result<Happening> {
     let o = &event.origin;
     let mut facts = Facts {
         event: event.kind.name().into(),
@@ -78,7 +85,7 @@ pub fn of_event(db: &Connection, event: &Event, campaign: Option<CampaignId>) ->
     kind.mask_secrets(&|_| Bytes::from("***"));
     let mut what = format!("{}: {}", kind.name(), crate::show::fields(&kind));
     if let Some(source) = facts.source {
-        what.push_str(&format!(" (from {source})"));
+        what.push_str(&from(source, networks));
     }
     Ok(Happening {
         key: facts.source.map_or_else(|| SENSOR.to_owned(), |s| s.to_string()),
@@ -87,6 +94,14 @@ pub fn of_event(db: &Connection, event: &Event, campaign: Option<CampaignId>) ->
         what,
         facts,
     })
+}
+
+/// A source in words, with its country and network where they are known.
+fn from(source: IpAddr, networks: &Networks) -> String {
+    match networks.told(source) {
+        Some(network) => format!(" (from {source}, {network})"),
+        None => format!(" (from {source})"),
+    }
 }
 
 /// The source of a session, and the port and decoy that it reached.

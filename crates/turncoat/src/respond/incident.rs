@@ -213,8 +213,11 @@ impl Incidents {
         if let Some(i) = self.open.get_mut(key) {
             i.last_event = i.last_event.max(now);
             i.severity = i.severity.max(severity);
-            if i.lines.len() < LINES {
-                i.lines.push(line.chars().take(LINE).collect());
+            let line: String = line.chars().take(LINE).collect();
+            if i.lines.contains(&line) {
+                // Several rules may tell the same.
+            } else if i.lines.len() < LINES {
+                i.lines.push(line);
             } else {
                 i.more += 1;
             }

@@ -4,7 +4,7 @@ use turncoat_event::{Kind, Time};
 use turncoat_store::rusqlite::{Connection, OptionalExtension, params};
 use turncoat_store::{Filter, Reader, Result};
 
-use super::engine::Engine;
+use super::engine::{BY_HAND, Engine};
 use super::incident::Incidents;
 use super::net::Net;
 
@@ -95,10 +95,12 @@ pub fn restore_blocks(engine: &mut Engine, reader: &Reader, now: Time) -> Result
                         && until > now
                         && let Ok(net) = target.parse::<Net>()
                     {
-                        let by = d.rule.as_deref().unwrap_or("");
-                        let _ = engine
-                            .blocks
-                            .block(net.address(), e.time, until, d.campaign.clone(), by);
+                        let campaign = d.campaign.clone();
+                        // Refused is what the allow-list of today, or the cap, no longer permits.
+                        let _ = match &d.rule {
+                            Some(rule) => engine.blocks.block(net.address(), e.time, until, campaign, rule),
+                            None => engine.blocks.close(net, e.time, until, campaign, BY_HAND),
+                        };
                     }
                 }
                 Kind::ResponseResult(r) if r.result == "undone" => {

@@ -1,6 +1,7 @@
 //! Drives the built binary: starts it on a directory of its own, finds its processes, speaks to its decoys.
 #![allow(dead_code)]
 
+pub mod receivers;
 pub mod ssh;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -22,6 +23,8 @@ pub struct Run {
     pub echo: String,
     /// Where the SSH decoy listens.
     pub ssh: String,
+    /// Where the Telnet decoy listens.
+    pub telnet: String,
     /// What it said when it started, by line.
     pub greeting: Vec<String>,
     /// The link that opens the console.
@@ -35,7 +38,10 @@ pub fn shared() -> PathBuf {
     std::fs::create_dir_all(&shared).unwrap();
     let lock = std::fs::File::create(shared.join("lock")).unwrap();
     lock.lock().unwrap();
-    if !shared.join("images/default").exists() {
+    // An image of another set of packages is not this program's.
+    let (stamp, wanted) = (shared.join("packages"), include_str!("../../data/packages.txt"));
+    let same = std::fs::read_to_string(&stamp).is_ok_and(|s| s == wanted);
+    if !same || !shared.join("images/default").exists() {
         eprintln!("building the image once, from this host's packages");
         let o = Command::new(PROGRAM)
             .arg("--data")
@@ -48,6 +54,14 @@ pub fn shared() -> PathBuf {
             o.status.success(),
             "`turncoat image build` needs apt-get of a Debian"
         );
+        let kept = std::fs::canonicalize(shared.join("images/default")).unwrap();
+        for old in std::fs::read_dir(shared.join("images")).unwrap() {
+            let old = old.unwrap().path();
+            if old.extension().is_some_and(|e| e == "image") && old != kept {
+                let _ = std::fs::remove_file(old);
+            }
+        }
+        std::fs::write(stamp, wanted).unwrap();
     }
     shared
 }
@@ -88,6 +102,7 @@ pub fn start_by(mut command: Command, dir: PathBuf, settings: &[(&str, &str)]) -
         .unwrap();
     let (mut echo, mut ssh, mut console, mut greeting) =
         (String::new(), String::new(), String::new(), Vec::new());
+    let mut telnet = String::new();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     for line in lines.by_ref() {
         let line = line.unwrap();
@@ -96,6 +111,9 @@ pub fn start_by(mut command: Command, dir: PathBuf, settings: &[(&str, &str)]) -
         }
         if let Some(address) = line.trim().strip_prefix("listens   ssh ") {
             ssh = address.to_owned();
+        }
+        if let Some(address) = line.trim().strip_prefix("listens   telnet ") {
+            telnet = address.to_owned();
         }
         if let Some(link) = line.trim().strip_prefix("console   ") {
             console = link.split_whitespace().next().unwrap().to_owned();
@@ -113,6 +131,7 @@ pub fn start_by(mut command: Command, dir: PathBuf, settings: &[(&str, &str)]) -
         child,
         echo,
         ssh,
+        telnet,
         greeting,
         console,
     }
@@ -210,6 +229,17 @@ impl Drop for Run {
         }
         let _ = std::fs::remove_dir_all(&self.dir);
     }
+}
+
+/// Connects from one of the loopback network's addresses.
+pub fn connect_from(from: std::net::Ipv4Addr, to: &str) -> TcpStream {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
+    let to: std::net::SocketAddrV4 = to.parse().unwrap();
+    let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
+    let fd = socket_with(family, kind, SocketFlags::CLOEXEC, None).unwrap();
+    bind(&fd, &std::net::SocketAddrV4::new(from, 0)).unwrap();
+    connect(&fd, &to).unwrap();
+    TcpStream::from(fd)
 }
 
 /// Waits until something is so.

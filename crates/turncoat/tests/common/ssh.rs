@@ -15,7 +15,32 @@ use super::{Run, start_on};
 
 /// A data directory with the image of a usual small server in it.
 pub fn directory(name: &str) -> PathBuf {
-    let shared = super::shared();
+    directory_of(&super::shared(), name)
+}
+
+/// The same with an image that has telnetd, built once as well; packages come from the cache of the other one.
+pub fn telnet_directory(name: &str) -> PathBuf {
+    let telnet = super::shared().with_file_name("turncoat-telnet");
+    std::fs::create_dir_all(&telnet).unwrap();
+    let lock = std::fs::File::create(telnet.join("lock")).unwrap();
+    lock.lock().unwrap();
+    if !telnet.join("images/default").exists() {
+        let _ = std::os::unix::fs::symlink("../turncoat-shared/cache", telnet.join("cache"));
+        eprintln!("building the image with telnetd once, from this host's packages");
+        let built = Command::new(super::PROGRAM)
+            .arg("--data")
+            .arg(&telnet)
+            .args(["image", "build"])
+            .args(turncoat::process::decoys::TELNET_PACKAGES)
+            .status()
+            .unwrap();
+        assert!(built.success(), "the image with telnetd");
+    }
+    directory_of(&telnet, name)
+}
+
+/// A data directory with the images of another one in it.
+pub fn directory_of(shared: &Path, name: &str) -> PathBuf {
     let dir = std::env::temp_dir().join(format!("turncoat-walk-{name}-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(dir.join("images")).unwrap();

@@ -65,7 +65,9 @@ impl Stage {
         let image = Image::open(File::open(&shelved.path).unwrap()).unwrap();
         let secret = [7u8; 32];
         let at = Time(now() as i64);
-        let machine = turncoat::machine::make(&secret, &Settings::default(), &[], 0, at.seconds()).unwrap();
+        let kernel = turncoat::machine::kernel(&image);
+        let machine =
+            turncoat::machine::make(&secret, &Settings::default(), &[], kernel, 0, at.seconds()).unwrap();
         let cover = machine.cover(&secret).unwrap();
         let files = cover.files_at(&Below(&image), at.seconds());
         let entropy: turncoat_decoys::machine::Entropy = Arc::new(|b: &mut [u8]| b.fill(9));

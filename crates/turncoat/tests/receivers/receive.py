@@ -4,6 +4,7 @@ not ours), and an HTTPS server. Each message that is taken becomes a file in a d
 Usage: receive.py DIRECTORY CERTIFICATE KEY; prints the three ports on one line when it serves, and ends with its standard input.
 """
 
+import email
 import json
 import os
 import ssl
@@ -44,6 +45,7 @@ class Letters:
             "tls": session.ssl is not None,
             "login": str(session.auth_data or ""),
             "text": envelope.content.decode("utf-8", "surrogateescape"),
+            "body": email.message_from_bytes(envelope.content).get_payload(decode=True).decode("utf-8", "replace"),
         })
         return "250 taken"
 

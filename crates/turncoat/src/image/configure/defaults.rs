@@ -25,6 +25,7 @@ const COPIES: &[(&str, &str, u16)] = &[
 
 /// Files that a package's script writes from a here-document.
 const HERE_DOCUMENTS: &[(&str, &str, &str)] = &[
+    ("openbsd-inetd", "preinst", "/etc/inetd.conf"),
     ("netbase", "postinst", "/etc/hosts"),
     ("netbase", "postinst", "/etc/networks"),
     ("libwrap0", "postinst", "/etc/hosts.allow"),
