@@ -119,6 +119,11 @@ impl KernelGuest {
         let _ = self.world.daemon_log();
         self.streams
             .booted(streams::serve_ssh(&mut self.world, &cover.ssh_ports()));
+        if cover.telnet {
+            let _ = self
+                .world
+                .inetd_listen("telnet", std::net::SocketAddr::from(([0, 0, 0, 0], 23)));
+        }
         self.accounts = Arc::new(accounts::read(&mut self.world).after(&self.accounts));
         (self.away, self.leaves, self.said) = (None, None, false);
         let up = kinds::WorldUp {
