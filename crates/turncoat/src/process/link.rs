@@ -186,7 +186,7 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
             out.extend_from_slice(&long.octets());
         }
         Message::Taken { bait, session } => {
-            out.push(13);
+            out.push(15);
             out.extend_from_slice(&session.0);
             out.extend_from_slice(bait.as_bytes());
         }
@@ -371,7 +371,7 @@ fn decode(body: &[u8]) -> Result<Message, Malformed> {
             let source = IpAddr::from(Ipv6Addr::from(body.take::<16>()?)).to_canonical();
             Message::Sent { day, source, bytes }
         }
-        13 => Message::Taken {
+        15 => Message::Taken {
             session: SessionId(body.take()?),
             bait: body.text()?,
         },
