@@ -106,7 +106,7 @@ fn more_than_max_startups_are_turned_away_as_sshd_does() {
         port,
         "root",
         "letmein",
-        "sshd -T | grep -i maxstartups; ps ax | grep -o '[l]istener. 0 of .*'",
+        "sshd -T | grep '^maxstartups'; ps ax | grep -o '[l]istener. 0 of .*'",
     );
     assert_eq!(text, "maxstartups 2:100:2\nlistener] 0 of 2-2 startups");
     let hit = |k: &Kind| matches!(k, Kind::LimitHit(l) if l.limit == "ssh.max_startups" && l.value == 2);

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 
 # Name, arguments of ssh, command, input.
 CASES = [
@@ -125,6 +126,9 @@ def run(port, case, known):
         env.update(re.findall(r"(SSH_AUTH_SOCK|SSH_AGENT_PID)=([^;]+)", agent))
     child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
     try:
+        if name.startswith("shell"):
+            # Typed at the prompt: what is typed before is echoed wherever it meets the output.
+            time.sleep(6)
         if given is None:
             child.communicate(timeout=3.7)
         out, err = child.communicate(given, timeout=40)
