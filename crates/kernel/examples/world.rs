@@ -211,7 +211,7 @@ fn main() {
                 }
                 Out::Exit { status: s } => status = i32::from(s),
                 Out::Signal { sig, .. } => status = 128 + i32::from(sig),
-                Out::Eof => {}
+                Out::Eof | Out::Secret { .. } | Out::Entered => {}
                 Out::Close => {
                     let _ = std::io::stdout().flush();
                     break 'all;

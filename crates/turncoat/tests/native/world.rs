@@ -159,7 +159,7 @@ pub fn exec(
                 Out::Exit { status } => seen.status = status.into(),
                 Out::Signal { sig, .. } => seen.status = -i32::from(sig),
                 Out::Close => return,
-                Out::Eof => {}
+                Out::Eof | Out::Secret { .. } | Out::Entered => {}
             }
         }
         match slice {
