@@ -577,6 +577,8 @@ impl Server {
         let mut m = vec![msg::DEBUG];
         m.put_u8(0).put_string(text.as_bytes()).put_string(b"");
         self.send(&m);
+        // It is written at once, with all that was queued (ssh_packet_send_debug in packet.c).
+        self.flush();
     }
 
     /// Answers [`Act::Auth`].
