@@ -85,8 +85,10 @@ impl Node {
             .zip(self.children.last_key_value());
         let range = range.map(|((a, _), (b, _))| (*a, *b));
         let mut offsets = Vec::new();
-        for n in range.map_or(1..=0, |(a, b)| a..=b) {
-            offsets.push(self.children.get(&n).map_or(0, |c| c.write(out)));
+        if let Some((first, last)) = range {
+            for n in first..=last {
+                offsets.push(self.children.get(&n).map_or(0, |c| c.write(out)));
+            }
         }
         let mut at = out.len() as u32;
         if !self.prefix.is_empty() {
