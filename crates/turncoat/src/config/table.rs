@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::value::{Network, Setting, Size, Span};
+use super::value::{Network, RuleText, Setting, Size, Span};
 use crate::choice;
 
 /// What the documentation says of a key.
@@ -328,8 +328,8 @@ settings! {
     }
     /// What is done about campaigns.
     ["respond"] respond: Respond {
-        /// Rules, each "CONDITION -> ACTION, ACTION". Conditions are on event, decoy, port, source, technique, campaign.stage, campaign.sessions, campaign.sources and campaign.tokens; actions are "alert" and "block 24h". "default" stands for the rules that fit watch.kind (docs/responses.md).
-        rules: Vec<String> = "[\"default\"]", restart;
+        /// Rules, each "CONDITION -> ACTION, ACTION" or { when = "CONDITION", then = ["ACTION", "ACTION"] }. Conditions are on event, decoy, port, source, technique, campaign.stage, campaign.sessions, campaign.sources and campaign.tokens; actions are "alert" and "block 24h". "default" stands for the rules that fit watch.kind (docs/responses.md).
+        rules: Vec<RuleText> = "[\"default\"]", restart;
         /// Conditions under which nothing is ever done, such as "source in '10.0.0.7'" or "port == 2222 and technique == 'T1046' until 2027-01-31".
         ignore: Vec<String> = "[]", restart;
         /// Decide and record, but do nothing.

@@ -198,6 +198,45 @@ impl Setting for Network {
     }
 }
 
+/// A rule for responses: `"CONDITION -> ACTION, ACTION"`, or the same in two parts, `{ when = "CONDITION", then = ["ACTION"] }`. Kept in
+/// the first form.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct RuleText(pub String);
+
+impl From<&str> for RuleText {
+    fn from(text: &str) -> RuleText {
+        RuleText(text.to_owned())
+    }
+}
+
+impl Setting for RuleText {
+    fn expected() -> String {
+        "a rule such as \"event == 'token.used' -> alert, block 24h\" or { when = \"event == 'token.used'\", then = [\"alert\", \"block 24h\"] }"
+            .into()
+    }
+    fn schema() -> Json {
+        json!({"oneOf": [
+            {"type": "string"},
+            {
+                "type": "object",
+                "properties": {"when": {"type": "string"}, "then": {"type": "array", "items": {"type": "string"}, "minItems": 1}},
+                "required": ["when", "then"],
+                "additionalProperties": false
+            }
+        ]})
+    }
+    fn from_toml(value: &Value) -> Option<RuleText> {
+        let Some(table) = value.as_inline_table() else {
+            return String::from_toml(value).map(RuleText);
+        };
+        let when = table.get("when")?.as_str()?;
+        let then: Vec<String> = Setting::from_toml(table.get("then")?)?;
+        // No part may bring what divides parts.
+        let plain = !when.contains("->") && !then.iter().any(|t| t.contains(['-', '>', ',']));
+        (table.len() == 2 && plain && !then.is_empty()).then(|| RuleText(format!("{when} -> {}", then.join(", "))))
+    }
+}
+
 impl<T: Setting> Setting for Vec<T> {
     fn expected() -> String {
         format!("a list in brackets, each {}", T::expected())

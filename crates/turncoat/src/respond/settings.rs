@@ -103,7 +103,7 @@ pub fn protected(settings: &Settings) -> Result<Protected, String> {
 /// # Errors
 /// One line for the operator: what is wrong and what would be right.
 pub fn engine(settings: &Settings, own: &[Net]) -> Result<Engine, String> {
-    let texts = settings.respond.rules.iter().flat_map(|text| match text.trim() {
+    let texts = settings.respond.rules.iter().flat_map(|text| match text.0.trim() {
         "default" => default_rules(settings.watch.kind).to_vec(),
         other => vec![other],
     });
@@ -151,6 +151,27 @@ pub const TICK: Duration = Duration::from_millis(500);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rule_may_be_written_in_two_parts() {
+        use crate::config::value::{RuleText, Setting};
+        let read = |text: &str| Vec::<RuleText>::from_text(text);
+        let when = "campaign.stage >= 'persistence' or event == 'token.used'";
+        let parts = format!("[{{ when = \"{when}\", then = [\"alert\", \"block 24h\"] }}, \"default\"]");
+        let rules = read(&parts).expect("two rules");
+        assert_eq!(rules[0].0, format!("{when} -> alert, block 24h"));
+        let mut s = Settings::default();
+        s.respond.rules = rules;
+        assert!(engine(&s, &[]).is_ok());
+        for wrong in [
+            "[{ when = \"event == 'token.used'\" }]",
+            "[{ when = \"event == 'token.used'\", then = [] }]",
+            "[{ when = \"event == 'token.used'\", then = [\"alert\"], name = \"x\" }]",
+            "[{ when = 1, then = [\"alert\"] }]",
+        ] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn the_defaults_are_right_and_mistakes_are_named() {
