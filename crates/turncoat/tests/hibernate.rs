@@ -175,7 +175,7 @@ fn what_an_intruder_left_is_as_it_was() {
         .events()
         .iter()
         .filter(|e| match &e.kind {
-            Kind::ProcessExec(p) => p.argv.iter().any(|a| a.0 == b"/root/all.py"),
+            Kind::ProcessExec(p) => p.argv.first().is_some_and(|a| a.0 == b"python3"),
             _ => false,
         })
         .count();

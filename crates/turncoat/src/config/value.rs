@@ -233,7 +233,8 @@ impl Setting for RuleText {
         let then: Vec<String> = Setting::from_toml(table.get("then")?)?;
         // No part may bring what divides parts.
         let plain = !when.contains("->") && !then.iter().any(|t| t.contains(['-', '>', ',']));
-        (table.len() == 2 && plain && !then.is_empty()).then(|| RuleText(format!("{when} -> {}", then.join(", "))))
+        (table.len() == 2 && plain && !then.is_empty())
+            .then(|| RuleText(format!("{when} -> {}", then.join(", "))))
     }
 }
 

@@ -32,6 +32,8 @@ use crate::respond::{happen, memory};
 
 /// Events taken in at once.
 const BATCH: usize = 2_000;
+/// How long a request waits for campaigns to be read at the start.
+const FIRST_READ: Duration = Duration::from_secs(10);
 
 /// What is understood and what is done about it. Locked by the writing thread while it works, and for a moment by who looks.
 pub struct Mind {
@@ -89,7 +91,7 @@ impl Minded {
         })
     }
 
-    /// Runs a function with mind and writer, between two batches.
+    /// Runs a function with mind and writer, between two batches; soon after the start, once campaigns have been read.
     ///
     /// # Errors
     /// One line for the operator.
@@ -98,8 +100,16 @@ impl Minded {
         pen: &Pen,
         work: impl FnOnce(&mut Mind, &mut Writer) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, String> {
-        let mind = self.mind.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mind = mind.ok_or("campaigns are not read yet; try again in a moment")?;
+        let read = || self.mind.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // A moment after the start they are still being read.
+        let until = Instant::now() + FIRST_READ;
+        let mind = loop {
+            match read() {
+                Some(mind) => break mind,
+                None if Instant::now() < until => std::thread::sleep(Duration::from_millis(20)),
+                None => return Err("campaigns are not read yet; try again in a moment".into()),
+            }
+        };
         pen.ask(move |writer| work(&mut lock(&mind), writer))
             .ok_or("the record has stopped")?
             .map_err(|e| e.to_string())

@@ -103,10 +103,14 @@ pub fn protected(settings: &Settings) -> Result<Protected, String> {
 /// # Errors
 /// One line for the operator: what is wrong and what would be right.
 pub fn engine(settings: &Settings, own: &[Net]) -> Result<Engine, String> {
-    let texts = settings.respond.rules.iter().flat_map(|text| match text.0.trim() {
-        "default" => default_rules(settings.watch.kind).to_vec(),
-        other => vec![other],
-    });
+    let texts = settings
+        .respond
+        .rules
+        .iter()
+        .flat_map(|text| match text.0.trim() {
+            "default" => default_rules(settings.watch.kind).to_vec(),
+            other => vec![other],
+        });
     let rules = texts
         .enumerate()
         .map(|(i, t)| rule(i + 1, t))
