@@ -42,7 +42,8 @@ impl Server {
             .slots
             .iter()
             .flatten()
-            .find(|c| c.state == State::Open)
+            // Also one that has no program yet (channel_find_open in channels.c).
+            .find(|c| matches!(c.state, State::Open | State::Larval))
             .map(|c| c.remote_id);
         let m = match open {
             Some(id) => channel_request(id, "keepalive@openssh.com", true),
