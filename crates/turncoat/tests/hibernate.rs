@@ -175,7 +175,10 @@ fn what_an_intruder_left_is_as_it_was() {
         .events()
         .iter()
         .filter(|e| match &e.kind {
-            Kind::ProcessExec(p) => p.argv.first().is_some_and(|a| a.0 == b"python3"),
+            Kind::ProcessExec(p) => {
+                let says = |n: usize, what: &[u8]| p.argv.get(n).is_some_and(|a| a.0 == what);
+                says(0, b"python3") && says(1, b"/root/all.py")
+            }
             _ => false,
         })
         .count();
