@@ -228,7 +228,7 @@ fn random_openings_leave_nothing_behind() {
         ("echo", &run.echo, number),
         ("console", &console, number),
         // Behind each of these a machine begins, with telnetd in it.
-        ("telnet", &run.telnet, number.div_ceil(8)),
+        ("telnet", &run.telnet, number.div_ceil(60)),
     ];
     for (decoy, to, number) in all {
         let to: SocketAddrV4 = to.parse().unwrap();
