@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::ssh::{start, telnet_directory};
+use common::ssh::{directory, start};
 use common::{Run, until};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 
@@ -214,9 +214,8 @@ fn random_openings_leave_nothing_behind() {
     let settings = [
         ("TURNCOAT_PROXY_FROM", "127.100.0.0/16"),
         ("TURNCOAT_CONSOLE_LISTEN", "127.0.0.1:0"),
-        ("TURNCOAT_TELNET_LISTEN", "127.0.0.1:0"),
     ];
-    let run = start(&telnet_directory("openings"), "127.0.0.1:0", &settings);
+    let run = start(&directory("openings"), "127.0.0.1:0", &settings);
     let open = |run: &Run| {
         run.status()
             .map_or(u64::MAX, |s| s["sessions_open"].as_u64().unwrap())
@@ -227,8 +226,6 @@ fn random_openings_leave_nothing_behind() {
         ("ssh", &run.ssh, number),
         ("echo", &run.echo, number),
         ("console", &console, number),
-        // Behind each of these a machine begins, with telnetd in it.
-        ("telnet", &run.telnet, number.div_ceil(60)),
     ];
     for (decoy, to, number) in all {
         let to: SocketAddrV4 = to.parse().unwrap();
