@@ -53,6 +53,8 @@ struct Open {
     bytes_out: u64,
     recorded: u64,
     closed: Option<(Time, String)>,
+    /// It was closed before this batch: its world had more to tell.
+    late: bool,
 }
 
 /// Recordings that stay open between batches.
@@ -318,13 +320,13 @@ impl Writer {
             if let Some(open) = self.sessions.get(&session) {
                 write_session(&transaction, open)?;
                 if open.closed.is_some() {
-                    closed.push(session);
+                    closed.push((session, open.late));
                 }
             }
         }
         transaction.commit()?;
         self.next_seq = next_seq;
-        for session in &closed {
+        for (session, _) in &closed {
             self.sessions.remove(session);
             self.tapes.remove(session);
         }
@@ -340,7 +342,10 @@ impl Writer {
             Committed {
                 last_seq: next_seq - 1,
             },
-            closed,
+            closed
+                .into_iter()
+                .filter_map(|(session, late)| (!late).then_some(session))
+                .collect(),
         ))
     }
 
@@ -587,10 +592,12 @@ impl Rows<'_> {
         let known = self
             .transaction
             .prepare_cached(
-                "SELECT id, world, events, attempts, logins, user, client, commands, artifacts, bytes_in, bytes_out, recorded \
-                 FROM session WHERE uuid = ?1",
+                "SELECT id, world, events, attempts, logins, user, client, commands, artifacts, bytes_in, bytes_out, recorded, \
+                 closed, coalesce(reason, '') FROM session WHERE uuid = ?1",
             )?
             .query_row([&uuid], |r| {
+                let closed = r.get::<_, Option<i64>>(12)?.map(Time);
+                let closed = closed.zip(Some(r.get(13)?));
                 Ok(Open {
                     row: r.get(0)?,
                     world: r.get(1)?,
@@ -605,7 +612,8 @@ impl Rows<'_> {
                     bytes_in: r.get(9)?,
                     bytes_out: r.get(10)?,
                     recorded: r.get(11)?,
-                    closed: None,
+                    late: closed.is_some(),
+                    closed,
                 })
             })
             .optional()?;
@@ -646,6 +654,7 @@ impl Rows<'_> {
                     bytes_out: 0,
                     recorded: 0,
                     closed: None,
+                    late: false,
                 }
             }
         };

@@ -116,6 +116,33 @@ fn visit(n: u8, src: &str, line: &str, content: &[u8]) -> Vec<Item> {
 }
 
 #[test]
+fn a_session_that_is_closed_stays_closed_whatever_its_world_tells_later() {
+    let dir = Dir::new("late");
+    let mut writer = writer(&dir.layout());
+    let (_, closed) = writer
+        .append(&visit(1, "198.51.100.7:1", "sleep 9 &", b"late"))
+        .unwrap();
+    assert_eq!(closed.len(), 1);
+    let late = CommandInput {
+        line: "echo late".into(),
+        reader: None,
+        pid: None,
+    };
+    let at = origin(1, "198.51.100.7:1");
+    let (_, closed) = writer.append(&[at.at(Time(9_000_000_000), late).into()]).unwrap();
+    assert!(closed.is_empty(), "it was closed before");
+    assert_eq!(writer.open_sessions(), 0);
+    let row: (i64, String, i64) = writer
+        .database()
+        .query_row("SELECT closed, reason, commands FROM session", [], |r| {
+            Ok((r.get(0)?, r.get(1)?, r.get(2)?))
+        })
+        .unwrap();
+    assert_eq!((row.0, row.2), (1_005_000_000, 2));
+    assert!(!row.1.is_empty());
+}
+
+#[test]
 fn a_visit_is_read_back_whole() {
     let dir = Dir::new("visit");
     let layout = dir.layout();
