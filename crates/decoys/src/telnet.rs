@@ -30,8 +30,6 @@ use turncoat_wire::telnet::{self, Reader, Said, Side};
 const WAITING: usize = 256 << 10;
 /// Bytes that the world has not taken yet, before nothing more is read.
 const UNREAD: usize = 64 << 10;
-/// What telnetd may still say when a client that has not logged in has ended its side; it ends by itself at that, as a rule.
-const AFTER_END: Duration = Duration::from_secs(5);
 /// Bytes that may come before somebody has logged in. Passwords and options are a few hundred.
 const BEFORE_LOGIN: u64 = 256 << 10;
 /// Commands of a client whose names are kept, to tell tools apart.
@@ -255,7 +253,6 @@ impl Session {
         let mut sending: Option<(Released, usize)> = None;
         let mut buffer = vec![0u8; 16 << 10];
         let mut eof = false;
-        let mut gone_by = None;
         loop {
             if self.stopped {
                 return End::Error;
@@ -309,7 +306,6 @@ impl Session {
                 got = read.read(&mut buffer), if reading => match got {
                     Ok(0) => {
                         eof = true;
-                        gone_by = Some(Instant::now() + AFTER_END);
                         self.world.input(self.conn, Input::Eof, self.mark);
                     }
                     Ok(n) => self.input(buffer.get(..n).unwrap_or_default()),
@@ -318,7 +314,6 @@ impl Session {
                 () = at((!self.inside).then_some(login_by)) => {
                     self.pass("login_time", self.telnet.login_time.as_secs());
                 }
-                () = at(gone_by.filter(|_| !self.inside)) => return End::Client,
                 () = at(resume) => {}
             }
         }
