@@ -6,6 +6,7 @@ pub mod journal;
 pub mod machine;
 pub mod worlds;
 pub use machine::Machine;
+mod sending;
 pub mod ssh;
 pub mod taken;
 pub mod telnet;

@@ -7,11 +7,11 @@
 
 use crate::Machine;
 use crate::auth::{Attempt, Opens, Policy};
+use crate::sending::{Sending, at};
 use crate::ssh::{End, Meter, Passed, Peer};
 use crate::worlds::{Conn, Handle, Input, Open, Output, Produced, Program};
 use sha2::Digest;
 use std::collections::BTreeSet;
-use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,9 +21,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use turncoat_event::record::{Frame, Item};
-use turncoat_event::{
-    Bytes, Chunk, Direction, Gate, Kind, Mark, Origin, Refused, Released, SessionId, Sha256, kinds,
-};
+use turncoat_event::{Bytes, Chunk, Direction, Gate, Kind, Mark, Origin, Refused, SessionId, Sha256, kinds};
 use turncoat_wire::telnet::{self, Reader, Said, Side};
 
 /// Bytes that may wait to be sent before nothing more is read or taken from the world.
@@ -250,7 +248,7 @@ impl Session {
         let (mut read, mut write) = stream.split();
         let mut ending = std::pin::pin!(ending);
         let login_by = Instant::now() + self.telnet.login_time;
-        let mut sending: Option<(Released, usize)> = None;
+        let mut sending = Sending::default();
         let mut buffer = vec![0u8; 16 << 10];
         let mut eof = false;
         loop {
@@ -274,29 +272,18 @@ impl Session {
             let pause = self.telnet.machine.recorder.pace(&self.origin);
             let resume = (!pause.is_zero()).then(|| Instant::now() + pause);
             let reading = !eof && !self.over && resume.is_none() && !congested && self.unread < UNREAD;
-            let at = |t: Option<Instant>| async move {
-                match t {
-                    Some(t) => tokio::time::sleep_until(t).await,
-                    None => pending().await,
-                }
-            };
             tokio::select! {
                 biased;
                 () = &mut ending => return End::Shutdown,
-                wrote = write.write(rest(&sending)), if sending.is_some() => match wrote {
+                wrote = write.write(sending.rest()), if sending.is_some() => match wrote {
                     Ok(n) if n > 0 => {
-                        if let Some((bytes, done)) = &mut sending {
-                            *done += n;
-                            if *done >= bytes.as_ref().len() {
-                                sending = None;
-                            }
-                        }
+                        sending.took(n);
                         self.sent(n);
                     }
                     _ => return End::Error,
                 },
                 released = self.gate.released(), if sending.is_none() => match released {
-                    Ok(bytes) => sending = Some((bytes, 0)),
+                    Ok(bytes) => sending.put(bytes),
                     Err(_) => return End::Error,
                 },
                 output = outputs.recv(), if !congested => match output {
@@ -498,12 +485,4 @@ impl Session {
         let digest = Sha256(sha2::Sha256::digest(secret).into());
         self.world.has_password(user, digest) || never
     }
-}
-
-/// What is left of what is being sent.
-fn rest(sending: &Option<(Released, usize)>) -> &[u8] {
-    sending
-        .as_ref()
-        .and_then(|(bytes, done)| bytes.as_ref().get(*done..))
-        .unwrap_or_default()
 }

@@ -11,7 +11,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::future::poll_fn;
+use std::future::pending;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
@@ -137,33 +138,16 @@ impl Watermark {
         self.0.lock().stopped
     }
 
-    /// Ready when `mark` is committed, or when it never will be.
-    pub fn poll_reached(&self, mark: Mark, cx: &mut Context<'_>) -> Poll<Result<(), Stopped>> {
-        let mut state = self.0.lock();
-        if state.committed >= mark {
-            return Poll::Ready(Ok(()));
-        }
-        if state.stopped {
-            return Poll::Ready(Err(Stopped));
-        }
-        // A task that polls again while it waits for the same mark replaces its own waker.
-        let known = state
-            .wakers
-            .range((mark, 0)..(mark.next(), 0))
-            .find(|(_, w)| w.will_wake(cx.waker()))
-            .is_some();
-        if !known {
-            state.enlist(mark, cx.waker().clone());
-        }
-        Poll::Pending
-    }
-
-    /// Waits for `mark`.
+    /// Waits for `mark`. When the future is dropped, nothing of it stays behind.
     ///
     /// # Errors
     /// [`Stopped`] when the record ends before.
-    pub async fn reached(&self, mark: Mark) -> Result<(), Stopped> {
-        poll_fn(|cx| self.poll_reached(mark, cx)).await
+    pub fn reached(&self, mark: Mark) -> Reached<'_> {
+        Reached {
+            watermark: self,
+            mark,
+            place: None,
+        }
     }
 
     /// Blocks this thread until `mark` is committed or `timeout` is over; says whether it is committed.
@@ -198,6 +182,50 @@ impl Watermark {
                 state.wakers.remove(&key);
             }
             return done;
+        }
+    }
+}
+
+/// Waits until a mark is committed: see [`Watermark::reached`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct Reached<'a> {
+    watermark: &'a Watermark,
+    mark: Mark,
+    /// Where this waits, once it does.
+    place: Option<(Mark, u64)>,
+}
+
+impl Future for Reached<'_> {
+    type Output = Result<(), Stopped>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.watermark.0.lock();
+        if state.committed >= self.mark {
+            return Poll::Ready(Ok(()));
+        }
+        if state.stopped {
+            return Poll::Ready(Err(Stopped));
+        }
+        let place = match self.place.and_then(|place| state.wakers.get_mut(&place)) {
+            Some(waker) => {
+                waker.clone_from(cx.waker());
+                self.place
+            }
+            None => Some(state.enlist(self.mark, cx.waker().clone())),
+        };
+        drop(state);
+        self.place = place;
+        Poll::Pending
+    }
+}
+
+impl Drop for Reached<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            let waker = self.watermark.0.lock().wakers.remove(&place);
+            // Outside of the lock: it may be the last thing that holds a task.
+            drop(waker);
         }
     }
 }
@@ -279,33 +307,26 @@ impl Gate {
         if out.is_empty() { None } else { Some(Released(out)) }
     }
 
-    /// Waits for something that may leave. Never ready while the gate is empty.
-    pub fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Result<Released, Stopped>> {
-        let Some(first) = self.waiting.front() else {
-            return Poll::Pending;
-        };
-        match self.watermark.poll_reached(first.after, cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(stopped)) => Poll::Ready(Err(stopped)),
-            Poll::Ready(Ok(())) => match self.take() {
-                Some(released) => Poll::Ready(Ok(released)),
-                None => Poll::Pending,
-            },
-        }
-    }
-
-    /// As [`Gate::poll_take`]. Safe to drop and call again.
+    /// Waits for something that may leave: for ever while the gate is empty. Safe to drop and call again.
     ///
     /// # Errors
     /// [`Stopped`] when the record ends while bytes wait: they must never leave.
     pub async fn released(&mut self) -> Result<Released, Stopped> {
-        poll_fn(|cx| self.poll_take(cx)).await
+        let Some(first) = self.waiting.front() else {
+            return pending().await;
+        };
+        self.watermark.reached(first.after).await?;
+        match self.take() {
+            Some(released) => Ok(released),
+            None => pending().await,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::pin::pin;
 
     fn chunk(bytes: &[u8], after: u64) -> Chunk {
         Chunk {
@@ -337,7 +358,7 @@ mod tests {
         gate.push(chunk(b"x", 1));
         drop(committer);
         let mut cx = Context::from_waker(Waker::noop());
-        assert_eq!(gate.poll_take(&mut cx), Poll::Ready(Err(Stopped)));
+        assert_eq!(pin!(gate.released()).poll(&mut cx), Poll::Ready(Err(Stopped)));
         assert_eq!(gate.take(), None);
         assert_eq!(watermark.wait(Mark(1), Duration::ZERO), Err(Stopped));
     }
@@ -378,13 +399,27 @@ mod tests {
         let waker = Waker::from(count.clone());
         let mut cx = Context::from_waker(&waker);
         let (committer, watermark) = Committer::new();
+        let mut due = pin!(watermark.reached(Mark(2)));
         for _ in 0..3 {
-            assert_eq!(watermark.poll_reached(Mark(2), &mut cx), Poll::Pending);
+            assert_eq!(due.as_mut().poll(&mut cx), Poll::Pending);
         }
         committer.committed(Mark(1));
         assert_eq!(count.0.load(Ordering::SeqCst), 0);
         committer.committed(Mark(5));
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
-        assert_eq!(watermark.poll_reached(Mark(2), &mut cx), Poll::Ready(Ok(())));
+        assert_eq!(due.as_mut().poll(&mut cx), Poll::Ready(Ok(())));
+    }
+
+    #[test]
+    fn who_waits_no_longer_leaves_nothing_behind() {
+        let (_committer, watermark) = Committer::new();
+        let mut gate = Gate::new(watermark.clone());
+        gate.push(chunk(b"x", 7));
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..100 {
+            assert!(pin!(watermark.reached(Mark(9))).poll(&mut cx).is_pending());
+            assert!(pin!(gate.released()).poll(&mut cx).is_pending());
+        }
+        assert!(watermark.0.lock().wakers.is_empty());
     }
 }

@@ -20,7 +20,7 @@ pub mod time;
 
 pub use bytes::Bytes;
 pub use event::{Draft, Event, Origin};
-pub use gate::{Chunk, Committer, Gate, Mark, Released, Watermark};
+pub use gate::{Chunk, Committer, Gate, Mark, Reached, Released, Watermark};
 pub use id::{SensorId, SessionId, Sha256, WorldId};
 pub use kinds::Kind;
 pub use record::{Artifact, Direction, Frame, Item, Journal, Recorder, Refused};

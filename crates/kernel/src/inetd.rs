@@ -11,7 +11,6 @@ use crate::net::outside::HostId;
 use crate::tty::{Side, TtyFile};
 use crate::world::{Conn, ConnState, Out, World};
 use crate::{Creds, Errno, KResult};
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 const CONF: &[u8] = b"/etc/inetd.conf";
@@ -130,25 +129,9 @@ impl World {
         self.next_conn += 1;
         let conn = Conn(self.next_conn);
         let state = ConnState {
-            leader: 0,
-            user: Vec::new(),
-            peer,
-            sock: None,
-            helpers: Vec::new(),
-            master: None,
-            stdin: None,
-            stdout: None,
-            stderr: None,
-            backlog: VecDeque::new(),
-            eof_in: false,
-            status: None,
-            sent_status: false,
-            sent_eof: false,
-            paused: false,
-            unread: 0,
-            last: 0,
             stream: Some(host),
             guard: Some(Guard::default()),
+            ..ConnState::new(0, Vec::new(), peer)
         };
         self.conns.insert(conn, state);
         let served = match self.stream_accept(sock) {

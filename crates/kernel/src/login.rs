@@ -11,7 +11,6 @@ use crate::task::{Proc, Task};
 use crate::tty::{TtyFile, TtyId};
 use crate::world::{Conn, ConnState, Fact, Input, Out, Output, StandInSpec, World};
 use crate::{Creds, Errno, KResult};
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use turncoat_cover::past::lines::{self, Line, Says};
@@ -316,25 +315,10 @@ impl World {
         let (pid, table, fs) = self.fresh_process(parent, creds, b"sshd", Some(conn))?;
 
         let mut state = ConnState {
-            leader: pid,
-            user: a.user.clone(),
-            peer: o.peer,
             sock,
             helpers,
             master,
-            stdin: None,
-            stdout: None,
-            stderr: None,
-            backlog: VecDeque::new(),
-            eof_in: false,
-            status: None,
-            sent_status: false,
-            sent_eof: false,
-            paused: false,
-            unread: 0,
-            last: 0,
-            stream: None,
-            guard: None,
+            ..ConnState::new(pid, a.user.clone(), o.peer)
         };
         match tty {
             Some(t) => {

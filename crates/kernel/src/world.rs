@@ -348,6 +348,33 @@ pub(crate) struct ConnState {
     pub guard: Option<crate::inetd::Guard>,
 }
 
+impl ConnState {
+    /// One to which nothing is joined yet.
+    pub fn new(leader: u32, user: Vec<u8>, peer: std::net::SocketAddr) -> ConnState {
+        ConnState {
+            leader,
+            user,
+            peer,
+            sock: None,
+            helpers: Vec::new(),
+            master: None,
+            stdin: None,
+            stdout: None,
+            stderr: None,
+            backlog: VecDeque::new(),
+            eof_in: false,
+            status: None,
+            sent_status: false,
+            sent_eof: false,
+            paused: false,
+            unread: 0,
+            last: 0,
+            stream: None,
+            guard: None,
+        }
+    }
+}
+
 /// One machine that exists only in our memory.
 #[derive(Clone)]
 pub struct World {

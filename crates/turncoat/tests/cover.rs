@@ -458,8 +458,9 @@ fn the_audit_names_each_fault() {
     assert!(all.len() >= 60 && turncoat_cover::audit::count() >= 60);
 }
 
-/// Runs one command as root and gives the facts of it.
-fn facts(world: &mut turncoat_kernel::World, command: &str) -> Vec<turncoat_kernel::Stamped> {
+/// Runs one command as root; what it said, and the facts of it.
+fn ran(world: &mut turncoat_kernel::World, command: &str) -> (String, Vec<turncoat_kernel::Stamped>) {
+    use turncoat_kernel::Out;
     let conn = world
         .open(turncoat_kernel::Open {
             user: b"root".to_vec(),
@@ -473,19 +474,20 @@ fn facts(world: &mut turncoat_kernel::World, command: &str) -> Vec<turncoat_kern
             method: "password".into(),
         })
         .unwrap();
-    let mut all = Vec::new();
+    let (mut said, mut all) = (Vec::new(), Vec::new());
     for _ in 0..5_000 {
         world.run(1_000_000, now() as u64);
         let (out, facts) = world.drain();
         all.extend(facts);
-        if out
-            .iter()
-            .any(|o| o.conn == conn && o.out == turncoat_kernel::Out::Close)
-        {
-            break;
+        for o in out.into_iter().filter(|o| o.conn == conn) {
+            match o.out {
+                Out::Data { bytes, .. } => said.extend(bytes),
+                Out::Close => return (String::from_utf8_lossy(&said).into_owned(), all),
+                _ => {}
+            }
         }
     }
-    all
+    panic!("{command} does not end");
 }
 
 #[test]
@@ -499,7 +501,8 @@ fn whoever_gets_a_bait_into_his_hands_is_told_of() {
         .find(|b| b.kind == "settings of the nightly job")
         .unwrap();
     let read = |world: &mut turncoat_kernel::World, command: &str| -> Vec<(String, String, String)> {
-        facts(world, command)
+        ran(world, command)
+            .1
             .into_iter()
             .filter_map(|f| match f.fact {
                 turncoat_kernel::Fact::Bait { id, path } => Some((
@@ -539,36 +542,6 @@ fn whoever_gets_a_bait_into_his_hands_is_told_of() {
     assert!(read(&mut world, "cat /etc/hostname").is_empty());
 }
 
-/// Runs one command as root and gives what it said.
-fn said(world: &mut turncoat_kernel::World, command: &str) -> String {
-    let conn = world
-        .open(turncoat_kernel::Open {
-            user: b"root".to_vec(),
-            account: None,
-            env: Vec::new(),
-            term: None,
-            command: Some(command.into()),
-            peer: "198.51.100.7:40125".parse().unwrap(),
-            local: "192.0.2.1:22".parse().unwrap(),
-            greet: false,
-            method: "password".into(),
-        })
-        .unwrap();
-    let mut all = Vec::new();
-    for _ in 0..5_000 {
-        world.run(1_000_000, now() as u64);
-        let (out, _) = world.drain();
-        for o in out.into_iter().filter(|o| o.conn == conn) {
-            match o.out {
-                turncoat_kernel::Out::Data { bytes, .. } => all.extend(bytes),
-                turncoat_kernel::Out::Close => return String::from_utf8_lossy(&all).into_owned(),
-                _ => {}
-            }
-        }
-    }
-    panic!("{command} does not end");
-}
-
 #[test]
 fn what_programs_say_to_the_log_is_in_the_journal() {
     let cover = cover("bastion", 3);
@@ -576,10 +549,7 @@ fn what_programs_say_to_the_log_is_in_the_journal() {
     let mut snapshot = Snapshot::boot(&cover, image(), Outside::Timeout, Time(now()), &entropy).unwrap();
     let mut world = snapshot.world([5; 32]);
     let host = &cover.host.name;
-    let told = said(
-        &mut world,
-        "logger -i -t rotor -p auth.warning 'one two'; journalctl -q --no-pager -t rotor -o short; journalctl -q --no-pager -t rotor -o export | grep -a '^PRIORITY\\|^_UID\\|^SYSLOG_FAC\\|^_COMM'",
-    );
+    let told = ran(&mut world, "logger -i -t rotor -p auth.warning 'one two'; journalctl -q --no-pager -t rotor -o short; journalctl -q --no-pager -t rotor -o export | grep -a '^PRIORITY\\|^_UID\\|^SYSLOG_FAC\\|^_COMM'").0;
     assert!(
         told.contains(&format!(" {host} rotor[")) && told.contains("]: one two\n"),
         "{told}"
@@ -589,20 +559,22 @@ fn what_programs_say_to_the_log_is_in_the_journal() {
     }
     // su(1) logs by itself, through PAM.
     let user = &cover.users[0].name;
-    let told = said(
+    let told = ran(
         &mut world,
         &format!("su {user} -c true; journalctl -q --no-pager -t su | tail -3"),
-    );
+    )
+    .0;
     assert!(
         told.contains(&format!(
             "pam_unix(su:session): session opened for user {user}(uid=1000) by (uid=0)"
         )),
         "{told}"
     );
-    let told = said(
+    let told = ran(
         &mut world,
         "ls -l /dev/log; lsmod 2>&1 | grep -c ERROR; kill -9 $(pidof systemd-journald); logger -s lost 2>&1",
-    );
+    )
+    .0;
     assert!(told.contains("dev-log") && told.contains("\n0\n"), "{told}");
 }
 

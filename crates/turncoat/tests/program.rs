@@ -387,23 +387,28 @@ fn privileges(pid: i32) -> Vec<String> {
     all
 }
 
+/// Starts the program in a network namespace of its own, where only loopback is.
+fn start_in_a_network(name: &str, settings: &[(&str, &str)]) -> Run {
+    let dir = std::env::temp_dir().join(format!("turncoat-{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).unwrap();
+    let mut command = Command::new("unshare");
+    let script = format!("ip link set lo up && exec {PROGRAM} run");
+    command.args(["--net", "sh", "-c", &script]);
+    start_by(command, dir, settings)
+}
+
 #[test]
 fn low_ports_are_bound_and_then_privileges_are_gone_for_good() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: only root can bind low ports and become somebody else");
         return;
     }
-    let dir = std::env::temp_dir().join(format!("turncoat-low-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&dir);
-    std::fs::create_dir_all(&dir).unwrap();
-    let mut command = Command::new("unshare");
-    let script = format!("ip link set lo up && exec {PROGRAM} run");
-    command.args(["--net", "sh", "-c", &script]);
     let settings = [
         ("TURNCOAT_ECHO_LISTEN", "127.0.0.1:22"),
         ("TURNCOAT_SENSOR_USER", "nobody"),
     ];
-    let mut run = start_by(command, dir, &settings);
+    let mut run = start_in_a_network("low", &settings);
     assert_eq!(run.echo, "127.0.0.1:22");
     let greeted = Command::new("nsenter")
         .args([&format!("--net=/proc/{}/ns/net", run.child.id()), "bash", "-c"])
@@ -497,18 +502,12 @@ fn the_right_to_block_survives_the_change_of_user_and_is_with_one_process_alone(
         eprintln!("skipped: only root can become somebody else and keep a table of nftables");
         return;
     }
-    let dir = std::env::temp_dir().join(format!("turncoat-table-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&dir);
-    std::fs::create_dir_all(&dir).unwrap();
-    let mut command = Command::new("unshare");
-    let script = format!("ip link set lo up && exec {PROGRAM} run");
-    command.args(["--net", "sh", "-c", &script]);
     let settings = [
         ("TURNCOAT_SENSOR_USER", "nobody"),
         ("TURNCOAT_BLOCK_ENABLED", "true"),
         ("TURNCOAT_BLOCK_PROTECT", "[\"192.0.2.0/24\"]"),
     ];
-    let mut run = start_by(command, dir, &settings);
+    let mut run = start_in_a_network("table", &settings);
     let table = || {
         let o = Command::new("nsenter")
             .args([

@@ -6,9 +6,9 @@ use super::planted::Way;
 use super::startups::Startup;
 use super::{Passed, Ssh};
 use crate::auth::KeyOptions;
+use crate::sending::{Sending, at};
 use crate::worlds::{Conn, Handle, Output};
 use std::collections::BTreeMap;
-use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use turncoat_event::record::{Frame, Item};
-use turncoat_event::{Chunk, Direction, Gate, Kind, Mark, Origin, Refused, Released, SessionId, kinds};
+use turncoat_event::{Chunk, Direction, Gate, Kind, Mark, Origin, Refused, SessionId, kinds};
 use turncoat_ssh::{Act, AuthReply, ChannelId, CloseKind, LoggedIn, Server};
 
 /// Who is at the other end.
@@ -368,7 +368,7 @@ impl Connection {
         ending: impl Future<Output = ()>,
     ) -> End {
         let mut ending = std::pin::pin!(ending);
-        let mut sending: Option<(Released, usize)> = None;
+        let mut sending = Sending::default();
         let mut buf = vec![0u8; 32 << 10];
         let mut eof = false;
         loop {
@@ -417,29 +417,18 @@ impl Connection {
             let tick = self.server.deadline().map(|d| self.start + d);
             let later = self.later.as_ref().map(|l| l.0);
             let opening = self.next_opening();
-            let at = |t: Option<Instant>| async move {
-                match t {
-                    Some(t) => tokio::time::sleep_until(t).await,
-                    None => pending().await,
-                }
-            };
             tokio::select! {
                 biased;
                 () = &mut ending => return End::Shutdown,
-                wrote = write.write(rest(&sending)), if sending.is_some() => match wrote {
+                wrote = write.write(sending.rest()), if sending.is_some() => match wrote {
                     Ok(n) if n > 0 => {
-                        if let Some((bytes, done)) = &mut sending {
-                            *done += n;
-                            if *done >= bytes.as_ref().len() {
-                                sending = None;
-                            }
-                        }
+                        sending.took(n);
                         self.sent(n);
                     }
                     _ => return End::Error,
                 },
                 released = self.gate.released(), if sending.is_none() => match released {
-                    Ok(bytes) => sending = Some((bytes, 0)),
+                    Ok(bytes) => sending.put(bytes),
                     Err(_) => return End::Error,
                 },
                 got = read.read(&mut buf), if reading => match got {
@@ -489,12 +478,4 @@ impl Connection {
             }
         }
     }
-}
-
-/// What is left of what is being sent.
-fn rest(sending: &Option<(Released, usize)>) -> &[u8] {
-    sending
-        .as_ref()
-        .and_then(|(bytes, done)| bytes.as_ref().get(*done..))
-        .unwrap_or_default()
 }

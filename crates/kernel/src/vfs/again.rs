@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::boot::Plan;
 use super::inode::Node;
-use super::mount::{MountTable, ms};
+use super::mount::ms;
 use super::pmap::PMap;
 use super::types::*;
 use super::{Vfs, walk_root};
@@ -42,25 +42,9 @@ impl Vfs {
             .collect();
         let mut v = Vfs {
             fses: vec![root],
-            mounts: Arc::new(MountTable {
-                next: 27,
-                ..MountTable::default()
-            }),
-            objects,
-            holds: PMap::new(),
-            locks: Default::default(),
-            watched: BTreeMap::new(),
-            events: Vec::new(),
-            changes: Vec::new(),
-            dirty: BTreeSet::new(),
-            woken: Vec::new(),
-            effects: Vec::new(),
-            sysctls: PMap::new(),
-            cookie: 0,
-            next_anon_dev: 40,
-            recording: false,
             baits: Arc::new(baits),
             inode_budget: old.inode_budget,
+            ..Vfs::bare(objects)
         };
         v.mount_root(plan);
         v

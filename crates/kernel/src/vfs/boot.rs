@@ -279,15 +279,15 @@ const STANDARD: &[Standard] = &[
 ];
 
 impl Vfs {
-    /// A file system with only its root mounted.
-    pub fn new(plan: Plan) -> Vfs {
-        let mut v = Vfs {
+    /// Objects, and no file system or mount yet.
+    pub(super) fn bare(objects: Objects) -> Vfs {
+        Vfs {
             fses: Vec::new(),
             mounts: Arc::new(MountTable {
                 next: 27,
                 ..MountTable::default()
             }),
-            objects: Objects::new(plan.image.clone(), plan.lazy.clone(), plan.limit_pages),
+            objects,
             holds: PMap::new(),
             locks: Default::default(),
             watched: BTreeMap::new(),
@@ -302,7 +302,16 @@ impl Vfs {
             recording: false,
             baits: Arc::default(),
             inode_budget: u64::MAX,
-        };
+        }
+    }
+
+    /// A file system with only its root mounted.
+    pub fn new(plan: Plan) -> Vfs {
+        let mut v = Vfs::bare(Objects::new(
+            plan.image.clone(),
+            plan.lazy.clone(),
+            plan.limit_pages,
+        ));
         let used: u64 = plan.image.as_ref().map_or(0, |image| {
             (1..=image.inode_count())
                 .filter_map(|n| image.inode(crate::image::Ino::new(n)).ok())

@@ -126,7 +126,7 @@ impl LinkRecorder {
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queue)
     }
 
     fn write_all(&self, to: &mut UnixStream) -> String {
@@ -178,11 +178,9 @@ impl LinkRecorder {
                         self.accepting.store(yes, Ordering::Relaxed);
                         begin.committed(Mark(1));
                     }
-                    Ok(Some(Message::Sent { day, source, bytes })) => self
-                        .earlier
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push(Earlier { day, source, bytes }),
+                    Ok(Some(Message::Sent { day, source, bytes })) => {
+                        lock(&self.earlier).push(Earlier { day, source, bytes })
+                    }
                     Ok(Some(Message::Kept(world, said))) => lock(&self.kept).push((world, said)),
                     Ok(Some(Message::Stored {
                         world,
@@ -190,11 +188,7 @@ impl LinkRecorder {
                         last,
                         bytes,
                     })) => self.stored(world, disk, last, &bytes),
-                    Ok(Some(Message::Taken { bait, session })) => self
-                        .taken
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push((bait, session)),
+                    Ok(Some(Message::Taken { bait, session })) => lock(&self.taken).push((bait, session)),
                     Ok(Some(_)) => {}
                     Ok(None) => break,
                     Err(malformed) => return malformed.to_string(),
@@ -206,7 +200,7 @@ impl LinkRecorder {
     /// What was sent before this process began. Waits until the record has said all of it; it does so first.
     pub fn earlier(&self) -> Vec<Earlier> {
         let _ = self.begun.wait(Mark(1), Duration::from_secs(60));
-        std::mem::take(&mut *self.earlier.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.earlier))
     }
 
     /// A piece of a world that was asked for.
@@ -244,7 +238,7 @@ impl LinkRecorder {
     /// Which session read each bait last before this process began. Waits as [`Self::earlier`] does.
     pub fn taken(&self) -> Vec<(String, SessionId)> {
         let _ = self.begun.wait(Mark(1), Duration::from_secs(60));
-        std::mem::take(&mut *self.taken.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.taken))
     }
 
     /// Bounds the events of one session; 0 takes the bound away.
