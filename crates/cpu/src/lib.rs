@@ -17,7 +17,7 @@ pub use cpu::{Cpu, R8, R9, R10, R11, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI
 pub use dispatch::run;
 pub use fault::{Exit, Fault, FaultKind};
 pub use machine::{CpuidLeaf, Dispatcher, Machine};
-pub use memory::{PAGE_SIZE, PageRef, Prot, Resting, Share, Space, Stats};
+pub use memory::{PAGE_SIZE, PageRef, Prot, Resting, Share, Space, Stats, give_back};
 
 #[cfg(not(target_endian = "little"))]
 compile_error!("guest memory is little-endian and so must the host be");

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use common::ssh::{start, telnet_directory};
-use common::{Run, until};
+use common::{Run, until, until_within};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 
 /// What clients of all kinds begin with; mutations of these come further than noise.
@@ -223,20 +223,22 @@ fn random_openings_leave_nothing_behind() {
     };
     let console = run.console.strip_prefix("http://").expect("the console's link");
     let console = console.split_once('/').unwrap().0.to_owned();
-    // How many, and how many MiB more front may hold afterwards.
     let all = [
-        ("ssh", &run.ssh, number, 12),
-        ("echo", &run.echo, number, 12),
-        ("console", &console, number, 12),
-        // Behind each of these a machine begins, with telnetd in it: how many there are at the busiest moment varies.
-        ("telnet", &run.telnet, number.div_ceil(8), 24),
+        ("ssh", &run.ssh, number),
+        ("echo", &run.echo, number),
+        ("console", &console, number),
+        // Behind each of these a machine begins, with telnetd in it.
+        ("telnet", &run.telnet, number.div_ceil(8)),
     ];
-    for (decoy, to, number, more) in all {
+    for (decoy, to, number) in all {
         let to: SocketAddrV4 = to.parse().unwrap();
         // Buffers and arenas have the size that such a load wants at its busiest.
         throw(number.min(5000), to, 7);
-        until("the first visitors are gone", || open(&run) == 0);
-        let before = ["front", "record"].map(|role| holds(&run, role));
+        // A machine that was made for a client who has left is shown to nobody, but it was asked for and has its turn.
+        let crowd = Duration::from_secs(30) + Duration::from_millis(100 * number);
+        until_within(crowd, "the first visitors are gone", || open(&run) == 0);
+        let held = || ["front", "record"].map(|role| holds(&run, role));
+        let before = held();
         let began = Instant::now();
         let came = throw(number, to, 99);
         assert!(
@@ -244,23 +246,24 @@ fn random_openings_leave_nothing_behind() {
             "{decoy} took {came} of {number} connections"
         );
         let took = began.elapsed();
-        until("all visitors are gone", || open(&run) == 0);
-        // Threads of echo's visitors end a moment after their session.
-        until("threads and sockets are back", || {
-            let now = ["front", "record"].map(|role| holds(&run, role));
-            now.iter()
-                .zip(&before)
-                .all(|(n, b)| n.threads <= b.threads && n.sockets <= b.sockets + 1)
-        });
-        let after = ["front", "record"].map(|role| holds(&run, role));
+        until_within(crowd, "all visitors are gone", || open(&run) == 0);
+        // Threads of echo's visitors end a moment after their session; memory goes back to the host when no world has run for a while. A
+        // rest stays with the allocator that does not grow with the number. record has a page cache of up to 32 MiB, and remembers of
+        // each contact what later ones may share with it.
+        let more = [24 << 10, (36 << 10) + number / 2];
+        let back = |now: &[Holds; 2]| {
+            let mut all = now.iter().zip(&before).zip(more);
+            all.all(|((n, b), more)| {
+                n.threads <= b.threads && n.sockets <= b.sockets + 1 && n.kib <= b.kib + more
+            })
+        };
+        let what = format!(
+            "memory, threads and sockets are back after {decoy}: {before:?}, {:?}",
+            held()
+        );
+        until_within(Duration::from_secs(60), &what, || back(&held()));
+        let after = held();
         eprintln!("{decoy}: {came} openings in {took:.1?}; front and record held {before:?}, hold {after:?}");
-        // record's database has a page cache of up to 32 MiB.
-        for ((b, a), more) in before.iter().zip(&after).zip([more, 36]) {
-            assert!(
-                a.kib <= b.kib + (more << 10),
-                "memory grew with {decoy}: {b:?}, {a:?}"
-            );
-        }
     }
     assert_eq!(run.processes().len(), 3, "the same processes");
     let status = run.status().unwrap();

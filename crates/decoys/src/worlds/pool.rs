@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use turncoat_event::record::Recorder;
 use turncoat_event::{Mark, Time, WorldId, kinds};
 
@@ -49,6 +49,9 @@ impl Default for Bounds {
 /// Slices (of about a millisecond) for which a world that was idle goes before those that compute without end.
 const PATIENCE: u32 = 40;
 
+/// Once in so long, if worlds ran at all and none wants to at the moment, the host gets back what they no longer hold.
+const TIDY: Duration = Duration::from_secs(20);
+
 struct Queue {
     ready: VecDeque<Arc<Actor>>,
     /// Worlds that have computed for longer than [`PATIENCE`] without a pause.
@@ -58,6 +61,9 @@ struct Queue {
     sleeping: BinaryHeap<Reverse<(Time, u64)>>,
     sleepers: BTreeMap<u64, Arc<Actor>>,
     ticket: u64,
+    /// When the host was last given memory back, and whether any world ran since.
+    tidied: Instant,
+    stirred: bool,
 }
 
 impl Queue {
@@ -152,14 +158,26 @@ impl Shared {
                 }
             }
             if let Some(a) = q.take() {
+                q.stirred = true;
                 return Some(a);
             }
-            let wait = q
+            let tidy = TIDY.saturating_sub(q.tidied.elapsed());
+            if q.stirred && tidy.is_zero() {
+                (q.tidied, q.stirred) = (Instant::now(), false);
+                drop(q);
+                turncoat_cpu::give_back();
+                q = lock(&self.queue);
+                continue;
+            }
+            let mut wait = q
                 .sleeping
                 .peek()
                 .map_or(Duration::from_secs(3600), |Reverse((at, _))| {
                     Duration::from_nanos(at.since(now).max(1) as u64)
                 });
+            if q.stirred {
+                wait = wait.min(tidy);
+            }
             q = self
                 .changed
                 .wait_timeout(q, wait)
@@ -262,6 +280,8 @@ impl Worlds {
                 sleeping: BinaryHeap::new(),
                 sleepers: BTreeMap::new(),
                 ticket: 0,
+                tidied: Instant::now(),
+                stirred: false,
             }),
             changed: Condvar::new(),
             stop: AtomicBool::new(false),
@@ -740,6 +760,8 @@ mod tests {
             sleeping: BinaryHeap::new(),
             sleepers: BTreeMap::new(),
             ticket: 0,
+            tidied: Instant::now(),
+            stirred: false,
         };
         let (busy, idle) = (actor(1, PATIENCE), actor(2, 0));
         for _ in 0..8 {

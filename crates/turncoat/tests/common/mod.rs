@@ -243,13 +243,15 @@ pub fn connect_from(from: std::net::Ipv4Addr, to: &str) -> TcpStream {
 }
 
 /// Waits until something is so.
-pub fn until(what: &str, mut so: impl FnMut() -> bool) {
+pub fn until(what: &str, so: impl FnMut() -> bool) {
+    until_within(Duration::from_secs(30), what, so);
+}
+
+/// Waits until something is so, for no longer than `most`.
+pub fn until_within(most: Duration, what: &str, mut so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !so() {
-        assert!(
-            started.elapsed() < Duration::from_secs(30),
-            "waited in vain until {what}"
-        );
+        assert!(started.elapsed() < most, "waited in vain until {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
