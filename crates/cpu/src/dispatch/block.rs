@@ -2,9 +2,9 @@
 
 use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction, Mnemonic, OpKind};
 
-use super::flow;
 use super::lower::{Flow, Lower};
 use super::op::*;
+use super::{flow, straight};
 use crate::fault::{Fault, FaultKind};
 use crate::memory::{PAGE_SIZE, PageRef};
 use crate::{Cpu, Space};
@@ -168,6 +168,13 @@ fn assemble<const F: bool>(list: &[Instruction], optimise: bool) -> Box<[Op]> {
         if F && optimise && n + 1 < list.len() && l.fuse(i, &list[n + 1]) {
             flow = Flow::End;
             n += 2;
+        } else if F
+            && optimise
+            && let Some((fill, h, parts)) = straight::fused(&list[n..], &dead[n..])
+        {
+            fill(l.push(h));
+            flow = Flow::Next;
+            n += parts;
         } else if F && optimise && n + 1 < list.len() && l.fuse_move(i, &list[n + 1], dead[n + 1]) {
             flow = Flow::Next;
             n += 2;

@@ -19,6 +19,7 @@ mod lower_fpu;
 mod lower_vec;
 mod op;
 mod sse;
+mod straight;
 mod string;
 mod system;
 
