@@ -555,6 +555,15 @@ impl World {
         let mut b = t.termios().to_bytes().to_vec();
         let mut words = [le32(&b, 0), le32(&b, 4), le32(&b, 8), le32(&b, 12)];
         for (op, v) in modes {
+            // glibc keeps one speed for both directions, and an input speed of 0 means the other one.
+            let speed = match op {
+                128 if *v == 0 => None,
+                128 | 129 => Some(crate::abi::tty::speed_bits(*v)),
+                _ => None,
+            };
+            if let Some(bits) = speed {
+                words[2] = words[2] & !crate::abi::tty::CBAUD | bits;
+            }
             if let Some((_, i)) = CC.iter().find(|(o, _)| o == op) {
                 if let Some(c) = b.get_mut(17 + i) {
                     *c = if *v == 255 { 0 } else { *v as u8 };
@@ -587,7 +596,8 @@ impl World {
                 None => env.push((k.to_vec(), v.to_vec())),
             };
         };
-        for (k, v) in &o.env {
+        // A name with `=` in it is none (child_set_env in misc.c).
+        for (k, v) in o.env.iter().filter(|(k, _)| !k.contains(&b'=')) {
             set(k, v);
         }
         set(b"USER", &a.user);
@@ -602,7 +612,7 @@ impl World {
             },
         );
         set(b"SHELL", &a.shell);
-        if let Some(t) = &o.term {
+        if let Some(t) = o.term.as_ref().filter(|t| !t.name.is_empty()) {
             set(b"TERM", &t.name);
         }
         let locale = self.slurp(b"/etc/default/locale").unwrap_or_default();
@@ -766,10 +776,11 @@ impl World {
 
     /// Stops or resumes taking output of a connection whose network side is slow.
     pub fn pause(&mut self, conn: Conn, on: bool) {
-        self.rise();
-        if let Some(c) = self.conns.get_mut(&conn) {
-            c.paused = on;
+        match self.conns.get_mut(&conn) {
+            Some(c) if c.paused != on => c.paused = on,
+            _ => return,
         }
+        self.rise();
         self.pump();
     }
 
@@ -813,6 +824,10 @@ impl World {
                     let pg = self.p(leader).map_or(0, |p| p.pgid);
                     self.send_pgrp(pg, SigInfo::user(s, 0, 0));
                 }
+            }
+            Input::Hangup => {
+                self.feed(conn);
+                self.conn_hangs_up(conn);
             }
             Input::Close => self.conn_close(conn),
             Input::Answer { spoil } => self.guard_answer(conn, spoil),
@@ -1016,6 +1031,23 @@ impl World {
             self.log_logout(&c, k);
         }
         self.conn_ends(c);
+    }
+
+    /// What channel_rcv_oclose in OpenSSH's channels.c and session_close_by_channel in session.c do: no terminal and no output any more,
+    /// input ends behind what came. The connection lives until its program has ended.
+    fn conn_hangs_up(&mut self, k: Conn) {
+        let Some(c) = self.conns.get_mut(&k) else { return };
+        c.eof_in = true;
+        let (leader, master) = (c.leader, c.master.take());
+        let outputs = [c.stdout.take(), c.stderr.take()];
+        if let Some(m) = master {
+            self.write_logout_records(leader, m.tty);
+            self.ttys.close(&m);
+            self.tty_effects();
+        }
+        for p in outputs.into_iter().flatten() {
+            self.pipe_close(p, true, false);
+        }
     }
 
     /// Every connection ends because the machine goes down.

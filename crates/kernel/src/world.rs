@@ -295,6 +295,8 @@ pub enum Input {
     },
     /// A signal by name without SIG (`INT`), as SSH sends it.
     Signal(Vec<u8>),
+    /// Nobody reads or types any more: the terminal hangs up or the pipes close. The program's end is still told.
+    Hangup,
     Close,
     /// `login` may read the password that was typed, or one that cannot be right.
     Answer {

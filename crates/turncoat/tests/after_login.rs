@@ -1,4 +1,5 @@
-//! What an OpenSSH client sees after the login: as `after_login/record.py` recorded it of Debian's sshd.
+//! What a client sees after the login: as `after_login/record.py` recorded it of Debian's sshd, of OpenSSH's client (`talk.py`) and
+//! packet by packet (`packets.py`).
 
 mod common;
 
@@ -17,22 +18,23 @@ fn cases(text: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-#[test]
-fn a_client_sees_what_sshd_shows_after_the_login() {
-    let here = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/after_login");
-    let golden = cases(&std::fs::read_to_string(format!("{here}/golden.txt")).unwrap());
-    assert!(golden.len() >= 28);
-    // Names that have no address are not looked up by the decoy: docs/differences.md.
-    let different_by_intent = ["a connection to a name that is none"];
+const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/after_login");
+
+/// Runs a script of `after_login` against a decoy and compares what it prints with what it printed of sshd.
+fn compare(name: &str, script: &str, golden: &str, least: usize, different_by_intent: &[&str]) {
+    let golden = cases(&std::fs::read_to_string(format!("{HERE}/{golden}")).unwrap());
+    assert!(golden.len() >= least);
     let wanted: Vec<&str> = golden
         .keys()
         .map(String::as_str)
         .filter(|n| !different_by_intent.contains(n))
         .collect();
-    let run = start(&directory("after-login"), "127.0.0.1:0", &[]);
+    let dir = directory(name);
+    std::fs::write(dir.join("userdb.txt"), "root:x:letmein\nalice:x:letmein\n").unwrap();
+    let run = start(&dir, "127.0.0.1:0", &[]);
     let port = run.ssh.rsplit_once(':').unwrap().1;
-    let out = Command::new("python3")
-        .arg(format!("{here}/talk.py"))
+    let out = Command::new("/usr/bin/python3")
+        .arg(format!("{HERE}/{script}"))
         .arg(port)
         .args(&wanted)
         .output()
@@ -54,4 +56,24 @@ fn a_client_sees_what_sshd_shows_after_the_login() {
         wanted.len(),
         different.join("\n")
     );
+}
+
+#[test]
+fn a_client_sees_what_sshd_shows_after_the_login() {
+    // Names that have no address are not looked up by the decoy: docs/differences.md.
+    let different_by_intent = ["a connection to a name that is none"];
+    compare("after-login", "talk.py", "golden.txt", 28, &different_by_intent);
+}
+
+#[test]
+fn packets_after_the_login_are_answered_as_sshd_answers_them() {
+    if !std::path::Path::new("/usr/lib/python3/dist-packages/paramiko/__init__.py").exists() {
+        eprintln!("not compared: package python3-paramiko is not installed");
+        assert!(
+            std::env::var_os("TURNCOAT_ALL_CLIENTS").is_none(),
+            "python3-paramiko is needed"
+        );
+        return;
+    }
+    compare("packets", "packets.py", "packets.txt", 29, &[]);
 }

@@ -4,7 +4,9 @@
 mod common;
 
 use std::io::Read;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use common::ssh::{directory, run, ssh, start};
@@ -111,4 +113,118 @@ fn more_than_max_startups_are_turned_away_as_sshd_does() {
     assert_eq!(text, "maxstartups 2:100:2\nlistener] 0 of 2-2 startups");
     let hit = |k: &Kind| matches!(k, Kind::LimitHit(l) if l.limit == "ssh.max_startups" && l.value == 2);
     until("it is on record", || server.events().iter().any(|e| hit(&e.kind)));
+}
+
+/// Debian's sshd on loopback with a `MaxStartups`.
+struct Sshd {
+    child: Child,
+    dir: PathBuf,
+    at: String,
+}
+
+impl Sshd {
+    /// `None` where it is not there, is another version, or we are not root.
+    fn start(max_startups: &str) -> Option<Sshd> {
+        let version = Command::new("/usr/sbin/sshd").arg("-V").output().ok()?;
+        if !String::from_utf8_lossy(&version.stderr).contains("OpenSSH_9.2") {
+            return None;
+        }
+        std::fs::create_dir_all("/run/sshd").ok()?;
+        let at = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let dir = std::env::temp_dir().join(format!("turncoat-startups-{}", at.port()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let key = dir.join("key");
+        let made = Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+            .arg(&key)
+            .status()
+            .unwrap();
+        assert!(made.success());
+        let config = format!(
+            "Port {}\nListenAddress 127.0.0.1\nHostKey {}\nPidFile none\nUsePAM no\nMaxStartups {max_startups}\n",
+            at.port(),
+            key.display()
+        );
+        std::fs::write(dir.join("config"), config).unwrap();
+        let child = Command::new("/usr/sbin/sshd")
+            .args(["-D", "-f"])
+            .arg(dir.join("config"))
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let at = at.to_string();
+        let sshd = Sshd { child, dir, at };
+        until("sshd listens", || TcpStream::connect(&sshd.at).is_ok());
+        // Until it has noticed that this one left.
+        std::thread::sleep(Duration::from_secs(1));
+        Some(sshd)
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// What a connection that says nothing hears: that it is let in, or what it is told before it is closed.
+fn silent(at: &str) -> Result<TcpStream, String> {
+    let mut stream = TcpStream::connect(at).unwrap();
+    match hears(&mut stream) {
+        (line, false) if line.starts_with("SSH-2.0-OpenSSH_9.2p1") => Ok(stream),
+        (line, closed) => Err(format!("{line:?}, closed {closed}")),
+    }
+}
+
+/// With `3:100:3`, of forty silent connections, and of eight more when one of those that were let in has left.
+fn exactly(at: &str) -> Vec<Result<(), String>> {
+    let mut held = Vec::new();
+    let mut all = Vec::new();
+    let mut some = |n: usize, held: &mut Vec<TcpStream>| {
+        for _ in 0..n {
+            all.push(silent(at).map(|s| held.push(s)));
+        }
+    };
+    some(40, &mut held);
+    drop(held.remove(1));
+    std::thread::sleep(Duration::from_secs(2));
+    some(8, &mut held);
+    all
+}
+
+/// How many of 300 silent connections are let in, each of which stays.
+fn by_chance(at: &str) -> usize {
+    let mut held = Vec::new();
+    for _ in 0..300 {
+        match silent(at) {
+            Ok(stream) => held.push(stream),
+            Err(said) => assert_eq!(said, "\"Exceeded MaxStartups\\r\\n\", closed true"),
+        }
+    }
+    held.len()
+}
+
+#[test]
+fn max_startups_meets_silent_connections_as_the_real_sshd_does() {
+    let Some(real) = Sshd::start("3:100:3") else {
+        eprintln!("not compared: no sshd of OpenSSH 9.2 here, or not root");
+        return;
+    };
+    let dir = directory("startups-3");
+    let ours = start(&dir, "127.0.0.1:0", &[("TURNCOAT_SSH_MAX_STARTUPS", "3:100:3")]);
+    let seen = exactly(&real.at);
+    assert_eq!(seen.iter().filter(|s| s.is_ok()).count(), 4, "{seen:?}");
+    assert_eq!(seen, exactly(&ours.ssh));
+    drop((real, ours));
+
+    let real = Sshd::start("10:30:100").unwrap();
+    let ours = start(&directory("startups-10"), "127.0.0.1:0", &[]);
+    let (theirs, ours) = (by_chance(&real.at), by_chance(&ours.ssh));
+    // Each is let in with a chance that falls from 70 % at ten to nothing at a hundred: 91 of 300 are, give or take 3.
+    println!("of 300: sshd lets in {theirs}, the decoy {ours}");
+    for n in [theirs, ours] {
+        assert!((76..=100).contains(&n), "sshd {theirs}, ours {ours}");
+    }
 }

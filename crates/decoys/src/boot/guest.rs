@@ -244,22 +244,30 @@ impl KernelGuest {
     }
 }
 
+/// What of a number of 32 bits a terminal keeps (pty_change_window_size in sshpty.c).
 fn short(n: u32) -> u16 {
-    u16::try_from(n).unwrap_or(u16::MAX)
+    (n & 0xffff) as u16
 }
 
-/// Signal name without SIG (signal(7), x86-64).
+/// A signal's name (sig2name in session.c): those of RFC 4254 section 6.10; no other one has a name.
 fn signal_name(sig: u8) -> String {
-    const NAMES: [&str; 31] = [
-        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
-        "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
-        "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
-    ];
-    // sshd names only the signals of RFC 4254 section 6.10; others go as SIG@openssh.com.
-    usize::from(sig)
-        .checked_sub(1)
-        .and_then(|i| NAMES.get(i))
-        .map_or_else(|| "SIG@openssh.com".into(), |n| (*n).to_string())
+    match sig {
+        1 => "HUP",
+        2 => "INT",
+        3 => "QUIT",
+        4 => "ILL",
+        6 => "ABRT",
+        8 => "FPE",
+        9 => "KILL",
+        10 => "USR1",
+        11 => "SEGV",
+        12 => "USR2",
+        13 => "PIPE",
+        14 => "ALRM",
+        15 => "TERM",
+        _ => "SIG@openssh.com",
+    }
+    .into()
 }
 
 impl Guest for KernelGuest {
@@ -319,7 +327,11 @@ impl Guest for KernelGuest {
     }
 
     fn hold(&mut self, conn: Conn, on: bool) -> bool {
-        Streams::has(conn) && self.streams.hold(conn, on)
+        if Streams::has(conn) {
+            return self.streams.hold(conn, on);
+        }
+        self.world.pause(turncoat_kernel::Conn(conn.0), on);
+        true
     }
 
     fn unlisten(&mut self, id: u32) {
@@ -330,7 +342,7 @@ impl Guest for KernelGuest {
         if Streams::has(conn) {
             match input {
                 Input::Data(b) => self.streams.data(&mut self.world, conn, &b),
-                Input::Eof => self.streams.eof(&mut self.world, conn),
+                Input::Eof | Input::Hangup => self.streams.eof(&mut self.world, conn),
                 Input::Close => self.streams.close(&mut self.world, conn),
                 Input::Resize(..) | Input::Signal(_) | Input::Answer { .. } => {}
             }
@@ -346,6 +358,7 @@ impl Guest for KernelGuest {
                 ypixel: short(y),
             },
             Input::Signal(name) => KernelInput::Signal(name.into_bytes()),
+            Input::Hangup => KernelInput::Hangup,
             Input::Close => KernelInput::Close,
             Input::Answer { spoil } => KernelInput::Answer { spoil },
         };

@@ -36,6 +36,7 @@ mod code {
     pub const BOOTS: u8 = 18;
     pub const ANSWER: u8 = 19;
     pub const SPOIL: u8 = 20;
+    pub const HANGUP: u8 = 21;
 }
 
 /// One thing that came into a world, or a check of what came out.
@@ -159,6 +160,7 @@ pub(super) fn write(entry: &Entry, last: &mut Time, out: &mut Vec<u8>) {
             conn(code::SIGNAL, c, out);
             bytes(name.as_bytes(), out);
         }
+        Entry::Input(c, Input::Hangup) => conn(code::HANGUP, c, out),
         Entry::Input(c, Input::Close) => conn(code::CLOSE, c, out),
         Entry::Input(c, Input::Answer { spoil }) => {
             conn(if *spoil { code::SPOIL } else { code::ANSWER }, c, out);
@@ -368,6 +370,7 @@ fn entry(last: Time, c: &mut Cursor<'_>) -> Result<Entry, Stop> {
             Input::Resize(c.short()?, c.short()?, (c.short()?, c.short()?)),
         ),
         code::SIGNAL => Entry::Input(Conn(c.short()?), Input::Signal(c.text()?)),
+        code::HANGUP => Entry::Input(Conn(c.short()?), Input::Hangup),
         code::CLOSE => Entry::Input(Conn(c.short()?), Input::Close),
         code::ANSWER => Entry::Input(Conn(c.short()?), Input::Answer { spoil: false }),
         code::SPOIL => Entry::Input(Conn(c.short()?), Input::Answer { spoil: true }),
@@ -460,6 +463,7 @@ mod tests {
                 slices: 1 << 40,
             },
             Entry::Input(c, Input::Eof),
+            Entry::Input(c, Input::Hangup),
             Entry::Input(c, Input::Close),
             Entry::Input(c, Input::Answer { spoil: false }),
             Entry::Input(c, Input::Answer { spoil: true }),

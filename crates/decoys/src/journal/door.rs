@@ -44,7 +44,7 @@ pub struct Journaled {
     unsealed: bool,
     /// The clock at the last seal.
     sealed_at: Time,
-    /// Streams that are held back.
+    /// Logins and streams that are held back.
     held: BTreeSet<Conn>,
 }
 
@@ -294,7 +294,7 @@ impl Journaled {
         self.guest.unlisten(id);
     }
 
-    /// Holds back what a stream says, or lets it come again; false if this is a login and not a stream. Written when it changes.
+    /// Holds back what a login or a stream says, or lets it come again; false where that cannot be. Written when it changes.
     pub fn hold(&mut self, conn: Conn, on: bool) -> bool {
         if on == self.held.contains(&conn) {
             return self.guest.hold(conn, on);
@@ -310,6 +310,11 @@ impl Journaled {
         self.fresh = true;
         self.write(&Entry::Hold(conn, on));
         true
+    }
+
+    /// Whether a login or a stream is held back.
+    pub fn holds(&self, conn: Conn) -> bool {
+        self.held.contains(&conn)
     }
 
     /// Who may log in.

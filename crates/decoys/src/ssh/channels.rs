@@ -18,6 +18,8 @@ pub(super) struct Channel {
     pub waiting: Arc<AtomicU64>,
     /// The client takes no more output.
     deaf: bool,
+    /// What runs is a subsystem.
+    subsystem: bool,
     /// Where it leads, if the client asked for a connection.
     pub leads: Option<Leads>,
     /// World output that the client's window has no room for yet, and ends, in order.
@@ -33,6 +35,7 @@ impl Channel {
             env: vec![],
             waiting: Arc::default(),
             deaf: false,
+            subsystem: false,
             leads: None,
             queue: VecDeque::new(),
         }
@@ -93,6 +96,9 @@ impl Connection {
                     name: Bytes(name.clone()),
                     accepted: true,
                 });
+                if let Some(c) = self.channels.get_mut(&id) {
+                    c.subsystem = true;
+                }
                 self.start(id, Program::Subsystem(name)).await;
             }
             ChannelEvent::WindowChange(s) => {
@@ -100,6 +106,12 @@ impl Connection {
                     columns: s.cols,
                     rows: s.rows,
                 });
+                if self.login(id).is_none()
+                    && let Some(t) = self.channels.get_mut(&id).and_then(|c| c.terminal.as_mut())
+                {
+                    // The program will find it so.
+                    (t.columns, t.rows, t.pixels) = (s.cols, s.rows, (s.width, s.height));
+                }
                 if let Some((number, conn)) = self.login(id) {
                     self.frame(
                         number,
@@ -110,13 +122,17 @@ impl Connection {
                 }
             }
             ChannelEvent::Signal { name } => {
-                let login = self.login(id);
+                let login = self.login(id).filter(|_| self.may_signal(id));
                 if let Some((_, conn)) = login {
                     self.input(conn, Input::Signal(name));
                 }
                 self.server.request_reply(now, id, login.is_some());
             }
-            ChannelEvent::Break { .. } => self.server.request_reply(now, id, false),
+            // tcsendbreak succeeds at a pseudoterminal, and does nothing; before there is a program the request is refused.
+            ChannelEvent::Break { .. } => {
+                let ok = self.login(id).is_some() && self.has_terminal(id);
+                self.server.request_reply(now, id, ok);
+            }
             ChannelEvent::Data(bytes) => match self.login(id) {
                 Some((number, conn)) => {
                     self.forwarded(id, &bytes);
@@ -203,18 +219,31 @@ impl Connection {
     /// The channel is closed when it has ended (session_close_by_channel in session.c).
     fn hung_up(&mut self, id: ChannelId) {
         let Some((_, conn)) = self.login(id) else { return };
-        let terminal = self.channels.get(&id).is_some_and(|c| c.terminal.is_some());
-        if terminal {
-            self.input(conn, Input::Close);
-            self.by_conn.remove(&conn);
-            self.server.channel_exit_signal(id, "HUP", false);
-            self.server.channel_eof(id);
+        let Some(c) = self.channels.get_mut(&id) else {
+            return;
+        };
+        c.deaf = true;
+        let input = if c.leads.is_some() {
+            Input::Eof
         } else {
-            if let Some(c) = self.channels.get_mut(&id) {
-                c.deaf = true;
-            }
-            self.input(conn, Input::Eof);
-        }
+            Input::Hangup
+        };
+        self.input(conn, input);
+    }
+
+    fn has_terminal(&self, id: ChannelId) -> bool {
+        self.channels.get(&id).is_some_and(|c| c.terminal.is_some())
+    }
+
+    /// Whether a client's signal is delivered (session_signal_req in session.c): to no subsystem, to no command that the key forced, and
+    /// to nothing of root's, whose sshd has no second process to do it.
+    fn may_signal(&self, id: ChannelId) -> bool {
+        let plain = self.channels.get(&id).is_some_and(|c| !c.subsystem);
+        let root = self.world.as_ref().is_none_or(|w| {
+            let accounts = w.accounts();
+            accounts.get(&self.user).is_none_or(|a| a.uid == 0)
+        });
+        plain && !root && self.key_options.command.is_none()
     }
 
     /// The number under which the next channel is recorded.
@@ -359,6 +388,7 @@ impl Connection {
     /// Moves world output into channels as far as the client's windows allow.
     pub(super) fn pump(&mut self) {
         for (id, c) in &mut self.channels {
+            let mut full = false;
             while let Some((after, out)) = c.queue.front_mut() {
                 self.mark = self.mark.max(*after);
                 match out {
@@ -368,6 +398,7 @@ impl Connection {
                     Out::Data { stderr, bytes } => {
                         let n = self.server.sendable(*id).min(bytes.len());
                         if n == 0 {
+                            full = true;
                             break;
                         }
                         let rest = bytes.split_off(n);
@@ -387,6 +418,19 @@ impl Connection {
                     Out::Killed { signal, core } => self.server.channel_exit_signal(*id, signal, *core),
                 }
                 c.queue.pop_front();
+            }
+            // sshd tells a program's end at once, though output may wait for the window to open.
+            let end = |q: &(Mark, Out)| matches!(q.1, Out::Exit(_) | Out::Killed { .. });
+            if full
+                && let Some(at) = c.queue.iter().position(end)
+                && let Some((after, out)) = c.queue.remove(at)
+            {
+                self.mark = self.mark.max(after);
+                match out {
+                    Out::Exit(status) => self.server.channel_exit_status(*id, status),
+                    Out::Killed { signal, core } => self.server.channel_exit_signal(*id, &signal, core),
+                    Out::Data { .. } | Out::Eof => {}
+                }
             }
         }
     }

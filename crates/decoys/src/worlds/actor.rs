@@ -365,11 +365,19 @@ impl Actor {
         let Some(guest) = state.guest.as_mut() else {
             return Next::Gone;
         };
+        let mut holds = state.logins.iter().filter(|(c, _)| guest.holds(**c)).peekable();
+        let stalled = holds.peek().is_some();
+        let read_on = holds.any(|(_, l)| l.waiting.load(Ordering::Relaxed) as usize <= STREAM_LIMIT);
         if let Some(quiet) = state.quiet
             && messages.is_empty()
             && quiet.due.is_none_or(|d| d > now)
             && state.logins.values().all(|l| l.held.is_empty())
+            && !read_on
         {
+            // Who does not read has to be looked at: nothing tells that he goes on.
+            if stalled {
+                return Next::Sleep(Some(quiet.until().min(now.plus_nanos(5_000_000))));
+            }
             // Woken by the time alone, and nothing is due in the world.
             let idle = now.since(quiet.since);
             if idle < REST {
@@ -449,7 +457,9 @@ impl Actor {
                                 guest.input(conn, Input::Close);
                             }
                             // What is not input to a program overtakes it.
-                            (i @ (Input::Data(_) | Input::Eof), Some(l)) => l.held.push_back(i),
+                            (i @ (Input::Data(_) | Input::Eof | Input::Hangup), Some(l)) => {
+                                l.held.push_back(i)
+                            }
                             (i, Some(_)) => guest.input(conn, i),
                             (_, None) => {}
                         }
@@ -493,8 +503,8 @@ impl Actor {
             for (conn, l) in &mut state.logins {
                 l.feed(*conn, guest, &mut state.produced);
             }
-            // A connection that does not read holds its world up: its programs block as on a full pipe.
-            // A stream is only not read meanwhile: whoever does not take it may wait for what this world has to do.
+            // What a client does not read is not taken from its programs, which block as on a full pipe; the world's other logins go on.
+            // A world that cannot hold one back stands still.
             let (mut full, mut held) = (false, false);
             for (conn, l) in &state.logins {
                 let waiting = l.waiting.load(Ordering::Relaxed) as usize;
@@ -591,7 +601,7 @@ impl Actor {
         }
         match wants {
             Wants::Run => Next::Again,
-            Wants::Sleep(until) => Next::Sleep(state.quiet.map_or(until, |q| Some(q.until()))),
+            Wants::Sleep(until) => Next::Sleep(state.quiet.map(|q| q.until()).into_iter().chain(until).min()),
             Wants::Dead => Next::Gone,
         }
     }

@@ -114,6 +114,8 @@ pub enum Input {
     Resize(u32, u32, (u32, u32)),
     /// Deliver a signal, by name without `SIG`.
     Signal(String),
+    /// Nobody reads or types any more; the program's end is still told.
+    Hangup,
     /// The client is gone: hang up.
     Close,
     /// The answer to [`Produced::Secret`]: `login` may read what was typed, or something that cannot be right.
@@ -247,7 +249,8 @@ pub trait Guest: Send {
         let _ = id;
     }
 
-    /// Holds back what a stream says, or lets it come again; false if this is a login and not a stream.
+    /// Holds back what a login or a stream says, or lets it come again: what is not read stays in its pipe or terminal. False where
+    /// that cannot be.
     fn hold(&mut self, conn: Conn, on: bool) -> bool {
         let _ = (conn, on);
         false

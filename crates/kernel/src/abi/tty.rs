@@ -204,6 +204,13 @@ impl Termios {
     }
 }
 
+/// The bits of `CBAUD` for a speed that a client asks for (baud_to_speed in OpenSSH's ttymodes.c): 9600 for one that is none.
+pub fn speed_bits(speed: u32) -> u32 {
+    const FASTEST: u32 = 0o10003;
+    let all = (0..=15).chain(CBAUDEX + 1..=FASTEST);
+    all.into_iter().find(|bits| baud(*bits) == speed).unwrap_or(0o15)
+}
+
 /// The speed that the bits of `CBAUD` stand for.
 fn baud(bits: u32) -> u32 {
     const LOW: [u32; 16] = [

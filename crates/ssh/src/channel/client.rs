@@ -11,16 +11,7 @@ use std::sync::Arc;
 const MAX_ENV: u32 = 128;
 
 /// Signals that a client may have delivered (name2sig in session.c).
-const SIGNALS: [&str; 8] = [
-    "HUP",
-    "INT",
-    "KILL",
-    "QUIT",
-    "TERM",
-    "USR1",
-    "USR2",
-    "INFO@openssh.com",
-];
+const SIGNALS: [&str; 7] = ["HUP", "INT", "KILL", "QUIT", "TERM", "USR1", "USR2"];
 
 impl Server {
     /// hostkeys-00@openssh.com: all our keys.
@@ -507,6 +498,9 @@ impl Server {
                 let [cols, rows, width, height] = [r.u32()?, r.u32()?, r.u32()?, r.u32()?];
                 let modes = r.string()?.to_vec();
                 r.end()?;
+                if cut_off(&modes) {
+                    return Err(End::Silent("modes of a terminal that are cut off".to_owned()));
+                }
                 let size = WindowSize {
                     cols,
                     rows,
@@ -524,10 +518,10 @@ impl Server {
                 let (protocol, cookie) = (r.cstring()?.to_vec(), r.cstring()?.to_vec());
                 let screen = r.u32()?;
                 r.end()?;
-                c.has_x11 = true;
                 if !config.forwarding.x11 {
                     return Ok(Outcome::Failed);
                 }
+                c.asks_x11 = true;
                 Outcome::Ask(
                     ChannelEvent::X11(X11 {
                         single,
@@ -615,6 +609,12 @@ impl Server {
     }
 
     pub(crate) fn on_request_reply(&mut self, id: u32, want_reply: bool, start: bool, ok: bool) {
+        // What was refused may be asked for again (session_x11_req in session.c).
+        if let Some(c) = self.ch.get(id)
+            && std::mem::take(&mut c.asks_x11)
+        {
+            c.has_x11 = ok;
+        }
         if start
             && ok
             && let Some(c) = self.ch.get(id)
@@ -628,6 +628,18 @@ impl Server {
         }
         self.answer_request(id, want_reply, ok);
     }
+}
+
+/// Whether encoded modes (RFC 4254 section 8) end within one (ssh_tty_parse_modes in ttymodes.c).
+fn cut_off(modes: &[u8]) -> bool {
+    let mut rest = modes;
+    while let [1..=159, more @ ..] = rest {
+        match more.get(4..) {
+            Some(behind) => rest = behind,
+            None => return true,
+        }
+    }
+    false
 }
 
 fn invalid(what: &str) -> End {

@@ -65,6 +65,8 @@ struct Channel {
     unconsumed: u32,
     has_pty: bool,
     has_x11: bool,
+    /// It waits for the answer to `x11-req`.
+    asks_x11: bool,
     env: u32,
     /// A program runs: no CLOSE before it has ended.
     running: bool,
@@ -95,6 +97,7 @@ impl Channel {
             unconsumed: 0,
             has_pty: false,
             has_x11: false,
+            asks_x11: false,
             env: 0,
             running: false,
             detached: kind != Kind::Session,

@@ -433,7 +433,7 @@ settings! {
         /// Connections at once, in all.
         connections: u64 = "4096", live;
         /// Connections at once from one source (an IPv4 address or an IPv6 /64).
-        connections_per_source: u64 = "64", live;
+        connections_per_source: u64 = "128", live;
         /// Time from accept until a login is complete.
         login_time: Span = "\"2m\"", live;
         /// Events in one second from one session, after a burst of as many: past it the session is not read and its world not run until the rate is kept again. 0: no bound.

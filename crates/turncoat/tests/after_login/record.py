@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Records what talk.py sees of Debian's sshd, as golden.txt beside this script.
+"""Records what talk.py and packets.py see of Debian's sshd, as golden.txt and packets.txt beside this script.
 
     turncoat image export default DIR
-    sudo unshare --mount --uts --ipc --net --pid --fork python3 crates/turncoat/tests/after_login/record.py DIR
+    sudo unshare --mount --uts --ipc --net --pid --fork /usr/bin/python3 crates/turncoat/tests/after_login/record.py DIR [packets]
 
-sshd of the image runs inside DIR, with the package's configuration and PAM; root may log in with a password, as the decoy's policy has it.
+With `packets`, packets.txt alone. packets.py needs Debian's package python3-paramiko. sshd of the image runs inside DIR, with the package's configuration and PAM; root may log in with a password, as the decoy's policy has it.
 """
 import os
 import socket
@@ -41,12 +41,15 @@ def main():
     os.makedirs(f"{root}/run/sshd", exist_ok=True)
     for name in ("run/utmp", "var/log/wtmp", "var/log/lastlog"):
         open(f"{root}/{name}", "a").close()
-    run("chroot", root, "chpasswd", input=b"root:letmein\n")
+    run("chroot", root, "useradd", "-m", "-s", "/bin/bash", "alice")
+    run("chroot", root, "chpasswd", input=b"root:letmein\nalice:letmein\n")
     run("chroot", root, "ssh-keygen", "-A", stdout=subprocess.DEVNULL)
     sshd = subprocess.Popen(["chroot", root, "/usr/sbin/sshd", "-D", "-o", "PermitRootLogin=yes"])
     time.sleep(1)
-    with open(os.path.join(HERE, "golden.txt"), "w") as out:
-        subprocess.run([sys.executable, os.path.join(HERE, "talk.py"), "22"], stdout=out, check=True)
+    for name, file in (("talk", "golden"), ("packets", "packets")):
+        if sys.argv[2:] in ([], [name]):
+            with open(os.path.join(HERE, f"{file}.txt"), "w") as out:
+                subprocess.run([sys.executable, os.path.join(HERE, f"{name}.py"), "22"], stdout=out, check=True)
     sshd.terminate()
 
 
