@@ -18,6 +18,10 @@ use serde::Serialize;
 pub trait Image {
     /// Content of a regular file, following symbolic links; None if there is none.
     fn read(&self, path: &str) -> Option<Vec<u8>>;
+    /// Whether something lies at a path, following symbolic links.
+    fn has(&self, path: &str) -> bool {
+        self.read(path).is_some()
+    }
     /// The first bytes of a file, at most `len`.
     fn head(&self, path: &str, len: usize) -> Option<Vec<u8>> {
         let mut all = self.read(path)?;
@@ -257,6 +261,14 @@ impl Cover {
     /// The seed. It is a secret: whoever knows it knows every key of the cover.
     pub fn seed(&self) -> &Seed {
         &self.seed
+    }
+
+    /// The password fields of `users`, made from their passwords. Each takes some 30 ms, on purpose: whoever keeps a cover keeps
+    /// them in `user_hashes`.
+    pub fn password_fields(&self) -> Vec<String> {
+        (0..self.users.len())
+            .map(|i| files::etc::password_field(self, i))
+            .collect()
     }
 
     /// When the cover was made, seconds since the epoch.

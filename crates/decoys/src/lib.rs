@@ -6,6 +6,7 @@ pub mod journal;
 pub mod machine;
 pub mod worlds;
 pub use machine::Machine;
+pub mod refused;
 mod sending;
 pub mod ssh;
 pub mod taken;

@@ -64,6 +64,8 @@ pub struct Machine {
     pub accounts: RwLock<BTreeSet<Vec<u8>>>,
     /// How long a refused password takes.
     pub fail_delay: FailDelay,
+    /// Passwords that were refused, for the logs of worlds.
+    pub refused: crate::refused::Ledger,
     /// Turns for computing password hashes, which cost 10 ms and 16 MiB each.
     pub hashing: tokio::sync::Semaphore,
     /// The clock.

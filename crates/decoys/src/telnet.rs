@@ -151,6 +151,7 @@ pub async fn serve(
         peer: peer.source,
         local: SocketAddr::new(peer.local.ip(), PORT),
         method: "none",
+        refused: Vec::new(),
     };
     let opened = world
         .open(open, origin.clone(), 0, mark, out, waiting.clone())

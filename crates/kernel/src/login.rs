@@ -14,6 +14,7 @@ use crate::{Creds, Errno, KResult};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use turncoat_cover::past::lines::{self, Line, Says};
+use turncoat_cover::past::refused::Refused;
 
 /// Most input bytes kept for a program that does not read.
 const BACKLOG: usize = 64 << 10;
@@ -415,6 +416,7 @@ impl World {
         if o.method.is_empty() {
             return;
         }
+        self.log_refused(pid);
         let (name, uid, n) = (
             String::from_utf8_lossy(&a.user).into_owned(),
             a.uid,
@@ -456,6 +458,38 @@ impl World {
             },
         ];
         self.log(&lines);
+    }
+
+    /// These passwords were refused before the login that follows, which logs them.
+    pub fn refused(&mut self, refused: Vec<Refused>) {
+        for r in refused {
+            // A connection that is over had two sshds of its own, which are gone; the login's are still to come.
+            let pid = r.ended.and_then(|_| {
+                let pid = self.alloc_pid().ok();
+                let _ = self.alloc_pid();
+                pid
+            });
+            self.refused.push((pid, r));
+        }
+    }
+
+    /// What sshd and PAM logged of refused passwords, and their records in `btmp` (login.c and loginrec.c of OpenSSH). `own` is the sshd
+    /// of the connection that was let in.
+    fn log_refused(&mut self, own: u32) {
+        for (pid, r) in std::mem::take(&mut self.refused) {
+            let pid = pid.unwrap_or(own);
+            self.log(&r.lines(pid));
+            let ip = r.from.ip().to_canonical();
+            let from = SocketAddr::new(ip, 0);
+            for t in &r.tries {
+                let (user, host) = (t.user.as_bytes(), ip.to_string());
+                let mut rec = utmp(6, pid, "ssh:notty", user, &host, from, 0, t.at * 1_000);
+                // sshd gives no id and no parts of a second there.
+                rec[40..44].fill(0);
+                rec[344..348].fill(0);
+                let _ = self.scribble(b"/var/log/btmp", None, &rec, None);
+            }
+        }
     }
 
     /// What they log when the connection is over.

@@ -20,6 +20,7 @@ use crate::wait::WaitKey;
 use crate::{Creds, KResult};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use turncoat_cover::past::refused::Refused;
 use turncoat_cpu::{Exit, FaultKind, Machine, PageRef};
 
 /// A connection to the world: a login or a command on behalf of a decoy.
@@ -416,6 +417,8 @@ pub struct World {
     pub(crate) next_conn: u32,
     /// Connections before the machine booted: sessions are counted from there.
     pub(crate) first_conn: u32,
+    /// Passwords that were refused before the login that follows, which logs them; with the sshd of those whose connection is over.
+    pub(crate) refused: Vec<(Option<u32>, Refused)>,
     pub(crate) anon_ino: u64,
     pub(crate) forks: u64,
     pub(crate) switches: u64,
@@ -494,6 +497,7 @@ impl World {
             next_id: 0,
             next_conn: b.sessions,
             first_conn: 0,
+            refused: Vec::new(),
             anon_ino: 20_000,
             forks: 0,
             switches: 0,

@@ -1,8 +1,9 @@
 //! The machine that this install shows: what its cover was made from, kept in the data directory.
 //!
-//! `cover.json` holds what the cover needs beside the install's secret: when it was made, the operator's wishes, and the host
-//! keys (an RSA key takes a while to find). The same file and secret give the same machine for ever.
+//! `cover.json` holds what the cover needs beside the install's secret: when it was made, the operator's wishes, and what takes a while
+//! to make: the host keys and the people's password fields. The same file and secret give the same machine for ever.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +30,9 @@ pub struct Machine {
     pub given: Given,
     /// Its host keys.
     pub host_keys: HostKeys,
+    /// Password fields by user: each takes a while to make, like the keys. What is missing is made when it is needed.
+    #[serde(default)]
+    pub passwords: BTreeMap<String, String>,
 }
 
 /// Where it is kept.
@@ -48,7 +52,22 @@ impl Machine {
     pub fn cover(&self, secret: &[u8; 32]) -> Result<Cover, String> {
         let mut cover = Cover::new(seed_of(secret, self.turn), &self.given).map_err(|e| e.to_string())?;
         cover.host_keys = Some(self.host_keys.clone());
+        for (field, user) in cover.user_hashes.iter_mut().zip(&cover.users) {
+            if let Some(kept) = self.passwords.get(&user.name) {
+                field.clone_from(kept);
+            }
+        }
         Ok(cover)
+    }
+
+    /// Keeps the password fields of the cover's people. True if one was new.
+    fn keep_passwords(&mut self, cover: &Cover) -> bool {
+        let new = cover.users.iter().any(|u| !self.passwords.contains_key(&u.name));
+        if new {
+            let names = cover.users.iter().map(|u| u.name.clone());
+            self.passwords = names.zip(cover.password_fields()).collect();
+        }
+        new
     }
 }
 
@@ -240,6 +259,7 @@ pub fn load_or_make(
             let mut machine = read(&path, &bytes)?;
             let here = receiving(settings);
             let wishes = wishes(settings, listed)?;
+            let mut changed = false;
             let moved = kernel.is_some() && kernel != machine.given.kernel;
             if machine.given.wishes != wishes
                 || moved
@@ -248,7 +268,10 @@ pub fn load_or_make(
                 machine.given.wishes = wishes;
                 machine.given.receiving = here;
                 machine.given.kernel = kernel.or(machine.given.kernel);
-                machine.cover(secret)?;
+                changed = true;
+            }
+            let cover = machine.cover(secret)?;
+            if machine.keep_passwords(&cover) || changed {
                 write(layout, &machine)?;
             }
             Ok(machine)
@@ -312,12 +335,15 @@ pub fn make(
     let cover = Cover::new(seed, &given).map_err(|e| e.to_string())?;
     let host_keys =
         host_keys(&seed, &format!("root@{}", cover.host.name)).ok_or("no host keys could be made")?;
-    Ok(Machine {
+    let mut machine = Machine {
         format: turncoat_cover::FORMAT,
         turn,
         given,
         host_keys,
-    })
+        passwords: BTreeMap::new(),
+    };
+    machine.keep_passwords(&cover);
+    Ok(machine)
 }
 
 /// Keeps a machine; the file is replaced whole.

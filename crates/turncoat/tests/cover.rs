@@ -71,6 +71,12 @@ fn cover(role: &str, n: u8) -> Cover {
 }
 
 fn look(cover: &Cover) -> Seen {
+    look_after(cover, 0)
+}
+
+/// What is seen so many days after now.
+fn look_after(cover: &Cover, days: i64) -> Seen {
+    let now = || now() + days * 86_400 * 1_000_000_000;
     let image = image();
     let entropy: turncoat_decoys::machine::Entropy = Arc::new(|b: &mut [u8]| b.fill(7));
     let mut snapshot = Snapshot::boot(cover, image.clone(), Outside::Timeout, Time(now()), &entropy).unwrap();
@@ -113,6 +119,20 @@ fn installs_of_every_role_contradict_themselves_nowhere() {
             if !found.is_empty() {
                 odd += &format!("-- {role} {n}\n{}", tell(&found));
             }
+        }
+    }
+    assert!(odd.is_empty(), "{odd}");
+}
+
+/// An image of its own grows old with the machine: nothing new comes from the archive, but logs turn and the clock goes on.
+#[test]
+fn installs_grow_old_without_contradiction() {
+    let mut odd = String::new();
+    for (role, days) in role::names().into_iter().zip([30, 200, 75]) {
+        let seen = look_after(&cover(role, 3), days);
+        let found = run(&seen);
+        if !found.is_empty() {
+            odd += &format!("-- {role} after {days} days\n{}", tell(&found));
         }
     }
     assert!(odd.is_empty(), "{odd}");
@@ -576,6 +596,73 @@ fn what_programs_say_to_the_log_is_in_the_journal() {
     )
     .0;
     assert!(told.contains("dev-log") && told.contains("\n0\n"), "{told}");
+}
+
+#[test]
+fn passwords_that_were_refused_are_in_the_log_of_who_got_in() {
+    use turncoat_cover::past::refused::{Refused, Try};
+    let cover = cover("bastion", 4);
+    let entropy: turncoat_decoys::machine::Entropy = Arc::new(|b: &mut [u8]| b.fill(7));
+    let mut snapshot = Snapshot::boot(&cover, image(), Outside::Timeout, Time(now()), &entropy).unwrap();
+    let mut world = snapshot.world([6; 32]);
+    let micros = now() as u64 / 1_000;
+    let tried = |port: u16, before: u64, user: &str, known| Refused {
+        from: format!("198.51.100.7:{port}").parse().unwrap(),
+        tries: vec![Try {
+            at: micros - before * 1_000_000,
+            user: user.into(),
+            known,
+        }],
+        ended: (port != 40124).then_some(micros - before * 1_000_000 + 400_000),
+    };
+    world.refused(vec![
+        tried(40101, 60, "oracle", false),
+        tried(40102, 50, "root", true),
+        tried(40124, 9, "root", true),
+    ]);
+    let told = ran(
+        &mut world,
+        "journalctl -q --no-pager -t sshd -o short-unix | grep 198.51.100.7; lastb -w | grep 198.51.100.7",
+    )
+    .0;
+    let pid = |with: &str| {
+        let line = told
+            .lines()
+            .find(|l| l.contains(with))
+            .unwrap_or_else(|| panic!("no {with:?} in {told}"));
+        line.split("sshd[")
+            .nth(1)
+            .and_then(|r| r.split(']').next())
+            .unwrap()
+            .parse::<u32>()
+            .unwrap()
+    };
+    let invalid = pid("Failed password for invalid user oracle from 198.51.100.7 port 40101 ssh2");
+    assert_eq!(
+        invalid,
+        pid("Connection closed by invalid user oracle 198.51.100.7 port 40101 [preauth]")
+    );
+    let other = pid("Failed password for root from 198.51.100.7 port 40102 ssh2");
+    let own = pid("Failed password for root from 198.51.100.7 port 40124 ssh2");
+    assert!(invalid < other && other < own, "{told}");
+    assert_eq!(
+        own,
+        pid("Accepted password for root from 198.51.100.7 port 40124 ssh2")
+    );
+    let times: Vec<f64> = told
+        .lines()
+        .filter(|l| l.contains("Failed password"))
+        .filter_map(|l| l.split(' ').next()?.parse().ok())
+        .collect();
+    assert!(times.windows(2).all(|w| w[1] - w[0] > 8.0), "{told}");
+    let bad: Vec<&str> = told.lines().filter(|l| l.contains("ssh:notty")).collect();
+    assert!(
+        bad.len() == 3 && bad.iter().filter(|l| l.starts_with("root ")).count() == 2,
+        "{told}"
+    );
+    // They are told once.
+    let told = ran(&mut world, "lastb -w | grep -c 198.51.100.7").0;
+    assert_eq!(told.trim(), "3");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use common::ssh::{start, telnet_directory};
-use common::{Run, until, until_within};
+use common::{Run, until_within};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 
 /// What clients of all kinds begin with; mutations of these come further than noise.

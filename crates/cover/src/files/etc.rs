@@ -42,8 +42,7 @@ pub fn files(cover: &Cover, image: &dyn Image) -> Vec<File> {
         File::text("/etc/mailname", 0o644, at, format!("{}\n", h.fqdn())),
     ];
     let last = cover.users.len();
-    // A hash takes 10 ms: each is made once.
-    let hashes: Vec<String> = (0..last).map(|i| password_field(cover, i)).collect();
+    let hashes = cover.password_fields();
     out.extend(accounts(cover, image, last, &hashes));
     // useradd(8) and its sisters keep the state before their last change; the accounts before the last one were made.
     out.extend(
@@ -252,7 +251,7 @@ fn accounts(cover: &Cover, image: &dyn Image, people: usize, hashes: &[String]) 
 }
 
 /// The password field of user `i`: the one that was set, else a real hash of the drawn password.
-fn password_field(cover: &Cover, i: usize) -> String {
+pub(crate) fn password_field(cover: &Cover, i: usize) -> String {
     match (cover.user_hashes.get(i), cover.users.get(i)) {
         (Some(h), _) if h != "!" => h.clone(),
         (_, Some(u)) => {

@@ -6,17 +6,30 @@ use crate::users::coined;
 
 const COMMON: &str = include_str!("../../data/history/common.txt");
 
-fn blocks(own: &str) -> Vec<Vec<&str>> {
+/// The blocks; of a line and those with `~ ` behind it, the machine's people type one.
+fn blocks<'a>(own: &'a str, cover: &Cover) -> Vec<Vec<&'a str>> {
+    let mut s = cover.stream("habits");
+    let mut read = |text: &'a str| -> Vec<Vec<&'a str>> {
+        text.split("\n\n")
+            .map(|b| {
+                let mut lines: Vec<Vec<&str>> = Vec::new();
+                for l in b.lines().filter(|l| !l.is_empty() && !l.starts_with('#')) {
+                    match (l.strip_prefix("~ "), lines.last_mut()) {
+                        (Some(other), Some(same)) => same.push(other),
+                        _ => lines.push(vec![l]),
+                    }
+                }
+                lines.iter().map(|same| *s.pick(same)).collect::<Vec<_>>()
+            })
+            .filter(|b| !b.is_empty())
+            .collect()
+    };
+    let (common, own) = (read(COMMON), read(own));
     // A role's own blocks come up three times as often.
-    [COMMON, own, own, own]
-        .iter()
-        .flat_map(|t| t.split("\n\n"))
-        .map(|b| {
-            b.lines()
-                .filter(|l| !l.is_empty() && !l.starts_with('#'))
-                .collect::<Vec<_>>()
-        })
-        .filter(|b| !b.is_empty())
+    [&common, &own, &own, &own]
+        .into_iter()
+        .flatten()
+        .cloned()
         .collect()
 }
 
@@ -33,7 +46,7 @@ pub fn write(
         .map_or("root", |u| u.name.as_str());
     let may_sudo = who.is_none_or(|i| cover.users.get(i).is_some_and(|u| u.sudo));
     let mut s = cover.stream(&format!("history {name}"));
-    let all = blocks(&cover.job.history);
+    let all = blocks(&cover.job.history, cover);
     // Everybody has habits: a third of the blocks, some of them often.
     let known = s.sample(&all, all.len() / 3 + 6);
     let weights: Vec<u32> = known.iter().map(|_| 1 + s.below(9) as u32).collect();

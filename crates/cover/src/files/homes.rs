@@ -10,7 +10,7 @@ pub fn files(cover: &Cover, image: &dyn Image, story: &Story) -> Vec<File> {
     let mut out = Vec::new();
     let skel = [".bashrc", ".profile", ".bash_logout"];
     let keys = known_hosts::neighbour_keys(cover);
-    let program = |p: &str| image.read(p).is_some();
+    let program = |p: &str| image.has(p);
     for (i, u) in cover.users.iter().enumerate() {
         let mut s = cover.stream(&format!("home {}", u.name));
         let span = (cover.made() - u.since).max(86_400);
@@ -121,11 +121,27 @@ fn rc(s: &mut crate::Stream, story: &Story) -> String {
     for _ in 0..s.range(1, 4) {
         let host = story.host(s.below(8) as usize).to_string();
         let short = coined(s);
-        t += &match s.below(4) {
+        t += &match s.below(8) {
+            4 => format!(
+                "alias {}='sudo {}'\n",
+                &short[..short.len().min(3)],
+                story.job_path
+            ),
+            5 => format!(
+                "alias {}='cat {}/*'\n",
+                &short[..short.len().min(4)],
+                story.settings
+            ),
+            6 => format!("{}() {{ ssh {host} \"$@\"; }}\n", &short[..short.len().min(4)]),
+            7 => format!(
+                "alias {}='ls -lrt {}'\n",
+                &short[..short.len().min(3)],
+                story.data
+            ),
             0 => format!("alias {}='ssh {host}'\n", &short[..short.len().min(3)]),
             1 => format!("alias {}='cd {}'\n", &short[..short.len().min(4)], story.data),
             2 => format!("export {}_HOST={host}\n", short.to_uppercase()),
-            _ => format!("alias {}='tail -f {}'\n", &short[..short.len().min(3)], story.log),
+            _ => format!("export {}={}\n", short.to_uppercase(), story.log),
         };
     }
     t

@@ -10,7 +10,7 @@ use crate::users::coined;
 pub fn files(cover: &Cover, image: &dyn Image, story: &Story, now: i64) -> Vec<File> {
     let mut s = cover.stream("system");
     let since = story.since;
-    let has = |p: &str| image.read(p).is_some();
+    let has = |p: &str| image.has(p);
     let mut out = vec![
         // adjtime(5) as the installer leaves it on a clock that runs in UTC.
         File::text("/etc/adjtime", 0o644, cover.host.installed, "0.0 0 0.0\n0\nUTC\n"),
@@ -356,19 +356,96 @@ fn script(cover: &Cover, story: &Story) -> String {
     if !strict.is_empty() {
         t += &format!("{strict}\n");
     }
-    let log = |word: &str, more: &str| format!("echo \"$(date '+%F %T') {word}{more}\" >> {}\n", story.log);
-    t += &format!("{w}={}\n{v}=$(date +{})\n", story.data, story.date_format);
-    t += &log(story.words.0, "");
+    let format = story.date_format;
+    let today = match s.below(5) {
+        0 => format!("$(date +{format})"),
+        1 => format!("`date +{format}`"),
+        2 => format!("$(date '+{format}')"),
+        3 => format!("$(date \"+{format}\")"),
+        _ => format!("$(/bin/date +{format})"),
+    };
+    t += &format!("{w}={}\n{v}={today}\n", story.data);
+    let style = LogStyle::draw(cover, story);
+    t += &style.head;
+    t += &style.say(story.words.0);
     t += &(job(cover).script)(cover, story, &w, &v);
-    t + &log(story.words.1, &format!(" $(du -sk ${w} | cut -f1)"))
+    let size = match s.below(6) {
+        0 => format!("$(du -sk ${w} | cut -f1)"),
+        1 => format!("$(du -sk ${w} | awk '{{print $1}}')"),
+        2 => format!("`du -sk ${w} | cut -f1`"),
+        3 => format!("$(du -k -s ${{{w}}} | sed 's/[^0-9].*//')"),
+        4 => format!("$(du -ks ${w} | {{ read n _; echo $n; }})"),
+        _ => format!("$(du -s --block-size=1K ${w} | cut -f 1)"),
+    };
+    t + &style.say(&format!("{} {size}", story.words.1))
 }
 
-fn dump_script(_: &Cover, story: &Story, w: &str, v: &str) -> String {
-    let (host, db) = (story.host(0), &story.db_name);
+/// How the script writes its log: with a function of its own, or the same words each time.
+struct LogStyle {
+    /// What comes before the first line.
+    head: String,
+    /// A line around `{}`.
+    line: String,
+}
+
+impl LogStyle {
+    fn draw(cover: &Cover, story: &Story) -> LogStyle {
+        let mut s = cover.stream("script log");
+        let stamp = *s.pick(&[
+            "$(date '+%F %T')",
+            "`date '+%F %T'`",
+            "$(date +%F\\ %T)",
+            "$(date +'%Y-%m-%d %H:%M:%S')",
+            "$(date +%F) $(date +%T)",
+        ]);
+        let (name, log) = (coined(&mut s), &story.log);
+        let (head, line) = match s.below(5) {
+            0 => (String::new(), format!("echo \"{stamp} {{}}\" >> {log}")),
+            1 => (
+                format!("{name}() {{\n\techo \"{stamp} $*\" >> {log}\n}}\n"),
+                format!("{name} {{}}"),
+            ),
+            2 => (
+                format!("{name}={log}\nexec >> ${name}\n"),
+                format!("echo \"{stamp} {{}}\""),
+            ),
+            3 => (
+                format!("{name} () {{ echo \"{stamp} $1\" >>{log}; }}\n"),
+                format!("{name} \"{{}}\""),
+            ),
+            _ => (
+                format!("{name}={log}\n"),
+                format!("printf '%s %s\\n' \"{stamp}\" \"{{}}\" >> ${name}"),
+            ),
+        };
+        LogStyle { head, line }
+    }
+
+    /// The command that logs `what`, without the end of its line.
+    fn command(&self, what: &str) -> String {
+        self.line.replacen("{}", what, 1)
+    }
+
+    fn say(&self, what: &str) -> String {
+        self.command(what) + "\n"
+    }
+}
+
+fn dump_script(cover: &Cover, story: &Story, w: &str, v: &str) -> String {
+    let (host, db, old) = (story.host(0), &story.db_name, story.keep - 1);
+    let clean = match cover.stream("script cleaning").below(5) {
+        0 => format!("find ${w} -name '*.sql' -mtime +{old} -delete"),
+        1 => format!("find ${w} -type f -name \"{db}-*\" -mtime +{old} -exec rm {{}} \\;"),
+        2 => format!(
+            "ls -t ${w}/{db}-*.sql | tail -n +{} | xargs -r rm",
+            story.keep + 1
+        ),
+        3 => format!("find ${w} -mtime +{old} -name '{db}*.sql' -print0 | xargs -0 -r rm -f"),
+        _ => format!("find ${w}/ -maxdepth 1 -name {db}-\\* -mtime +{old} -exec rm -f {{}} +"),
+    };
     format!(
-        "ssh {host} \"pg_dump -U {} {db}\" > ${w}/{db}-${v}.sql\nfind ${w} -name '*.sql' -mtime +{} -delete\n",
-        story.db_user,
-        story.keep - 1
+        "ssh {host} \"pg_dump -U {} {db}\" > ${w}/{db}-${v}.sql\n{clean}\n",
+        story.db_user
     )
 }
 
@@ -381,10 +458,19 @@ fn ship_script(_: &Cover, story: &Story, w: &str, v: &str) -> String {
 }
 
 fn probe_script(cover: &Cover, story: &Story, w: &str, _: &str) -> String {
+    let style = LogStyle::draw(cover, story);
+    let ssh = *cover.stream("script ssh").pick(&[
+        "ssh -o BatchMode=yes",
+        "ssh -oBatchMode=yes",
+        "ssh -q -o BatchMode=yes",
+        "timeout 20 ssh",
+        "ssh -n",
+        "ssh -o ConnectTimeout=9",
+    ]);
     let one = |h: &str| {
         format!(
-            "ssh -o BatchMode=yes {h} uptime > ${w}/{h} || echo {h}: failed >> {}\n",
-            story.log
+            "{ssh} {h} uptime > ${w}/{h} || {}\n",
+            style.command(&format!("{h}: failed"))
         )
     };
     (0..probed(cover, story)).map(|i| one(story.host(i))).collect()

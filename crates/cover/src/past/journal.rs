@@ -374,7 +374,7 @@ fn started(cover: &Cover) -> Vec<Line> {
         "Finished systemd-sysctl.service - Apply Kernel Variables.",
         "Started systemd-udevd.service - Rule-based Manager for Device Events and Files.",
         "Reached target local-fs.target - Local File Systems.",
-        "Finished systemd-tmpfiles-setup.service - Create Volatile Files and Directories.",
+        "Finished systemd-tmpfiles-setup.service - Create System Files and Directories.",
         "Starting systemd-timesyncd.service - Network Time Synchronization...",
         "Finished systemd-update-utmp.service - Record System Boot/Shutdown in UTMP.",
         "Started systemd-timesyncd.service - Network Time Synchronization.",

@@ -6,6 +6,7 @@ pub mod binary;
 pub mod journal;
 pub mod lines;
 pub mod packages;
+pub mod refused;
 pub mod rotate;
 pub mod text;
 pub mod timeline;

@@ -140,8 +140,9 @@ impl Timeline {
                 .find(|b| b.at + 60 < at && b.down.is_none_or(|d| at + 15 < d));
             let Some(boot) = boot else { continue };
             let until = until.min(boot.down.unwrap_or(until));
-            // Nobody is logged in when the machine is first seen; no login lies after that, these are the people's past.
-            if at < u.since + 120 || until + 30 > now || until + 30 > cover.made() {
+            // Nobody is logged in when a world begins. People come and go as before while the decoy lives: who is met with another
+            // world weeks later finds them in its logs.
+            if at < u.since + 120 || until + 30 > now {
                 continue;
             }
             busy.retain(|b| b.0 > at);

@@ -286,6 +286,7 @@ impl Guest for KernelGuest {
             }
         };
         let greet = command.is_none();
+        self.world.refused(o.refused.clone());
         let open = KernelOpen {
             user: o.user.clone(),
             account: None,

@@ -60,11 +60,14 @@ pub fn lines(cover: &Cover) -> Vec<(u8, u64, String)> {
         format!("tsc: Detected {}.{:03} MHz processor", p.khz / 1000, p.khz % 1000),
     );
     let total = hw.memory_mib * 1024;
-    say(
-        6,
-        60_000,
-        format!("Memory: {}K/{}K available", hw.mem_total_kib - 30_000, total),
-    );
+    say(6, 60_000, {
+        // The parts of the image are those of Debian's 6.1 kernels.
+        let available = hw.mem_total_kib - 30_000;
+        format!(
+            "Memory: {available}K/{total}K available (14342K kernel code, 2342K rwdata, 9060K rodata, 2796K init, 17404K bss, {}K reserved, 0K cma-reserved)",
+            total.saturating_sub(available)
+        )
+    });
     say(
         6,
         9_000,

@@ -17,6 +17,7 @@ mod streams;
 mod units;
 
 pub use guest::KernelGuest;
+pub use kmsg::lines as kernel_log;
 pub use life::Life;
 pub use turncoat_kernel::net::facts::Outside;
 
@@ -57,6 +58,9 @@ impl turncoat_cover::Image for Below<'_> {
     fn read(&self, path: &str) -> Option<Vec<u8>> {
         let ino = self.0.resolve(path.as_bytes()).ok()??;
         self.0.read_all(ino, 8 << 20).ok()
+    }
+    fn has(&self, path: &str) -> bool {
+        matches!(self.0.resolve(path.as_bytes()), Ok(Some(_)))
     }
     fn head(&self, path: &str, len: usize) -> Option<Vec<u8>> {
         let ino = self.0.resolve(path.as_bytes()).ok()??;

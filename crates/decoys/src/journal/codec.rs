@@ -443,6 +443,11 @@ mod tests {
             peer: a,
             local: a,
             method: "password",
+            refused: vec![turncoat_cover::past::refused::Refused {
+                from: a,
+                tries: Vec::new(),
+                ended: Some(7),
+            }],
         };
         let c = Conn(700);
         vec![

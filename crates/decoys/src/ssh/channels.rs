@@ -298,11 +298,7 @@ impl Connection {
         // The cover's sshd listens at port 22, whichever port of the host leads to it.
         let local = std::net::SocketAddr::new(self.peer.local.ip(), 22);
         let open = Open {
-            link: self
-                .session
-                .0
-                .iter()
-                .fold(0u64, |a, b| a.rotate_left(8) ^ u64::from(*b)),
+            link: self.link_id(),
             user: self.user.clone(),
             program,
             terminal: c.terminal.clone(),
@@ -310,6 +306,7 @@ impl Connection {
             peer: from,
             local,
             method: self.method,
+            refused: self.ssh.machine.refused.take(from, self.link_id()),
         };
         if let Some(t) = &open.terminal {
             let (term, columns, rows) = (Bytes(t.term.clone()), t.columns, t.rows);

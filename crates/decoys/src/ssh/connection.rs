@@ -306,6 +306,9 @@ pub(super) async fn serve_on(
         (None, Some(others)) => c.turned_away(others),
         (None, None) => c.run(read, &mut write, ending).await,
     };
+    machine
+        .refused
+        .ended(c.peer.source, c.link_id(), (machine.clock)());
     c.hang_up();
     c.take_all_back();
     // Past a bound not a byte more leaves.

@@ -8,6 +8,23 @@ use turncoat_event::{Bytes, kinds};
 use turncoat_ssh::{AuthMethod, AuthReply, AuthRequest, Fact, LoggedIn, Prompt, PublicKeyOffer};
 
 impl Connection {
+    /// Names the connection to its world.
+    pub(super) fn link_id(&self) -> u64 {
+        let id = &self.session.0;
+        id.iter().fold(0u64, |a, b| a.rotate_left(8) ^ u64::from(*b))
+    }
+
+    /// Keeps a refused password for the log of the machine that this source may get. Within a machine its own sshd would log it.
+    pub(super) fn refused(&self, user: &[u8], answered: turncoat_event::Time) {
+        if self.inside.is_none() {
+            let machine = &self.ssh.machine;
+            let known = self.exists(user);
+            machine
+                .refused
+                .note(self.peer.source, self.link_id(), answered, user, known);
+        }
+    }
+
     pub(super) fn fact(&mut self, fact: Fact) {
         match fact {
             Fact::ClientVersion(version) => self.event(kinds::ClientVersion {
@@ -125,6 +142,10 @@ impl Connection {
             AuthMethod::Password { .. } | AuthMethod::InteractiveAnswer { .. }
         );
         let delay = self.ssh.machine.delay();
+        if slow && reply == AuthReply::Reject {
+            let nanos = i64::try_from(delay.as_nanos()).unwrap_or(0);
+            self.refused(&r.user, (self.ssh.machine.clock)().plus_nanos(nanos));
+        }
         if slow && reply == AuthReply::Reject && !delay.is_zero() {
             self.later = Some((Instant::now() + delay, reply));
         } else {

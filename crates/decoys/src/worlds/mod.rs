@@ -82,6 +82,9 @@ pub struct Open {
     /// How it logged in (`password`, `publickey`), for the log.
     #[serde(deserialize_with = "method")]
     pub method: Method,
+    /// What was refused to its source before, which the machine's log has not got yet.
+    #[serde(default)]
+    pub refused: Vec<turncoat_cover::past::refused::Refused>,
 }
 
 /// The name of a method of authentication. (An alias, so that reading an [`Open`] borrows nothing from where it is read.)

@@ -663,6 +663,7 @@ mod tests {
             peer: a,
             local: a,
             method: "password",
+            refused: Vec::new(),
         }
     }
 

@@ -323,6 +323,7 @@ fn ssh_decoy(
             } else {
                 FailDelay::NONE
             },
+            refused: Default::default(),
             hashing: tokio::sync::Semaphore::new((threads / 2).max(1)),
             clock,
             entropy: random,
