@@ -164,8 +164,14 @@ fn compare(reader: &turncoat_store::Reader, session: SessionId, shown: &Shown) -
         let here = shown.bytes.get(channel).map_or(&[][..], |b| b);
         if !here.starts_with(bytes) {
             let at = here.iter().zip(bytes).take_while(|(a, b)| a == b).count();
+            let some = |all: &[u8]| {
+                let rest = all.get(at..).unwrap_or_default();
+                crate::show::bytes(rest.get(..40).unwrap_or(rest))
+            };
             return Err(format!(
-                "the run is another: channel {channel} of the recording differs at byte {at}"
+                "the run is another: channel {channel} of the recording differs at byte {at}: recorded {:?}, here {:?}",
+                some(bytes),
+                some(here)
             ));
         }
         total += bytes.len() as u64;
