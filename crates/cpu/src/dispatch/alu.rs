@@ -23,6 +23,31 @@ unsafe fn carry(cpu: *mut Cpu) -> u64 {
     unsafe { u64::from(cond(cpu, 2)) }
 }
 
+/// `a op b`; `c` is the carry that goes in.
+#[inline(always)]
+pub(super) fn result<const O: u8>(a: u64, b: u64, c: u64) -> u64 {
+    match O {
+        ADD | ADC => a.wrapping_add(b).wrapping_add(c),
+        SUB | SBB | CMP => a.wrapping_sub(b).wrapping_sub(c),
+        AND | TEST => a & b,
+        OR => a | b,
+        _ => a ^ b,
+    }
+}
+
+/// Keeps what the flags of `r = a op b` are made of.
+#[inline(always)]
+pub(super) unsafe fn leave_flags<W: Word, const O: u8>(cpu: *mut Cpu, a: u64, b: u64, c: u64, r: u64) {
+    // SAFETY: the run's registers.
+    unsafe {
+        match O {
+            ADD | ADC => lazy(cpu, flags::ADD + W::LOG + 4 * c as u32, a, b),
+            SUB | SBB | CMP => lazy(cpu, flags::SUB + W::LOG + 4 * c as u32, a, b),
+            _ => lazy(cpu, flags::LOGIC + W::LOG, r, 0),
+        }
+    }
+}
+
 /// `D = D op S`. With `N` the flags are dead.
 pub(crate) struct Alu<W, D, S, const O: u8, const N: bool>(PhantomData<(W, D, S)>);
 
@@ -38,22 +63,12 @@ impl<W: Word, D: Loc, S: Loc, const O: u8, const N: bool> Insn for Alu<W, D, S, 
                 D::get_rw::<F, W>(op, cpu, cx)?.to64()
             };
             let c = if O == ADC || O == SBB { carry(cpu) } else { 0 };
-            let r = match O {
-                ADD | ADC => a.wrapping_add(b).wrapping_add(c),
-                SUB | SBB | CMP => a.wrapping_sub(b).wrapping_sub(c),
-                AND | TEST => a & b,
-                OR => a | b,
-                _ => a ^ b,
-            };
+            let r = result::<O>(a, b, c);
             if O != CMP && O != TEST {
                 D::set::<F, W>(op, cpu, cx, W::from64(r))?;
             }
             if !N {
-                match O {
-                    ADD | ADC => lazy(cpu, flags::ADD + W::LOG + 4 * c as u32, a, b),
-                    SUB | SBB | CMP => lazy(cpu, flags::SUB + W::LOG + 4 * c as u32, a, b),
-                    _ => lazy(cpu, flags::LOGIC + W::LOG, r, 0),
-                }
+                leave_flags::<W, O>(cpu, a, b, c, r);
             }
             Ok(())
         }

@@ -165,16 +165,17 @@ fn assemble<const F: bool>(list: &[Instruction], optimise: bool) -> Box<[Op]> {
             pc: i.ip() as u16,
             next: i.next_ip() as i32,
         };
-        if F && optimise && n + 1 < list.len() && l.fuse(i, &list[n + 1]) {
+        let fused = if F && optimise {
+            straight::fuse(&mut l, &list[n..], &dead[n..])
+        } else {
+            0
+        };
+        if fused > 0 {
+            flow = Flow::Next;
+            n += fused;
+        } else if F && optimise && n + 1 < list.len() && l.fuse(i, &list[n + 1]) {
             flow = Flow::End;
             n += 2;
-        } else if F
-            && optimise
-            && let Some((fill, h, parts)) = straight::fused(&list[n..], &dead[n..])
-        {
-            fill(l.push(h));
-            flow = Flow::Next;
-            n += parts;
         } else if F && optimise && n + 1 < list.len() && l.fuse_move(i, &list[n + 1], dead[n + 1]) {
             flow = Flow::Next;
             n += 2;

@@ -263,14 +263,14 @@ fn shift_h<const F: bool, W: Word, const O: u8>(mem: bool, by_cl: bool, dead: bo
     }
 }
 
-/// A move between registers and an operation on its destination, as one: [`Via`].
-fn via_h<W: Word, S: Loc>(m: Mnemonic, dead: bool) -> Option<Handler> {
+/// A move between registers and an operation on its destination with a constant, as one: [`Via`].
+fn via_h<W: Word>(m: Mnemonic, dead: bool) -> Option<Handler> {
     macro_rules! pick {
         ($O:ident) => {
             if dead {
-                step::<true, Alu<W, Via, S, $O, true>>
+                step::<true, Alu<W, Via, Im, $O, true>>
             } else {
-                step::<true, Alu<W, Via, S, $O, false>>
+                step::<true, Alu<W, Via, Im, $O, false>>
             }
         };
     }
@@ -549,8 +549,8 @@ impl Lower<'_> {
         true
     }
 
-    /// Makes one operation of a move between registers and what is then done with its destination, if that is possible. `dead`: the
-    /// flags of the second are seen by nobody.
+    /// Makes one operation of a move between registers and what is then done to its destination with a constant, if that is possible; with
+    /// another register, [`straight`](super::straight) does. `dead`: the flags of the second are seen by nobody.
     pub fn fuse_move(&mut self, i: &Instruction, j: &Instruction, dead: bool) -> bool {
         let register = |i: &Instruction, n| {
             let r = i.op_register(n);
@@ -566,38 +566,20 @@ impl Lower<'_> {
         if goff(on) != goff(to) || on.size() > to.size() {
             return false;
         }
-        let wide = on.is_gpr64();
-        let shift = if wide {
-            via_shift_h::<u64>(j.mnemonic(), dead)
-        } else {
-            via_shift_h::<u32>(j.mnemonic(), dead)
-        };
-        let (h, b) = if is_imm(j, 1) {
-            let h = if wide {
-                via_h::<u64, Im>(j.mnemonic(), dead)
-            } else {
-                via_h::<u32, Im>(j.mnemonic(), dead)
-            };
-            (h.or(shift), None)
-        } else if let Some(other) = register(j, 1) {
-            let h = if wide {
-                via_h::<u64, Rb>(j.mnemonic(), dead)
-            } else {
-                via_h::<u32, Rb>(j.mnemonic(), dead)
-            };
-            // The destination is not written yet: what it would hold is in the move's source.
-            (h, Some(goff(if goff(other) == goff(to) { from } else { other })))
-        } else {
+        if !is_imm(j, 1) {
             return false;
+        }
+        let (m, wide) = (j.mnemonic(), on.is_gpr64());
+        let h = if wide {
+            via_h::<u64>(m, dead).or_else(|| via_shift_h::<u64>(m, dead))
+        } else {
+            via_h::<u32>(m, dead).or_else(|| via_shift_h::<u32>(m, dead))
         };
         let Some(h) = h else { return false };
         let op = self.push(h);
         op.a = goff(to);
         op.base = goff(from);
-        match b {
-            Some(b) => op.b = b,
-            None => op.imm = AtomicU64::new(j.immediate(1)),
-        }
+        op.imm = AtomicU64::new(j.immediate(1));
         true
     }
 

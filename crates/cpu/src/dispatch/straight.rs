@@ -4,19 +4,16 @@
 //! instructions that are all different. So neighbours that touch registers alone and cannot fault are made one operation; but for the last one's,
 //! nobody sees the flags that they leave.
 
-use super::lower::goff;
-use super::op::{Cx, Handler, Op, Ret, Word, go, lazy, reg, set_reg};
-use crate::{Cpu, flags};
+use super::alu::{ADD, AND, OR, SUB, XOR, leave_flags, result};
+use super::lower::{Lower, goff};
+use super::op::{Cx, Handler, Op, Ret, Word, go, reg, set_reg};
+use crate::Cpu;
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
-const MOV: u8 = 0;
-const XOR: u8 = 1;
-const ADD: u8 = 2;
-const AND: u8 = 3;
-const OR: u8 = 4;
-const SUB: u8 = 5;
-const ROR: u8 = 6;
-const SHR: u8 = 7;
+// Kinds beside those of `alu`.
+const MOVE: u8 = 16;
+const ROTATE: u8 = 17;
+const SHIFT: u8 = 18;
 
 /// One of the instructions: 32 or 64 bits, what is done, to which register, with which register or by how many bits.
 #[derive(Clone, Copy)]
@@ -30,7 +27,7 @@ struct Part {
 impl Part {
     /// Its flags are set where it is the last of an operation.
     fn sets_flags(self) -> bool {
-        !matches!(self.kind, MOV | ROR | SHR)
+        !matches!(self.kind, MOVE | ROTATE | SHIFT)
     }
 }
 
@@ -45,18 +42,18 @@ fn part(i: &Instruction, dead: bool) -> Option<(Part, bool)> {
         return None;
     }
     let kind = match i.mnemonic() {
-        Mnemonic::Mov => MOV,
+        Mnemonic::Mov => MOVE,
         Mnemonic::Xor => XOR,
         Mnemonic::Add => ADD,
         Mnemonic::And => AND,
         Mnemonic::Or => OR,
         Mnemonic::Sub => SUB,
-        Mnemonic::Ror | Mnemonic::Rol => ROR,
-        Mnemonic::Shr => SHR,
+        Mnemonic::Ror | Mnemonic::Rol => ROTATE,
+        Mnemonic::Shr => SHIFT,
         _ => return None,
     };
     let with = match (kind, i.op1_kind()) {
-        (ROR | SHR, OpKind::Immediate8) => {
+        (ROTATE | SHIFT, OpKind::Immediate8) => {
             let bits = if wide { 64 } else { 32 };
             // A shift by nothing keeps the flags of before: left to the ordinary handler.
             let n = i.immediate8() & (bits - 1);
@@ -66,7 +63,7 @@ fn part(i: &Instruction, dead: bool) -> Option<(Part, bool)> {
                 _ => n,
             }
         }
-        (ROR | SHR, _) => return None,
+        (ROTATE | SHIFT, _) => return None,
         (_, OpKind::Register) if i.op1_register().is_gpr32() || i.op1_register().is_gpr64() => {
             goff(i.op1_register())
         }
@@ -78,7 +75,7 @@ fn part(i: &Instruction, dead: bool) -> Option<(Part, bool)> {
         to: goff(to),
         with,
     };
-    (kind == MOV || dead || part.sets_flags()).then_some((part, kind == MOV || dead))
+    (kind == MOVE || dead || part.sets_flags()).then_some((part, kind == MOVE || dead))
 }
 
 /// `LAST`: the flags are set, too.
@@ -86,31 +83,24 @@ fn part(i: &Instruction, dead: bool) -> Option<(Part, bool)> {
 unsafe fn exec<W: Word, const K: u8, const LAST: bool>(cpu: *mut Cpu, to: u8, with: u8) {
     // SAFETY: `to` and, but for shifts, `with` are offsets of registers, as the decoder made them.
     unsafe {
-        let a = if K == MOV { 0 } else { reg::<W>(cpu, to).to64() };
-        let b = if K == ROR || K == SHR {
+        let b = if K == ROTATE || K == SHIFT {
             u64::from(with)
         } else {
             reg::<W>(cpu, with).to64()
         };
+        if K == MOVE {
+            return set_reg(cpu, to, W::from64(b));
+        }
+        let a = reg::<W>(cpu, to).to64();
         let r = match K {
-            MOV => b,
-            XOR => a ^ b,
-            ADD => a.wrapping_add(b),
-            AND => a & b,
-            OR => a | b,
-            SUB => a.wrapping_sub(b),
-            ROR if W::LOG == 2 => u64::from((a as u32).rotate_right(b as u32)),
-            ROR => a.rotate_right(b as u32),
-            _ => a >> (b & 63),
+            ROTATE if W::LOG == 2 => u64::from((a as u32).rotate_right(b as u32)),
+            ROTATE => a.rotate_right(b as u32),
+            SHIFT => a >> (b & 63),
+            _ => result::<K>(a, b, 0),
         };
         set_reg(cpu, to, W::from64(r));
-        if LAST {
-            match K {
-                ADD => lazy(cpu, flags::ADD + W::LOG, a, b),
-                SUB => lazy(cpu, flags::SUB + W::LOG, a, b),
-                XOR | AND | OR => lazy(cpu, flags::LOGIC + W::LOG, r, 0),
-                _ => {}
-            }
+        if LAST && K != ROTATE && K != SHIFT {
+            leave_flags::<W, K>(cpu, a, b, 0, r);
         }
     }
 }
@@ -148,37 +138,16 @@ unsafe fn three<W: Word, const K: u8, const L: u8, const M: u8>(
 /// Makes a constant of a kind.
 macro_rules! by_kind {
     ($kind:expr, $K:ident => $e:expr) => {
+        by_kind!(@ $kind, $K, $e, MOVE XOR ADD AND OR SUB ROTATE)
+    };
+    (@ $kind:expr, $K:ident, $e:expr, $($known:ident)*) => {
         match $kind {
-            MOV => {
-                const $K: u8 = MOV;
+            $($known => {
+                const $K: u8 = $known;
                 $e
-            }
-            XOR => {
-                const $K: u8 = XOR;
-                $e
-            }
-            ADD => {
-                const $K: u8 = ADD;
-                $e
-            }
-            AND => {
-                const $K: u8 = AND;
-                $e
-            }
-            OR => {
-                const $K: u8 = OR;
-                $e
-            }
-            SUB => {
-                const $K: u8 = SUB;
-                $e
-            }
-            ROR => {
-                const $K: u8 = ROR;
-                $e
-            }
+            })*
             _ => {
-                const $K: u8 = SHR;
+                const $K: u8 = SHIFT;
                 $e
             }
         }
@@ -193,20 +162,15 @@ fn three_h<W: Word>(p: [u8; 3]) -> Handler {
     by_kind!(p[0], K => by_kind!(p[1], L => by_kind!(p[2], M => three::<W, K, L, M> as Handler)))
 }
 
-/// One operation for the first instructions of `list`, and for how many; `dead` says of each whether its flags are seen by nobody.
-pub(super) fn fused(
-    list: &[Instruction],
-    dead: &[bool],
-) -> Option<(impl FnOnce(&mut Op) + use<>, Handler, usize)> {
+/// Makes one operation of the first instructions of `list`, if they are of this kind, and says of how many: else of none. `dead` says of
+/// each whether its flags are seen by nobody.
+pub(super) fn fuse(l: &mut Lower<'_>, list: &[Instruction], dead: &[bool]) -> usize {
     let mut parts = list.iter().zip(dead).map_while(|(i, d)| part(i, *d));
-    let (p, true) = parts.next()? else { return None };
-    let (q, go_on) = parts.next()?;
-    let third = if go_on && p.wide == q.wide {
-        parts.next()
-    } else {
-        None
+    let (Some((p, true)), Some((q, unseen))) = (parts.next(), parts.next()) else {
+        return 0;
     };
-    let third = third.map(|r| r.0).filter(|r| r.wide == p.wide);
+    let third = parts.next().map(|r| r.0);
+    let third = third.filter(|r| unseen && q.wide == p.wide && r.wide == p.wide);
     let h = match third {
         Some(r) if p.wide => three_h::<u64>([p.kind, q.kind, r.kind]),
         Some(r) => three_h::<u32>([p.kind, q.kind, r.kind]),
@@ -220,11 +184,13 @@ pub(super) fn fused(
             }
         }
     };
-    let fill = move |op: &mut Op| {
-        (op.a, op.b, op.base, op.index) = (p.to, p.with, q.to, q.with);
-        if let Some(r) = third {
+    let op = l.push(h);
+    (op.a, op.b, op.base, op.index) = (p.to, p.with, q.to, q.with);
+    match third {
+        Some(r) => {
             op.x = u32::from(r.to) | u32::from(r.with) << 8;
+            3
         }
-    };
-    Some((fill, h, if third.is_some() { 3 } else { 2 }))
+        None => 2,
+    }
 }

@@ -67,6 +67,19 @@ struct Queue {
 }
 
 impl Queue {
+    fn new() -> Queue {
+        Queue {
+            ready: VecDeque::new(),
+            busy: VecDeque::new(),
+            turn: 0,
+            sleeping: BinaryHeap::new(),
+            sleepers: BTreeMap::new(),
+            ticket: 0,
+            tidied: Instant::now(),
+            stirred: false,
+        }
+    }
+
     fn put(&mut self, actor: Arc<Actor>) {
         if actor.spent.load(Ordering::Relaxed) < PATIENCE {
             self.ready.push_back(actor);
@@ -273,16 +286,7 @@ impl Worlds {
             planted: Mutex::default(),
             start,
             inside: Inside::default(),
-            queue: Mutex::new(Queue {
-                ready: VecDeque::new(),
-                busy: VecDeque::new(),
-                turn: 0,
-                sleeping: BinaryHeap::new(),
-                sleepers: BTreeMap::new(),
-                ticket: 0,
-                tidied: Instant::now(),
-                stirred: false,
-            }),
+            queue: Mutex::new(Queue::new()),
             changed: Condvar::new(),
             stop: AtomicBool::new(false),
             recorder,
@@ -754,16 +758,7 @@ mod tests {
             a.spent.store(spent, Ordering::Relaxed);
             Arc::new(a)
         };
-        let mut q = Queue {
-            ready: VecDeque::new(),
-            busy: VecDeque::new(),
-            turn: 0,
-            sleeping: BinaryHeap::new(),
-            sleepers: BTreeMap::new(),
-            ticket: 0,
-            tidied: Instant::now(),
-            stirred: false,
-        };
+        let mut q = Queue::new();
         let (busy, idle) = (actor(1, PATIENCE), actor(2, 0));
         for _ in 0..8 {
             q.put(busy.clone());
