@@ -66,7 +66,7 @@ pub trait Host: Send + Sync + 'static {
     /// One line for the operator.
     fn ask(&self, operator: &str, request: &Json) -> Result<Json, String>;
 
-    /// Puts on record what an operator did.
+    /// Puts on record what an operator did, and comes back when it is there: he gets no answer before.
     fn note(&self, operator: &str, action: &str, detail: Option<String>);
 
     /// Secrets that outsiders tried are masked.

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use turncoat_console::{Console, Host, Settings as ConsoleSettings, Tls};
-use turncoat_event::kinds::OperatorAction;
-use turncoat_event::{Draft, Watermark};
+use turncoat_event::Watermark;
 use turncoat_intel::networks::Networks;
 use turncoat_store::Layout;
 
-use super::record::{Pen, Shared};
+use super::record::{Pen, Shared, operator_action};
 use super::{now, requests, say, thread};
 use crate::audit;
 use crate::config::Settings;
@@ -115,12 +114,7 @@ impl Host for Program {
     }
 
     fn note(&self, operator: &str, action: &str, detail: Option<String>) {
-        let kind = OperatorAction {
-            operator: operator.into(),
-            action: action.into(),
-            detail,
-        };
-        self.pen.own(Draft::of_system(now(), kind));
+        self.pen.signed(operator_action(operator, action, detail));
     }
 
     fn masks(&self) -> bool {

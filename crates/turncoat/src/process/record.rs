@@ -33,6 +33,9 @@ const BATCH: usize = 4096;
 /// Below so many free bytes no new sessions begin.
 const ROOM: u64 = 64 << 20;
 
+/// An operator waits so long for a record that takes nothing.
+const OPERATOR_WAITS: Duration = Duration::from_secs(5);
+
 /// What the writing thread is asked to do.
 enum Work {
     /// From a front, by the number of its life.
@@ -63,6 +66,19 @@ impl Pen {
     /// Records an event of the program itself.
     pub fn own(&self, draft: Draft) {
         let _ = self.0.send(Work::Own(Box::new(draft)));
+    }
+
+    /// Records what an operator did, and waits until it is on record: he is not told that it is done before. On a disk that takes
+    /// nothing he gets his answer without, after [`OPERATOR_WAITS`]: he is needed there.
+    pub fn signed(&self, draft: Draft) {
+        self.own(draft);
+        let (answer, wait) = channel();
+        let done = move |_: &mut Writer| {
+            let _ = answer.send(());
+        };
+        if self.0.send(Work::Ask(Box::new(done))).is_ok() {
+            let _ = wait.recv_timeout(OPERATOR_WAITS);
+        }
     }
 
     /// Runs a function with the writer, between two batches, and waits for what it gives. `None` when the writer is gone.

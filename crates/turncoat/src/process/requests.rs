@@ -88,7 +88,7 @@ pub fn answer(operator: &str, request: &Json, shared: &Shared, pen: &Pen) -> Res
                 super::say("record", &format!("forgetting in campaigns: {why}"));
             }
             // Not which source: it is to be forgotten.
-            pen.own(operator_action(
+            pen.signed(operator_action(
                 operator,
                 "forget",
                 Some(format!("{gone} sessions")),
@@ -101,7 +101,7 @@ pub fn answer(operator: &str, request: &Json, shared: &Shared, pen: &Pen) -> Res
                 .get()
                 .ok_or("the console listens nowhere; see console.listen")?;
             let link = console.link().ok_or("the system gives no random bytes")?;
-            pen.own(operator_action(operator, "console link", None));
+            pen.signed(operator_action(operator, "console link", None));
             let at = console.settings.reached.first().map_or("", String::as_str);
             Ok(json!({"url": format!("{at}/in/{link}")}))
         }
@@ -139,7 +139,7 @@ pub fn answer(operator: &str, request: &Json, shared: &Shared, pen: &Pen) -> Res
             let left = shared.minded.ask(pen, move |mind, writer| {
                 mind.keeper.merge(writer.database(), a, b)
             })?;
-            pen.own(operator_action(operator, "merge", Some(format!("{a} {b}"))));
+            pen.signed(operator_action(operator, "merge", Some(format!("{a} {b}"))));
             Ok(json!({"campaign": left.to_string()}))
         }
         "split" => {
@@ -158,7 +158,7 @@ pub fn answer(operator: &str, request: &Json, shared: &Shared, pen: &Pen) -> Res
             let new = shared.minded.ask(pen, move |mind, writer| {
                 mind.keeper.split(writer.database(), from, &sessions)
             })?;
-            pen.own(operator_action(
+            pen.signed(operator_action(
                 operator,
                 "split",
                 Some(format!("{n} sessions of {from} into {new}")),
