@@ -1,6 +1,6 @@
 //! Times and memory of worlds in number: `world_bench IMAGE [SHELLS] [awake]`. Prints one line a measurement; times are the
-//! processor's. Shells rest as the
-//! pool lays them to rest when nothing happens in them, unless `awake` is said.
+//! processor's. Shells rest as the pool lays them to rest when nothing happens in them, unless `awake` is said.
+//! `world_bench IMAGE LINE [TIMES]` only types a line at a prompt so many times, for a profiler.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -70,6 +70,28 @@ fn settle(w: &mut World) -> Vec<u8> {
     out
 }
 
+/// Types a line at the prompt of a logged-in shell, `times` times.
+fn typed(snapshot: &mut World, line: &str, times: usize) {
+    let mut w = snapshot.fork([50; 32]);
+    let c = open(&mut w, None);
+    settle(&mut w);
+    let (mut all, mut instructions) = (Vec::new(), 0);
+    for _ in 0..times {
+        let (t0, before) = (cpu(), w.retired());
+        w.input(c, Input::Data(format!("{line}\r").into_bytes()));
+        settle(&mut w);
+        all.push((cpu() - t0).as_micros());
+        instructions = w.retired() - before;
+    }
+    let first = all[0];
+    all.sort_unstable();
+    println!(
+        "'{line}' typed at a prompt: {} us (median; {} the least, {first} the first time), {instructions} instructions",
+        all[all.len() / 2],
+        all[0]
+    );
+}
+
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     let image = Image::open(std::fs::File::open(&args[1]).expect("image")).expect("image");
@@ -110,6 +132,9 @@ fn main() {
         sessions: 0,
         kmsg: Vec::new(),
     });
+    if let Some(line) = args.get(2).filter(|a| a.parse::<usize>().is_err()) {
+        return typed(&mut snapshot, line, args.get(3).and_then(|n| n.parse().ok()).unwrap_or(1000));
+    }
     for cmd in ["true", "uname -a", "ls -la /", "ls -la / | wc -l"] {
         let (mut best, mut instructions) = (u128::MAX, 0);
         for i in 0..20 {
@@ -121,6 +146,9 @@ fn main() {
             instructions = w.retired() - before;
         }
         println!("bash -c '{cmd}', warm: {best} us, {instructions} instructions");
+    }
+    for line in ["echo", "/bin/true", "ls -la /"] {
+        typed(&mut snapshot, line, 30);
     }
     let t0 = cpu();
     let clones: Vec<World> = (0..1000).map(|_| snapshot.fork([1; 32])).collect();

@@ -149,7 +149,8 @@ async def measure(peer, shells, quick):
     # First of all: what was freed before would hide what is taken.
     before = memory(root)
     held = await gather(16, [lambda n=n: Shell().open(peer, n) for n in range(shells)])
-    await asyncio.sleep(5)
+    # Idle is idle: the decoy lays worlds to rest that had nothing to do for ten seconds.
+    await asyncio.sleep(15)
     rows[f"memory per idle shell, {shells} open, KiB"] = (memory(root) - before) / shells
     answered = await gather(16, [lambda s=s: s.say("echo") for s in held])
     assert len(answered) == shells
@@ -272,6 +273,7 @@ def main():
         peer, place = make()
         try:
             results[peer.name] = asyncio.run(measure(peer, a.shells, a.quick))
+            print(peer.name, results[peer.name], file=sys.stderr, flush=True)
         finally:
             peer.stop()
             shutil.rmtree(place, ignore_errors=True)
