@@ -4,7 +4,7 @@ use crate::auth::{Account, Judge, Opens, Planted, shadow_hash, verify};
 use crate::taken::Taken;
 use crate::worlds::{Handle, Worlds};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use turncoat_event::{Recorder, Time, kinds};
@@ -68,6 +68,8 @@ pub struct Machine {
     pub refused: crate::refused::Ledger,
     /// Turns for computing password hashes, which cost 10 ms and 16 MiB each.
     pub hashing: tokio::sync::Semaphore,
+    /// Hashes of passwords that were accepted.
+    pub hashes: Mutex<Hashes>,
     /// The clock.
     pub clock: Clock,
     /// Entropy.
@@ -75,6 +77,12 @@ pub struct Machine {
     /// What worlds start from, for the event `world.start`: image and cover.
     pub names: (String, String),
 }
+
+/// Hashes of accepted passwords, by account and digest of the password.
+pub type Hashes = HashMap<(Vec<u8>, turncoat_event::Sha256), String>;
+
+/// So many hashes are remembered.
+const HASHES: usize = 4096;
 
 impl Machine {
     /// The policy, for one decision. What another thread left when it panicked is as good as it was.
@@ -109,10 +117,33 @@ impl Machine {
         if world.has_password(user, digest) {
             return;
         }
-        let entropy = self.entropy.clone();
-        if let Some(hash) = self.compute(move || shadow_hash(&secret, &entropy)).await {
-            world.set_password(user, digest, hash);
-        }
+        // An account of the machine has one hash, whosever world it is looked up in.
+        let key = (user.to_vec(), digest);
+        let Ok(_turn) = self.hashing.acquire().await else {
+            return;
+        };
+        let made = self.hashes().get(&key).cloned();
+        let hash = match made {
+            Some(hash) => hash,
+            None => {
+                let entropy = self.entropy.clone();
+                let Ok(hash) = tokio::task::spawn_blocking(move || shadow_hash(&secret, &entropy)).await
+                else {
+                    return;
+                };
+                let mut hashes = self.hashes();
+                if hashes.len() >= HASHES {
+                    hashes.clear();
+                }
+                hashes.insert(key, hash.clone());
+                hash
+            }
+        };
+        world.set_password(user, digest, hash);
+    }
+
+    fn hashes(&self) -> MutexGuard<'_, Hashes> {
+        self.hashes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the use of a planted credential tells: everywhere that it stands, or where it was taken from.

@@ -215,6 +215,7 @@ fn start() -> Running {
         fail_delay: FailDelay::NONE,
         refused: Default::default(),
         hashing: tokio::sync::Semaphore::new(1),
+        hashes: Default::default(),
         clock,
         entropy: Arc::new(entropy),
         names: ("image".into(), "cover".into()),

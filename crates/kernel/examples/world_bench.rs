@@ -133,7 +133,11 @@ fn main() {
         kmsg: Vec::new(),
     });
     if let Some(line) = args.get(2).filter(|a| a.parse::<usize>().is_err()) {
-        return typed(&mut snapshot, line, args.get(3).and_then(|n| n.parse().ok()).unwrap_or(1000));
+        return typed(
+            &mut snapshot,
+            line,
+            args.get(3).and_then(|n| n.parse().ok()).unwrap_or(1000),
+        );
     }
     for cmd in ["true", "uname -a", "ls -la /", "ls -la / | wc -l"] {
         let (mut best, mut instructions) = (u128::MAX, 0);

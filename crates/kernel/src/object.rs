@@ -53,7 +53,27 @@ struct Object {
     base_len: u64,
     /// Pages of our own, each with the generation that made it. A hole punched into a base is a page of zeros.
     pages: PMap<(PageRef, u32)>,
+    /// How many of them lie where `base` shows.
+    over: u64,
     refs: u32,
+}
+
+impl Object {
+    /// Pages of the base that still show.
+    fn base_pages(&self) -> u64 {
+        match self.base {
+            Base::Zero => 0,
+            _ => self.base_len.div_ceil(PAGE),
+        }
+    }
+
+    fn put(&mut self, idx: u64, page: PageRef, generation: u32) {
+        let had = self.pages.len();
+        self.pages.insert(idx, (page, generation));
+        if idx < self.base_pages() {
+            self.over += self.pages.len() - had;
+        }
+    }
 }
 
 /// Pages of an object that must leave the page tables: from the first index to the second (exclusive).
@@ -125,6 +145,7 @@ impl Objects {
             base_len: len,
             base,
             pages: PMap::new(),
+            over: 0,
             refs: 1,
         };
         self.own.insert(id, Arc::new(o));
@@ -201,6 +222,7 @@ impl Objects {
                 base: Base::Image(n as u32),
                 base_len: len,
                 pages: PMap::new(),
+                over: 0,
                 refs: 1,
             };
             self.changed.insert(n, Arc::new(o));
@@ -353,7 +375,7 @@ impl Objects {
         };
         self.invalid.push((id, idx, idx + 1));
         let o = self.get_mut(id).ok_or(Errno::EIO)?;
-        o.pages.insert(idx, (page.clone(), generation));
+        o.put(idx, page.clone(), generation);
         Ok(page)
     }
 
@@ -429,8 +451,15 @@ impl Objects {
         o.len = len;
         let mut freed = 0;
         if len < old {
-            o.base_len = o.base_len.min(len);
             o.pages.split_off(len.div_ceil(PAGE), |_, _| freed += 1);
+            if len < o.base_len {
+                o.base_len = len;
+                o.over = if matches!(o.base, Base::Zero) {
+                    0
+                } else {
+                    o.pages.len()
+                };
+            }
             self.invalid.push((id, len / PAGE, u64::MAX));
         }
         self.used -= freed;
@@ -485,7 +514,7 @@ impl Objects {
                 let zero = self.zero.clone();
                 let o = self.get_mut(id).ok_or(Errno::EIO)?;
                 // The shared page of zeros counts as of no generation, and is replaced at the first write.
-                o.pages.insert(idx, (zero, 0));
+                o.put(idx, zero, 0);
                 self.used += 1;
             }
         }
@@ -515,6 +544,14 @@ impl Objects {
             .is_none_or(|i| i.is_hole(image::Ino::new(n), idx).unwrap_or(true))
     }
 
+    /// Holes among the first `pages` pages of an image's file.
+    fn image_holes(&self, n: u32, pages: u64) -> u64 {
+        self.image
+            .as_ref()
+            .and_then(|i| i.holes(image::Ino::new(n), pages).ok())
+            .unwrap_or(pages)
+    }
+
     /// Next page with data at or behind `idx`, below `end`.
     pub fn next_data(&self, id: ObjectId, idx: u64, end: u64) -> Option<u64> {
         if let Some(o) = self.get(id)
@@ -529,27 +566,57 @@ impl Objects {
     pub fn pages_used(&self, id: ObjectId) -> u64 {
         match self.get(id) {
             Some(o) => {
-                let base = o.base_len.div_ceil(PAGE);
-                match o.base {
-                    Base::Zero => o.pages.len(),
-                    _ => {
-                        let above = o.pages.range(base).count() as u64;
-                        let holes = match o.base {
-                            Base::Image(n) => (0..base)
-                                .filter(|&i| !o.pages.contains(i) && self.image_hole(n, i))
-                                .count() as u64,
-                            _ => 0,
-                        };
-                        base - holes + above
-                    }
-                }
+                let base = o.base_pages();
+                let holes = match o.base {
+                    Base::Image(n) => match self.image_holes(n, base) {
+                        0 => 0,
+                        _ => (0..base)
+                            .filter(|&i| !o.pages.contains(i) && self.image_hole(n, i))
+                            .count() as u64,
+                    },
+                    _ => 0,
+                };
+                base - holes + (o.pages.len() - o.over)
             }
             None if id.0 & LOWER != 0 => {
                 let n = id.0 as u32;
                 let pages = self.len(id).div_ceil(PAGE);
-                pages - (0..pages).filter(|&i| self.image_hole(n, i)).count() as u64
+                pages - self.image_holes(n, pages)
             }
             None => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_used_are_those_that_have_data() {
+        let mut seed = 7u64;
+        let mut random = move |below: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 33) % below
+        };
+        let mut objects = Objects::new(None, None, 10_000);
+        let text: Arc<[u8]> = vec![7; 9 * PAGE as usize + 5].into();
+        for id in [objects.create(0), objects.create_bytes(text)] {
+            for _ in 0..3000 {
+                let (at, n) = (random(20 * PAGE), 1 + random(3 * PAGE));
+                let (mut at, mut end) = (at, at + n);
+                if random(2) == 0 {
+                    (at, end) = (at / PAGE * PAGE, end.div_ceil(PAGE) * PAGE);
+                }
+                match random(4) {
+                    0 => drop(objects.write(id, at, &vec![1; (end - at) as usize])),
+                    1 => objects.truncate(id, at).expect("truncate"),
+                    2 => objects.punch(id, at, end).expect("punch"),
+                    _ => objects.reserve(id, at, end).expect("reserve"),
+                }
+                let data = (0..30).filter(|&i| objects.has_data(id, i)).count() as u64;
+                assert_eq!(objects.pages_used(id), data);
+            }
         }
     }
 }

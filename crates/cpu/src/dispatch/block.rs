@@ -110,7 +110,7 @@ fn dead_flags(list: &[Instruction]) -> Vec<bool> {
 }
 
 /// Decodes the block at offset `off`. `None`: its first instruction reaches into the next page.
-pub(super) fn build(page: &PageRef, off: usize, kind: usize) -> Option<Box<[Op]>> {
+pub(super) fn build(page: &PageRef, off: usize, kind: usize) -> Option<Vec<Op>> {
     let mut bytes = [0; PAGE_SIZE];
     let n = page.read(off, &mut bytes);
     let mut d = Decoder::with_ip(64, &bytes[..n], off as u64, DecoderOptions::NONE);
@@ -146,7 +146,7 @@ fn ends_block(i: &Instruction) -> bool {
 }
 
 /// Makes operations of instructions, with the jump to what is behind them.
-fn assemble<const F: bool>(list: &[Instruction], optimise: bool) -> Box<[Op]> {
+fn assemble<const F: bool>(list: &[Instruction], optimise: bool) -> Vec<Op> {
     let dead = if optimise {
         dead_flags(list)
     } else {
@@ -203,7 +203,7 @@ fn assemble<const F: bool>(list: &[Instruction], optimise: bool) -> Box<[Op]> {
         };
         l.push(flow::jmp::<F>).disp = next;
     }
-    ops.into_boxed_slice()
+    ops
 }
 
 /// Decodes the one instruction at `rip`, wherever it lies, for the slow handlers; its block has one instruction.
@@ -226,5 +226,5 @@ pub(super) unsafe fn single(cpu: *mut Cpu, cx: *mut Cx) -> Result<Box<[Op]>, Fau
     }
     // SAFETY: the run's registers.
     unsafe { (*cpu).page = va & !0xfff };
-    Ok(assemble::<false>(&[i], false))
+    Ok(assemble::<false>(&[i], false).into_boxed_slice())
 }

@@ -1,12 +1,15 @@
 //! Code decoded from one page: blocks by offset, published once, read without locks, freed with the page.
 
+use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use super::op::Op;
 
-const GROUP: usize = 64;
+/// Slots of a page's first table, and of its last: a page has at most half as many offsets.
+const TABLE_MIN: u32 = 5;
+const TABLE_MAX: u32 = 13;
 /// Operations kept for one page: overlapping decodes of a hostile page stop being kept there.
 const OPS_MAX: usize = 8 * 1024;
 /// Bytes of decoded code in the whole process: beyond it new code runs without being kept, which only costs time.
@@ -14,19 +17,98 @@ const BYTES_MAX: usize = 1 << 30;
 
 static BYTES: AtomicUsize = AtomicUsize::new(0);
 
-type Group = [AtomicPtr<Op>; GROUP];
+/// Blocks by their offsets: open addressing, never more than half full. A block's first slot follows from its offset in such a way that
+/// blocks that lie together in the page lie together here.
+struct Table {
+    log: u32,
+    /// 0, or the address of the first operation with the offset in the upper 16 bits.
+    slots: Box<[AtomicU64]>,
+}
+
+impl Table {
+    fn new(log: u32) -> Table {
+        Table {
+            log,
+            slots: (0..1usize << log).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    /// The slot of `off`, or the empty one where it belongs.
+    #[inline(always)]
+    fn slot(&self, off: usize) -> &AtomicU64 {
+        let mut at = off << 1 >> (TABLE_MAX - self.log);
+        loop {
+            let slot = &self.slots[at & ((1 << self.log) - 1)];
+            let held = slot.load(Ordering::Acquire);
+            if held == 0 || (held >> 48) as usize == off {
+                return slot;
+            }
+            at += 1;
+        }
+    }
+}
 
 /// Blocks decoded from one page for one dispatcher.
 pub(crate) struct PageCode {
-    groups: [AtomicPtr<Group>; 4096 / GROUP],
+    table: AtomicPtr<Table>,
     made: Mutex<Made>,
 }
 
+/// Two operations, as they lie in one line of the processor's cache.
+#[repr(C, align(64))]
+struct Line([MaybeUninit<Op>; 2]);
+
+/// Operations of the first chunk of a page; each that follows has twice as many, up to [`CHUNK_MAX`].
+const CHUNK_MIN: usize = 16;
+const CHUNK_MAX: usize = 256;
+
+/// Blocks lie one behind the other in the order in which they were first run, which is about the order in which they run again.
 #[derive(Default)]
 struct Made {
-    blocks: Vec<Box<[Op]>>,
+    /// From `Box<[Line]>`, and how many lines each has.
+    chunks: Vec<(*mut Line, usize)>,
+    /// Operations in the last chunk that are taken.
+    used: usize,
+    /// Operations kept in all.
     ops: usize,
+    /// Bytes of the chunks.
+    bytes: usize,
+    /// Blocks kept.
+    blocks: usize,
+    /// From `Box<Table>`: the last is the one in use, and somebody may still read in the others.
+    tables: Vec<*mut Table>,
 }
+
+impl Made {
+    /// Puts a block behind the last one.
+    fn keep(&mut self, block: Vec<Op>) -> *const Op {
+        let n = block.len();
+        let room = self.chunks.last().map_or(0, |c| 2 * c.1);
+        if room - self.used < n {
+            let lines = (2 * room).clamp(CHUNK_MIN, CHUNK_MAX).max(n).div_ceil(2);
+            let chunk: Box<[Line]> = (0..lines)
+                .map(|_| Line([MaybeUninit::uninit(), MaybeUninit::uninit()]))
+                .collect();
+            self.chunks.push((Box::into_raw(chunk).cast(), lines));
+            self.bytes += lines * size_of::<Line>();
+            BYTES.fetch_add(lines * size_of::<Line>(), Ordering::Relaxed);
+            self.used = 0;
+        }
+        let (chunk, _) = self.chunks[self.chunks.len() - 1];
+        // SAFETY: the chunk has room for `n` more behind those that are taken, and nobody reads there yet.
+        let first = unsafe {
+            let first = chunk.cast::<Op>().add(self.used);
+            ptr::copy_nonoverlapping(block.as_ptr(), first, n);
+            first
+        };
+        self.used += n;
+        self.ops += n;
+        first
+    }
+}
+
+// `keep` copies operations, and frees them with their chunk.
+const _: () = assert!(!std::mem::needs_drop::<Op>() && size_of::<Line>() == 2 * size_of::<Op>());
 
 // SAFETY: operations are immutable once published except their atomic link, which only ever points into the same
 // `PageCode`.
@@ -36,14 +118,18 @@ unsafe impl Sync for PageCode {}
 
 impl Drop for PageCode {
     fn drop(&mut self) {
-        let ops = self.made.get_mut().map_or(0, |m| m.ops);
-        BYTES.fetch_sub(ops * size_of::<Op>(), Ordering::Relaxed);
-        for g in &mut self.groups {
-            let g = *g.get_mut();
-            if !g.is_null() {
-                // SAFETY: made by `Box::into_raw` in `insert`, freed once.
-                drop(unsafe { Box::from_raw(g) });
-            }
+        let made = match self.made.get_mut() {
+            Ok(made) => made,
+            Err(broken) => broken.into_inner(),
+        };
+        BYTES.fetch_sub(made.bytes, Ordering::Relaxed);
+        for (chunk, lines) in made.chunks.drain(..) {
+            // SAFETY: made by `Box::into_raw` in `keep`, freed once.
+            drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(chunk, lines)) });
+        }
+        for table in made.tables.drain(..) {
+            // SAFETY: made by `Box::into_raw` in `insert`, freed once.
+            drop(unsafe { Box::from_raw(table) });
         }
     }
 }
@@ -51,32 +137,30 @@ impl Drop for PageCode {
 impl PageCode {
     pub fn new() -> Box<PageCode> {
         Box::new(PageCode {
-            groups: [const { AtomicPtr::new(ptr::null_mut()) }; 4096 / GROUP],
+            table: AtomicPtr::new(ptr::null_mut()),
             made: Mutex::new(Made::default()),
         })
     }
 
     /// The block at offset `off`, or null.
+    #[inline(always)]
     pub fn get(&self, off: usize) -> *const Op {
-        let g = self.groups[off / GROUP % (4096 / GROUP)].load(Ordering::Acquire);
-        // SAFETY: a published group lives as long as `self`.
-        unsafe { g.as_ref() }.map_or(ptr::null(), |g| {
-            g[off % GROUP].load(Ordering::Acquire).cast_const()
+        // SAFETY: a published table lives as long as `self`.
+        let table = unsafe { self.table.load(Ordering::Acquire).as_ref() };
+        table.map_or(ptr::null(), |t| {
+            (t.slot(off).load(Ordering::Acquire) & ((1 << 48) - 1)) as *const Op
         })
     }
 
     /// Bytes that it takes.
     pub fn bytes(&self) -> usize {
-        let groups = self
-            .groups
-            .iter()
-            .filter(|g| !g.load(Ordering::Relaxed).is_null())
-            .count();
-        let ops = self
-            .made
-            .lock()
-            .map_or(0, |m| m.ops * size_of::<Op>() + m.blocks.len() * 16);
-        size_of::<PageCode>() + groups * size_of::<Group>() + ops
+        let inside = self.made.lock().map_or(0, |m| {
+            // SAFETY: tables live as long as `self`.
+            let tables = m.tables.iter().filter_map(|t| unsafe { t.as_ref() });
+            let tables = tables.map(|t| t.slots.len() * 8);
+            m.bytes + tables.sum::<usize>()
+        });
+        size_of::<PageCode>() + inside
     }
 
     /// Whether another block may be kept.
@@ -85,7 +169,7 @@ impl PageCode {
     }
 
     /// Publishes a block at `off`, or returns the one that is there already.
-    pub fn insert(&self, off: usize, ops: Box<[Op]>) -> *const Op {
+    pub fn insert(&self, off: usize, ops: Vec<Op>) -> *const Op {
         let Ok(mut made) = self.made.lock() else {
             return ptr::null();
         };
@@ -93,19 +177,30 @@ impl PageCode {
         if !old.is_null() {
             return old;
         }
-        let slot = &self.groups[off / GROUP % (4096 / GROUP)];
-        let mut group = slot.load(Ordering::Acquire);
-        if group.is_null() {
-            group = Box::into_raw(Box::new([const { AtomicPtr::new(ptr::null_mut()) }; GROUP]));
-            slot.store(group, Ordering::Release);
+        let first = made.keep(ops);
+        made.blocks += 1;
+        // SAFETY: published by this function before; lives as long as `self`.
+        let mut table = unsafe { self.table.load(Ordering::Acquire).as_ref() };
+        if table.is_none_or(|t| made.blocks * 2 > t.slots.len()) {
+            let log = table.map_or(TABLE_MIN, |t| t.log + 2).min(TABLE_MAX);
+            let larger = Table::new(log);
+            for held in table.iter().flat_map(|t| &t.slots) {
+                let held = held.load(Ordering::Relaxed);
+                if held != 0 {
+                    larger.slot((held >> 48) as usize).store(held, Ordering::Relaxed);
+                }
+            }
+            let larger = Box::into_raw(Box::new(larger));
+            made.tables.push(larger);
+            self.table.store(larger, Ordering::Release);
+            // SAFETY: just made.
+            table = unsafe { larger.as_ref() };
         }
-        made.ops += ops.len();
-        BYTES.fetch_add(ops.len() * size_of::<Op>(), Ordering::Relaxed);
-        let first = ops.as_ptr();
-        made.blocks.push(ops);
-        // SAFETY: just made or published before; lives as long as `self`.
-        let group = unsafe { &*group };
-        group[off % GROUP].store(first.cast_mut(), Ordering::Release);
+        if let Some(table) = table {
+            table
+                .slot(off)
+                .store(first as u64 | (off as u64) << 48, Ordering::Release);
+        }
         first
     }
 }

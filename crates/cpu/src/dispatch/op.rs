@@ -83,7 +83,7 @@ pub(crate) const TLB_NONE: Tlb = Tlb {
     pad: 0,
 };
 pub(crate) const TLB_SIZE: usize = 256;
-pub(crate) const PCS_SIZE: usize = 1024;
+pub(crate) const PCS_SIZE: usize = 4096;
 
 /// One cached place to go: guest address and its first operation.
 #[derive(Clone, Copy)]

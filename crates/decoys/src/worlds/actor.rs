@@ -10,7 +10,7 @@ use crate::journal::Journaled;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 use turncoat_event::record::{Artifact, FRAME_MAX, Frame, Item, Journal, Recorder};
@@ -134,6 +134,8 @@ pub(super) struct Who {
 
 /// A world's disk is remembered this often while somebody is in it, in nanoseconds.
 const SAVE: i64 = 60_000_000_000;
+/// When the last of a world's sessions ends, its disk is remembered no sooner than so long after the last time, in nanoseconds.
+const LEFT: i64 = 2_000_000_000;
 /// A world in which something is due sooner than this stays in memory, in nanoseconds.
 const SOON: i64 = 3_600_000_000_000;
 
@@ -158,6 +160,8 @@ pub(super) struct State {
     pub disk_only: bool,
     /// When its disk was remembered last, at which instruction, and a hash of it.
     pub saved: (Time, u64, u64),
+    /// When the disk is to be remembered: somebody has left.
+    pub save_at: Option<Time>,
     pub logins: BTreeMap<Conn, Login>,
     pub doors: BTreeMap<u32, Outlet>,
     pub mark: Mark,
@@ -204,6 +208,8 @@ pub(super) struct Actor {
     /// Until when its machine is down, in nanoseconds; 0 while it is up.
     away: AtomicI64,
     pub queued: AtomicBool,
+    /// The thread that ran it last.
+    pub home: AtomicUsize,
     /// The pool's ticket under which it sleeps; 0 if it does not.
     pub ticket: AtomicU64,
     /// Number of the step that began last.
@@ -277,6 +283,7 @@ impl Actor {
             who: Mutex::new(who),
             id,
             queued: AtomicBool::new(false),
+            home: AtomicUsize::new(usize::MAX),
             ticket: AtomicU64::new(0),
             steps: AtomicU64::new(0),
             spent: AtomicU32::new(0),
@@ -287,6 +294,7 @@ impl Actor {
                 due: None,
                 disk_only: false,
                 saved: (now, 0, 0),
+                save_at: None,
                 logins: BTreeMap::new(),
                 doors: BTreeMap::new(),
                 mark,
@@ -379,10 +387,16 @@ impl Actor {
                 return Next::Sleep(Some(quiet.until().min(now.plus_nanos(5_000_000))));
             }
             // Woken by the time alone, and nothing is due in the world.
+            if state.save_at.is_some_and(|at| at <= now) {
+                self.save(state, now, quiet.due, around);
+            }
             let idle = now.since(quiet.since);
             if idle < REST {
-                return Next::Sleep(Some(quiet.until()));
+                return Next::Sleep(state.save_at.into_iter().chain([quiet.until()]).min());
             }
+            let Some(guest) = state.guest.as_mut() else {
+                return Next::Gone;
+            };
             let pending = guest.rest_of_it();
             if !self.keep_journal(state, pending, false, recorder) {
                 state.guest = None;
@@ -595,13 +609,21 @@ impl Actor {
             Wants::Sleep(due) => due,
             _ => None,
         };
-        let gone = state.logins.len() < before && state.logins.is_empty();
-        if gone || !state.logins.is_empty() && now.since(state.saved.0) >= SAVE {
+        if state.logins.len() < before && state.logins.is_empty() {
+            // Sessions of one command come in rows.
+            state.save_at = Some(now.max(state.saved.0.plus_nanos(LEFT)));
+        }
+        if state.save_at.is_some_and(|at| at <= now)
+            || !state.logins.is_empty() && now.since(state.saved.0) >= SAVE
+        {
             self.save(state, now, due, around);
         }
         match wants {
             Wants::Run => Next::Again,
-            Wants::Sleep(until) => Next::Sleep(state.quiet.map(|q| q.until()).into_iter().chain(until).min()),
+            Wants::Sleep(until) => {
+                let look = state.quiet.map(|q| q.until());
+                Next::Sleep(look.into_iter().chain(until).chain(state.save_at).min())
+            }
             Wants::Dead => Next::Gone,
         }
     }

@@ -73,6 +73,7 @@ impl Actor {
         state.guest = Some(guest);
         state.quiet = None;
         state.saved = (now, 0, 0);
+        state.save_at = None;
         self.set_rest(Rest::Awake);
     }
 
@@ -134,6 +135,7 @@ impl Actor {
             state.saved = (now, ran, hash.finish());
         }
         state.saved.0 = now;
+        state.save_at = None;
         let kept = sleep::kept(self, state.last_used, due, state.disk_only, around.start);
         keeping.cellar.keep(self.id, &kept);
     }

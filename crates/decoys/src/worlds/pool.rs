@@ -64,7 +64,15 @@ struct Queue {
     /// When the host was last given memory back, and whether any world ran since.
     tidied: Instant,
     stirred: bool,
+    /// Threads that wait for something to do; the last one waits for the shortest time.
+    idle: Vec<usize>,
+    /// How often the first world was passed over for one that a thread had run before.
+    passed: u32,
 }
+
+/// What a world touched last is in the caches of the processor that its thread runs on: of the first so many worlds that are ready, a
+/// thread takes the one that it has run before, and passes over the first no more often than that.
+const NEAR: u32 = 8;
 
 impl Queue {
     fn new() -> Queue {
@@ -77,6 +85,8 @@ impl Queue {
             ticket: 0,
             tidied: Instant::now(),
             stirred: false,
+            idle: Vec::new(),
+            passed: 0,
         }
     }
 
@@ -88,14 +98,34 @@ impl Queue {
         }
     }
 
-    fn take(&mut self) -> Option<Arc<Actor>> {
+    /// The next world for thread `me`.
+    fn take(&mut self, me: usize) -> Option<Arc<Actor>> {
         self.turn = self.turn.wrapping_add(1);
         let (first, second) = if self.turn.is_multiple_of(4) {
             (&mut self.busy, &mut self.ready)
         } else {
             (&mut self.ready, &mut self.busy)
         };
-        first.pop_front().or_else(|| second.pop_front())
+        let from = if first.is_empty() { second } else { first };
+        let near = from
+            .iter()
+            .take(NEAR as usize)
+            .position(|a| a.home.load(Ordering::Relaxed) == me)
+            .filter(|_| self.passed < NEAR)
+            .unwrap_or(0);
+        self.passed = if near == 0 { 0 } else { self.passed + 1 };
+        let actor = from.remove(near)?;
+        actor.home.store(me, Ordering::Relaxed);
+        Some(actor)
+    }
+
+    /// The idle thread to wake for a world that was last run by `home`.
+    fn rouse(&mut self, home: usize) -> Option<usize> {
+        let at = self.idle.iter().position(|i| *i == home);
+        match at {
+            Some(at) => Some(self.idle.remove(at)),
+            None => self.idle.pop(),
+        }
     }
 }
 
@@ -106,7 +136,8 @@ struct Shared {
     start: Arc<Accounts>,
     /// Who serves connections to the machine's own sshd.
     inside: Inside,
-    changed: Condvar,
+    /// One for each thread.
+    changed: Vec<Condvar>,
     stop: AtomicBool,
     recorder: Arc<dyn Recorder>,
     clock: Arc<dyn Fn() -> Time + Send + Sync>,
@@ -146,15 +177,32 @@ impl Shared {
 
     fn wake(&self, actor: &Arc<Actor>) {
         if !actor.queued.swap(true, Ordering::AcqRel) {
-            lock(&self.queue).put(actor.clone());
-            self.changed.notify_one();
+            let mut q = lock(&self.queue);
+            q.put(actor.clone());
+            let whom = q.rouse(actor.home.load(Ordering::Relaxed));
+            drop(q);
+            self.rouse(whom);
         }
     }
 
-    /// The next actor to run; waits for one. None when the pool stops.
-    fn next(&self) -> Option<Arc<Actor>> {
+    /// Queues a world whose thread is about to look what is next, and so wakes nobody for it.
+    fn again(&self, actor: Arc<Actor>) {
+        if !actor.queued.swap(true, Ordering::AcqRel) {
+            lock(&self.queue).put(actor);
+        }
+    }
+
+    fn rouse(&self, thread: Option<usize>) {
+        if let Some(thread) = thread.and_then(|t| self.changed.get(t)) {
+            thread.notify_one();
+        }
+    }
+
+    /// The next actor that thread `me` is to run; waits for one. None when the pool stops.
+    fn next(&self, me: usize) -> Option<Arc<Actor>> {
         let mut q = lock(&self.queue);
         loop {
+            q.idle.retain(|i| *i != me);
             if self.stop.load(Ordering::Acquire) {
                 return None;
             }
@@ -170,8 +218,14 @@ impl Shared {
                     q.put(a);
                 }
             }
-            if let Some(a) = q.take() {
+            if let Some(a) = q.take(me) {
                 q.stirred = true;
+                // Whoever was woken for a world may find that another thread has taken it; each one that is left has somebody.
+                let left = q.ready.front().or(q.busy.front());
+                let home = left.map(|a| a.home.load(Ordering::Relaxed));
+                let whom = home.and_then(|home| q.rouse(home));
+                drop(q);
+                self.rouse(whom);
                 return Some(a);
             }
             let tidy = TIDY.saturating_sub(q.tidied.elapsed());
@@ -191,8 +245,11 @@ impl Shared {
             if q.stirred {
                 wait = wait.min(tidy);
             }
-            q = self
-                .changed
+            let Some(changed) = self.changed.get(me) else {
+                return None;
+            };
+            q.idle.push(me);
+            q = changed
                 .wait_timeout(q, wait)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
@@ -210,8 +267,8 @@ impl Shared {
         }
     }
 
-    fn work(self: &Arc<Self>) {
-        while let Some(actor) = self.next() {
+    fn work(self: &Arc<Self>, me: usize) {
+        while let Some(actor) = self.next(me) {
             // Input that comes from here on queues the actor again.
             actor.queued.store(false, Ordering::Release);
             let (next, number) = actor.step((self.clock)(), &self.around());
@@ -221,7 +278,7 @@ impl Shared {
             match next {
                 Next::Again => {
                     actor.spent.fetch_add(1, Ordering::Relaxed);
-                    self.wake(&actor);
+                    self.again(actor);
                 }
                 Next::Sleep(Some(at)) => {
                     actor.spent.store(0, Ordering::Relaxed);
@@ -244,8 +301,7 @@ impl Shared {
                             .filter(|Reverse((_, t))| q.sleepers.contains_key(t))
                             .collect();
                     }
-                    drop(q);
-                    self.changed.notify_one();
+                    // This thread looks at the clock next, and waits until the first that is due.
                 }
                 Next::Fetch => {
                     actor.spent.store(0, Ordering::Relaxed);
@@ -281,13 +337,14 @@ impl Worlds {
         clock: Arc<dyn Fn() -> Time + Send + Sync>,
         entropy: Entropy,
     ) -> std::io::Result<Worlds> {
+        let threads = threads.max(1);
         let start = make().0.accounts();
         let shared = Arc::new(Shared {
             planted: Mutex::default(),
             start,
             inside: Inside::default(),
             queue: Mutex::new(Queue::new()),
-            changed: Condvar::new(),
+            changed: (0..threads).map(|_| Condvar::new()).collect(),
             stop: AtomicBool::new(false),
             recorder,
             clock,
@@ -296,13 +353,13 @@ impl Worlds {
             keeping: OnceLock::new(),
         });
         let mut handles = Vec::new();
-        for i in 0..threads.max(1) {
+        for i in 0..threads {
             let s = shared.clone();
             handles.push(
                 std::thread::Builder::new()
                     .name(format!("world-{i}"))
                     .stack_size(8 << 20)
-                    .spawn(move || s.work())?,
+                    .spawn(move || s.work(i))?,
             );
         }
         Ok(Worlds {
@@ -542,7 +599,11 @@ impl Worlds {
 impl Drop for Worlds {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Release);
-        self.shared.changed.notify_all();
+        {
+            // Nobody is between looking and waiting.
+            let _queue = lock(&self.shared.queue);
+            self.shared.changed.iter().for_each(Condvar::notify_all);
+        }
         for t in self.threads.drain(..) {
             let _ = t.join();
         }
@@ -764,7 +825,9 @@ mod tests {
             q.put(busy.clone());
             q.put(idle.clone());
         }
-        let order: Vec<bool> = std::iter::from_fn(|| q.take()).map(|a| a.id == idle.id).collect();
+        let order: Vec<bool> = std::iter::from_fn(|| q.take(0))
+            .map(|a| a.id == idle.id)
+            .collect();
         assert_eq!(order.len(), 16);
         assert_eq!(order[..8], [true, true, true, false, true, true, true, false]);
         assert!(!order[15], "what is left is the busy one's");

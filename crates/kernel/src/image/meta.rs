@@ -334,9 +334,14 @@ impl Meta {
 
     /// The number of page `index` of a file, [`HOLE`] if it has no bytes, `None` behind the end.
     pub fn page_number(&self, ino: Ino, index: u64) -> Result<Option<u32>, ImageError> {
-        let node = self.of_kind(ino, Kind::File, "regular file")?;
-        let pages = self.page_range(node).unwrap_or_default();
+        let pages = self.page_numbers(ino)?;
         Ok(usize::try_from(index).ok().and_then(|i| pages.get(i)).copied())
+    }
+
+    /// The numbers of all pages of a file.
+    pub fn page_numbers(&self, ino: Ino) -> Result<&[u32], ImageError> {
+        let node = self.of_kind(ino, Kind::File, "regular file")?;
+        Ok(self.page_range(node).unwrap_or_default())
     }
 
     pub fn resolve(&self, path: &[u8]) -> Result<Option<Ino>, ImageError> {

@@ -148,6 +148,14 @@ impl Image {
         Ok(self.meta.page_number(ino, index)? == Some(format::HOLE))
     }
 
+    /// How many of the first `pages` pages of a file are holes; all that lie behind its end are.
+    pub fn holes(&self, ino: Ino, pages: u64) -> Result<u64, ImageError> {
+        let numbers = self.meta.page_numbers(ino)?;
+        let some = usize::try_from(pages).map_or(numbers, |n| numbers.get(..n).unwrap_or(numbers));
+        let data = some.iter().filter(|n| **n != format::HOLE).count() as u64;
+        Ok(pages - data)
+    }
+
     /// Reads from a file at an offset; returns how many bytes there were, less than asked only at the end of the file.
     pub fn read(&self, ino: Ino, off: u64, buf: &mut [u8]) -> Result<usize, ImageError> {
         let size = self.meta.file_size(ino)?;

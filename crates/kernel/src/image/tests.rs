@@ -125,6 +125,15 @@ fn written_and_read_back() {
     );
     assert_eq!(meta.size, big.len() as u64);
     assert_eq!(image.read_all(sh, 1 << 20).expect("data"), big);
+    for name in [b"/holey".as_slice(), b"/bin/sh"] {
+        let ino = image.resolve(name).expect("resolve").expect("file");
+        for pages in 0..100 {
+            let holes = (0..pages).filter(|&i| {
+                image.page(ino, i).expect("page").is_none() || image.is_hole(ino, i).expect("hole")
+            });
+            assert_eq!(image.holes(ino, pages).expect("holes"), holes.count() as u64);
+        }
+    }
     let mut part = [0; 5000];
     assert_eq!(image.read(sh, 299_000, &mut part).expect("tail"), 1000);
     assert_eq!(part[..1000], big[299_000..]);

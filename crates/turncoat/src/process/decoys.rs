@@ -325,6 +325,7 @@ fn ssh_decoy(
             },
             refused: Default::default(),
             hashing: tokio::sync::Semaphore::new((threads / 2).max(1)),
+            hashes: Default::default(),
             clock,
             entropy: random,
             names,
