@@ -119,7 +119,16 @@ impl Actor {
         recorded && submit(around.recorder, world_event(self.id, now, event)).is_some()
     }
 
-    /// Remembers the world's disk and what is due in it: at the end of a session, and now and then while one lasts.
+    /// Remembers the disk at once, if somebody is here or has left since it was remembered.
+    pub fn save_left(&self, now: Time, around: &Around<'_>) {
+        let mut state = lock(&self.state);
+        if state.save_at.is_some() || !state.logins.is_empty() {
+            let due = state.quiet.and_then(|q| q.due);
+            self.save(&mut state, now, due, around);
+        }
+    }
+
+    /// Remembers the world's disk and what is due in it: soon after the end of a session, and now and then while one lasts.
     pub(super) fn save(&self, state: &mut State, now: Time, due: Option<Time>, around: &Around<'_>) {
         let Some(keeping) = around.keeping else { return };
         let Some(guest) = state.guest.as_mut() else { return };

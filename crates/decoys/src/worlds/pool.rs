@@ -426,6 +426,18 @@ impl Worlds {
         }
     }
 
+    /// Remembers the disks of worlds that somebody is in, or has just left: the program ends. Takes about `most` at most.
+    pub fn save(&self, most: Duration) {
+        let began = Instant::now();
+        let all: Vec<Arc<Actor>> = lock(&self.by_source).values().cloned().collect();
+        for actor in all {
+            if began.elapsed() >= most {
+                break;
+            }
+            actor.save_left((self.shared.clock)(), &self.shared.around());
+        }
+    }
+
     /// Worlds that are awake, that rest in memory, and that are hibernated.
     pub fn counts(&self) -> (usize, usize, usize) {
         let map = lock(&self.by_source);

@@ -193,6 +193,11 @@ async fn say(worlds: &Worlds, source: &str, what: &str) -> String {
     said
 }
 
+/// The process ends as it should.
+fn leave(worlds: Worlds) {
+    worlds.save(Duration::from_secs(5));
+}
+
 fn lock_logins(h: &Handle) -> usize {
     h.actor.logins()
 }
@@ -219,16 +224,16 @@ async fn a_world_without_room_comes_back_as_it_was_and_in_another_build_from_its
     assert_eq!(worlds.counts().2, 1);
     assert_eq!(say(&worlds, "192.0.2.1", "b").await, "ab/ab");
     // Another process, which was told nothing but what the record has.
-    drop(worlds);
+    leave(worlds);
     let worlds = begin(&fake, "one", 8);
     assert_eq!(worlds.counts(), (0, 0, 2));
     assert_eq!(say(&worlds, "192.0.2.1", "c").await, "abc/abc");
     assert_eq!(worlds.counts().2, 1);
-    drop(worlds);
+    leave(worlds);
     // Another build: what is not on the disk is lost, and goes on from there.
     let worlds = begin(&fake, "two", 8);
     assert_eq!(say(&worlds, "192.0.2.1", "d").await, "abcd/d");
-    drop(worlds);
+    leave(worlds);
     let worlds = begin(&fake, "two", 8);
     assert_eq!(say(&worlds, "192.0.2.1", "e").await, "abcde/de");
     assert_eq!(say(&worlds, "192.0.2.2", "y").await, "xy/y");
@@ -239,7 +244,7 @@ async fn a_damaged_journal_is_no_way_back() {
     let (fake, _c) = fake();
     let worlds = begin(&fake, "one", 8);
     assert_eq!(say(&worlds, "192.0.2.1", "a").await, "a/a");
-    drop(worlds);
+    leave(worlds);
     for i in fake.items.lock().unwrap().iter_mut() {
         if let Item::Journal(j) = i {
             let end = j.bytes.len();

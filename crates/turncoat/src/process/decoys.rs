@@ -181,8 +181,13 @@ pub fn serve(mut io: FrontIo, ready: impl FnOnce()) -> Result<(), String> {
         return Err("started without an image".into());
     }
     ready();
+    let recorder = io.recorder.clone();
     echo::serve(io);
     runtime.shutdown_timeout(Duration::from_secs(2));
+    if let Some(machine) = told.get() {
+        machine.worlds.save(Duration::from_secs(1));
+    }
+    recorder.flush(Duration::from_secs(1));
     Ok(())
 }
 

@@ -35,6 +35,8 @@ struct Queue {
     backlog: usize,
     pace: Pace,
     stopped: bool,
+    /// What was taken from `encoded` is being written.
+    writing: bool,
 }
 
 impl Queue {
@@ -129,11 +131,24 @@ impl LinkRecorder {
         lock(&self.queue)
     }
 
+    /// Waits until everything is on its way, at most so long. The record reads it even when this process has ended.
+    pub fn flush(&self, timeout: Duration) {
+        let until = Instant::now() + timeout;
+        let waits = || {
+            let queue = self.lock();
+            !queue.stopped && (queue.writing || !queue.encoded.is_empty())
+        };
+        while waits() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     fn write_all(&self, to: &mut UnixStream) -> String {
         let mut out = Vec::new();
         loop {
             {
                 let mut queue = self.lock();
+                queue.writing = false;
                 while queue.encoded.is_empty() && !queue.stopped {
                     queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 }
@@ -142,6 +157,7 @@ impl LinkRecorder {
                 }
                 out.clear();
                 std::mem::swap(&mut out, &mut queue.encoded);
+                queue.writing = true;
             }
             if let Err(error) = to.write_all(&out) {
                 return format!("writing to the record: {error}");

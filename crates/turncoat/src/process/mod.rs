@@ -13,6 +13,7 @@ pub mod confine;
 pub mod console;
 pub mod control;
 pub mod courier;
+pub mod crowd;
 pub mod decoys;
 pub mod echo;
 pub mod front;

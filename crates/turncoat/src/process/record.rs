@@ -21,6 +21,7 @@ use turncoat_event::{Committer, Draft, Item, Mark, SensorId, SessionId, Time, Wa
 use turncoat_store::keep::{Quota, usage};
 use turncoat_store::{Durability, InstallKey, Layout, Problem, StoreError, Writer, journal, recording};
 
+use super::crowd::Crowd;
 use super::link::{Decoder, Message, PIECE, VERSION, encode};
 use super::{Order, Passed, Report, Role, confine, control, now, out, requests, say, thread};
 use crate::config::Settings;
@@ -573,6 +574,7 @@ impl Scribe {
     fn run(mut self, work: &Receiver<Work>) -> Result<(), String> {
         let mut batch: Vec<Item> = Vec::new();
         let mut looked = Instant::now();
+        let mut crowd = Crowd::new(looked);
         loop {
             // Also under load: a busy record is the one that fills a disk.
             if looked.elapsed() >= Duration::from_millis(500) {
@@ -586,12 +588,18 @@ impl Scribe {
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };
             let mut other = self.gather(first, &mut batch);
+            let until = Instant::now() + crowd.patience();
             while other.is_none() && batch.len() < BATCH {
-                match work.try_recv() {
-                    Ok(more) => other = self.gather(more, &mut batch),
-                    Err(_) => break,
-                }
+                let more = match work.try_recv() {
+                    Ok(more) => more,
+                    Err(_) => match work.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                        Ok(more) => more,
+                        Err(_) => break,
+                    },
+                };
+                other = self.gather(more, &mut batch);
             }
+            crowd.see(&batch, Instant::now());
             if !batch.is_empty() {
                 self.commit(&mut batch)?;
             }

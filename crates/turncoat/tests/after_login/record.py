@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Records what talk.py and packets.py see of Debian's sshd, as golden.txt and packets.txt beside this script.
+"""Records what talk.py, packets.py and segments.py see of Debian's sshd, as golden.txt, packets.txt and segments.txt beside this script.
 
     turncoat image export default DIR
-    sudo unshare --mount --uts --ipc --net --pid --fork /usr/bin/python3 crates/turncoat/tests/after_login/record.py DIR [packets]
+    sudo unshare --mount --uts --ipc --net --pid --fork /usr/bin/python3 crates/turncoat/tests/after_login/record.py DIR [packets|segments]
 
-With `packets`, packets.txt alone. packets.py needs Debian's package python3-paramiko. sshd of the image runs inside DIR, with the package's configuration and PAM; root may log in with a password, as the decoy's policy has it.
+With a name that one alone. packets.py needs Debian's package python3-paramiko. sshd of the image runs inside DIR, with the package's configuration and PAM; root may log in with a password, as the decoy's policy has it.
 """
 import os
 import socket
@@ -46,7 +46,7 @@ def main():
     run("chroot", root, "ssh-keygen", "-A", stdout=subprocess.DEVNULL)
     sshd = subprocess.Popen(["chroot", root, "/usr/sbin/sshd", "-D", "-o", "PermitRootLogin=yes"])
     time.sleep(1)
-    for name, file in (("talk", "golden"), ("packets", "packets")):
+    for name, file in (("talk", "golden"), ("packets", "packets"), ("segments", "segments")):
         if sys.argv[2:] in ([], [name]):
             with open(os.path.join(HERE, f"{file}.txt"), "w") as out:
                 subprocess.run([sys.executable, os.path.join(HERE, f"{name}.py"), "22"], stdout=out, check=True)
