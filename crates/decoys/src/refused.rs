@@ -4,7 +4,7 @@ use crate::auth::source_key;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
-use turncoat_cover::past::refused::{Refused, Try};
+use turncoat_cover::past::refused::{Ending, Refused, Try, visible};
 use turncoat_event::Time;
 
 /// Tries that are kept of a source.
@@ -48,7 +48,7 @@ impl Ledger {
         let all = kept.sources.entry(source).or_default();
         let one = Try {
             at: micros(at),
-            user: name(user),
+            user: visible(user.get(..NAME).unwrap_or(user)),
             known,
         };
         match all.iter_mut().find(|r| r.0 == link) {
@@ -59,6 +59,7 @@ impl Ledger {
                     from,
                     tries: vec![one],
                     ended: None,
+                    how: Ending::Closed,
                 },
             )),
         }
@@ -69,11 +70,12 @@ impl Ledger {
     }
 
     /// The connection is over.
-    pub fn ended(&self, from: SocketAddr, link: u64, at: Time) {
+    pub fn ended(&self, from: SocketAddr, link: u64, at: Time, how: Ending) {
         let kept = &mut *self.kept();
         let of = kept.sources.get_mut(&source_key(from.ip()));
         if let Some((_, r)) = of.and_then(|all| all.iter_mut().find(|r| r.0 == link)) {
             r.ended = Some(micros(at));
+            r.how = how;
         }
     }
 
@@ -96,18 +98,6 @@ impl Ledger {
     }
 }
 
-/// A name as sshd logs it: control characters and what is no text by their octal numbers (vis(3), as `strnvis` in log.c).
-fn name(user: &[u8]) -> String {
-    let mut out = String::new();
-    for b in user.iter().take(NAME) {
-        match b {
-            0x20..=0x7e => out.push(char::from(*b)),
-            b => out += &format!("\\{b:03o}"),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,14 +117,19 @@ mod tests {
                 b"root",
                 true,
             );
-            l.ended(at(1000 + n as u16), n, Time(n as i64 * 1_000_000_000 + 1));
+            l.ended(
+                at(1000 + n as u16),
+                n,
+                Time(n as i64 * 1_000_000_000 + 1),
+                Ending::Reset,
+            );
         }
         l.note(at(9), 900, Time(99_000_000_000), b"a\nb", false);
         let given = l.take(at(9), 900);
         assert_eq!(given.len(), TRIES);
         assert_eq!(given.first().unwrap().tries[0].at, 21_000_000);
         let last = given.last().unwrap();
-        assert_eq!((last.tries[0].user.as_str(), last.ended), ("a\\012b", None));
+        assert_eq!((last.tries[0].user.as_str(), last.ended), ("a\\nb", None));
         assert!(l.take(at(9), 900).is_empty());
     }
 
@@ -143,7 +138,7 @@ mod tests {
         let l = Ledger::default();
         l.note(at(1), 1, Time(5), b"root", true);
         assert!(l.take(at(2), 2).is_empty());
-        l.ended(at(1), 1, Time(7_000));
+        l.ended(at(1), 1, Time(7_000), Ending::Closed);
         assert_eq!(l.take(at(2), 2).len(), 1);
         for n in 0..SOURCES as u32 + 9 {
             let from = SocketAddr::from((std::net::Ipv4Addr::from(0xcb00_0000 + n), 5));

@@ -58,7 +58,7 @@ pub use channel::MAX_CHANNELS;
 pub use config::{AuthMethods, Compression, Forwarding, PermitRootLogin, ServerConfig};
 pub use kex::gex::Moduli;
 pub use keys::{HostKey, KeyError, fingerprint};
-pub use server::Server;
+pub use server::{Server, TIMEOUT};
 pub use wire::{base64, unbase64};
 
 #[doc(hidden)]

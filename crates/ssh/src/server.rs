@@ -15,6 +15,9 @@ use crate::wire::{Malformed, Put, Reader};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+/// Why a connection ended that nobody logged in on in time ([`Fact::Ended`]).
+pub const TIMEOUT: &str = "timeout before authentication";
+
 /// What a message number leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Handler {
@@ -207,7 +210,7 @@ impl Server {
         }
         if self.grace.is_some_and(|at| now >= at) {
             // sshd's alarm handler leaves at once: whatever is queued is lost.
-            return self.over("timeout before authentication", false);
+            return self.over(TIMEOUT, false);
         }
         if let Some(Waiting::Pause(at)) = self.waiting
             && now >= at

@@ -15,7 +15,26 @@ pub struct Try {
     pub known: bool,
 }
 
-/// A connection on which passwords were refused.
+/// How such a connection ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ending {
+    /// The client closed it.
+    #[default]
+    Closed,
+    /// The client reset it.
+    Reset,
+    /// The client said that it leaves: the reason's number and its text.
+    Left(u32, String),
+    /// sshd said that it ends the connection, with this text.
+    Disconnected(String),
+    /// Nobody had logged in within LoginGraceTime.
+    TimedOut,
+}
+
+/// What sshd says when MaxAuthTries is reached.
+pub const TOO_MANY: &str = "Too many authentication failures";
+
+/// A connection on which passwords were refused. Names and texts are as sshd's log shows them: see [`visible`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
     /// The client.
@@ -24,6 +43,30 @@ pub struct Refused {
     pub tries: Vec<Try>,
     /// When the connection ended, microseconds since the epoch; none for the one that was let in at last.
     pub ended: Option<u64>,
+    /// How it ended.
+    #[serde(default)]
+    pub how: Ending,
+}
+
+/// Text of a client as sshd logs it: what is no letter in C's way or by its octal number, a backslash twice (vis(3), log.c).
+pub fn visible(text: &[u8]) -> String {
+    let mut out = String::new();
+    for b in text {
+        match b {
+            b'\\' => out.push_str("\\\\"),
+            0x20..=0x7e => out.push(char::from(*b)),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            7 => out.push_str("\\a"),
+            8 => out.push_str("\\b"),
+            11 => out.push_str("\\v"),
+            12 => out.push_str("\\f"),
+            0 => out.push_str("\\0"),
+            b => out += &format!("\\{b:03o}"),
+        }
+    }
+    out
 }
 
 impl Refused {
@@ -83,32 +126,81 @@ impl Refused {
                 format!("Failed password for {invalid}{user} from {host} port {port} ssh2"),
             );
         }
-        if let (Some(at), Some(t)) = (self.ended, self.tries.last()) {
-            let whose = if t.known { "authenticating" } else { "invalid" };
+        let (Some(at), Some(t)) = (self.ended, self.tries.last()) else {
+            return out;
+        };
+        let (whose, invalid) = if t.known {
+            ("authenticating", "")
+        } else {
+            ("invalid", "invalid user ")
+        };
+        let client = format!("{whose} user {} {host} port {port}", t.user);
+        // What sshd's process before the login says passes another one, which makes it visible once more.
+        let mut preauth = |priority, text: String| {
             say(
                 at,
-                6,
+                priority,
                 false,
-                format!(
-                    "Connection closed by {whose} user {} {host} port {port} [preauth]",
-                    t.user
-                ),
-            );
-            let more = self.tries.len() - 1;
-            if more > 0 {
-                let of = asked(if t.known { &t.user } else { "" });
-                let plural = if more == 1 { "" } else { "s" };
-                say(
-                    at,
-                    5,
-                    false,
-                    format!("PAM {more} more authentication failure{plural}; {of}"),
+                format!("{} [preauth]", text.replace('\\', "\\\\")),
+            )
+        };
+        match &self.how {
+            Ending::Closed => preauth(6, format!("Connection closed by {client}")),
+            Ending::Reset => preauth(6, format!("Connection reset by {client}")),
+            Ending::Left(reason, text) => {
+                // SSH_DISCONNECT_BY_APPLICATION is how clients usually leave.
+                let (priority, level) = if *reason == 11 { (6, "") } else { (3, "error: ") };
+                preauth(
+                    priority,
+                    format!("{level}Received disconnect from {host} port {port}:{reason}: {text}"),
                 );
+                preauth(6, format!("Disconnected from {client}"));
             }
+            Ending::Disconnected(text) => {
+                if text == TOO_MANY {
+                    let user = &t.user;
+                    preauth(
+                        3,
+                        format!(
+                            "error: maximum authentication attempts exceeded for {invalid}{user} from {host} port {port} ssh2"
+                        ),
+                    );
+                }
+                preauth(6, format!("Disconnecting {client}: {text}"));
+            }
+            Ending::TimedOut => {
+                // sshd is gone at once; PAM has nothing more to say.
+                let text = format!("fatal: Timeout before authentication for {host} port {port}");
+                say(at, 2, false, text);
+                return out;
+            }
+        }
+        let more = self.tries.len() - 1;
+        if more > 0 {
+            let of = asked(if t.known { &t.user } else { "" });
+            let plural = if more == 1 { "" } else { "s" };
+            say(
+                at,
+                5,
+                false,
+                format!("PAM {more} more authentication failure{plural}; {of}"),
+            );
+        }
+        if self.tries.len() > RETRIES {
+            let n = self.tries.len();
+            say(
+                at,
+                5,
+                false,
+                format!("PAM service(sshd) ignoring max retries; {n} > {RETRIES}"),
+            );
         }
         out
     }
 }
+
+/// Tries after which pam_unix finds that a program goes on (UNIX_MAX_RETRIES).
+const RETRIES: usize = 3;
 
 /// Between PAM's word and sshd's, in microseconds: what a refusal waits at least (pam_fail_delay(3)).
 const DELAY: u64 = 1_000_000;
@@ -128,6 +220,7 @@ mod tests {
             from: "198.51.100.7:4022".parse().unwrap(),
             tries: vec![one(10_000_000, "root", true), one(14_000_000, "root", true)],
             ended: Some(15_000_000),
+            how: Ending::Closed,
         };
         let text = |r: &Refused| -> Vec<String> { r.lines(77).into_iter().map(|l| l.text).collect() };
         assert_eq!(
@@ -154,5 +247,91 @@ mod tests {
         r.ended = None;
         assert_eq!(text(&r).len(), 4);
         assert!(r.lines(77).windows(2).all(|w| w[0].at <= w[1].at));
+        // As Debian's sshd told a socket at /dev/log.
+        let last = |r: &Refused, n: usize| -> Vec<(u8, String)> {
+            let lines = r.lines(77);
+            let from = lines.len() - n;
+            lines
+                .into_iter()
+                .skip(from)
+                .map(|l| (l.priority, l.text))
+                .collect()
+        };
+        let told = |all: &[(u8, &str)]| -> Vec<(u8, String)> {
+            all.iter().map(|(n, t)| (*n, (*t).to_owned())).collect()
+        };
+        r.tries = vec![one(10_000_000, "root", true)];
+        r.ended = Some(15_000_000);
+        r.how = Ending::Left(11, "Bye Bye".into());
+        assert_eq!(
+            last(&r, 2),
+            told(&[
+                (
+                    6,
+                    "Received disconnect from 198.51.100.7 port 4022:11: Bye Bye [preauth]"
+                ),
+                (
+                    6,
+                    "Disconnected from authenticating user root 198.51.100.7 port 4022 [preauth]"
+                ),
+            ])
+        );
+        r.how = Ending::Left(14, visible(b"No more\nways"));
+        assert_eq!(
+            last(&r, 2)[0],
+            (
+                3,
+                r"error: Received disconnect from 198.51.100.7 port 4022:14: No more\\nways [preauth]".into()
+            )
+        );
+        r.how = Ending::Reset;
+        assert_eq!(
+            last(&r, 1),
+            told(&[(
+                6,
+                "Connection reset by authenticating user root 198.51.100.7 port 4022 [preauth]"
+            )])
+        );
+        r.tries = (1..7).map(|n| one(n * 10_000_000, "root", true)).collect();
+        r.ended = Some(70_000_000);
+        r.how = Ending::Disconnected(TOO_MANY.into());
+        assert_eq!(
+            last(&r, 4),
+            told(&[
+                (
+                    3,
+                    "error: maximum authentication attempts exceeded for root from 198.51.100.7 port 4022 ssh2 [preauth]"
+                ),
+                (
+                    6,
+                    "Disconnecting authenticating user root 198.51.100.7 port 4022: Too many authentication failures [preauth]"
+                ),
+                (
+                    5,
+                    "PAM 5 more authentication failures; logname= uid=0 euid=0 tty=ssh ruser= rhost=198.51.100.7  user=root"
+                ),
+                (5, "PAM service(sshd) ignoring max retries; 6 > 3"),
+            ])
+        );
+        r.how = Ending::TimedOut;
+        assert_eq!(
+            last(&r, 1),
+            told(&[(
+                2,
+                "fatal: Timeout before authentication for 198.51.100.7 port 4022"
+            )])
+        );
+        r.tries = vec![one(10_000_000, &visible(b"a\nb\\c\x01d\x7f\xe9\te"), false)];
+        r.how = Ending::Closed;
+        assert!(
+            text(&r).contains(
+                &r"Failed password for invalid user a\nb\\c\001d\177\351\te from 198.51.100.7 port 4022 ssh2"
+                    .to_owned()
+            )
+        );
+        assert_eq!(
+            last(&r, 1)[0].1,
+            r"Connection closed by invalid user a\\nb\\\\c\\001d\\177\\351\\te 198.51.100.7 port 4022 [preauth]"
+        );
     }
 }

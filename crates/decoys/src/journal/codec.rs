@@ -447,6 +447,7 @@ mod tests {
                 from: a,
                 tries: Vec::new(),
                 ended: Some(7),
+                how: Default::default(),
             }],
         };
         let c = Conn(700);

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use turncoat_cover::past::refused::Ending;
 use turncoat_event::record::{Frame, Item};
 use turncoat_event::{Chunk, Direction, Gate, Kind, Mark, Origin, Refused, SessionId, kinds};
 use turncoat_ssh::{Act, AuthReply, ChannelId, CloseKind, LoggedIn, Server};
@@ -113,6 +114,8 @@ pub(super) struct Connection {
     pub later: Option<(Instant, AuthReply)>,
     closing: Option<CloseKind>,
     pub end: Option<End>,
+    /// How it ends, for the log of the machine that this source may get.
+    pub parting: Ending,
     bytes_in: u64,
     bytes_out: u64,
     recorded: u64,
@@ -267,6 +270,7 @@ pub(super) async fn serve_on(
         later: None,
         closing: None,
         end: None,
+        parting: Ending::Closed,
         bytes_in: 0,
         bytes_out: 0,
         recorded: 0,
@@ -308,7 +312,7 @@ pub(super) async fn serve_on(
     };
     machine
         .refused
-        .ended(c.peer.source, c.link_id(), (machine.clock)());
+        .ended(c.peer.source, c.link_id(), (machine.clock)(), c.how(end));
     c.hang_up();
     c.take_all_back();
     // Past a bound not a byte more leaves.
@@ -326,6 +330,14 @@ pub(super) async fn serve_on(
 }
 
 impl Connection {
+    /// How the connection ended, as sshd's log tells it.
+    fn how(&self, end: End) -> Ending {
+        match end {
+            End::Error => Ending::Reset,
+            _ => self.parting.clone(),
+        }
+    }
+
     /// What a new connection hears when so many others have not logged in yet (drop_connection in sshd.c).
     fn turned_away(&mut self, pending: usize) -> End {
         self.event(kinds::LimitHit {

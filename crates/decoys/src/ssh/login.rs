@@ -4,8 +4,12 @@ use super::connection::Connection;
 use super::planted::{Said, Way, line};
 use crate::auth::{Attempt, Opens, Planted, Policy};
 use tokio::time::Instant;
+use turncoat_cover::past::refused::{Ending, TOO_MANY, visible};
 use turncoat_event::{Bytes, kinds};
 use turncoat_ssh::{AuthMethod, AuthReply, AuthRequest, Fact, LoggedIn, Prompt, PublicKeyOffer};
+
+/// Bytes of a client's farewell that sshd logs (`%.400s` in packet.c).
+const LOGGED: usize = 400;
 
 impl Connection {
     /// Names the connection to its world.
@@ -54,15 +58,24 @@ impl Connection {
                 });
             }
             Fact::ClientDisconnect { reason, text } => {
+                self.parting = Ending::Left(reason, visible(text.get(..LOGGED).unwrap_or(&text)));
                 self.event(kinds::ClientProtocol {
                     problem: format!("disconnect, reason {reason}"),
                     sample: Some(Bytes(text)),
                 });
             }
-            Fact::Ended(why) => self.event(kinds::ClientProtocol {
-                problem: why,
-                sample: None,
-            }),
+            Fact::Ended(why) => {
+                // What the client said before is how it ended.
+                if why == TOO_MANY || why.starts_with("Change of username") {
+                    self.parting = Ending::Disconnected(visible(why.as_bytes()));
+                } else if why == turncoat_ssh::TIMEOUT {
+                    self.parting = Ending::TimedOut;
+                }
+                self.event(kinds::ClientProtocol {
+                    problem: why,
+                    sample: None,
+                });
+            }
             Fact::ChannelRefused { kind } => {
                 self.event(kinds::ProtocolRequest {
                     name: Bytes(kind),
