@@ -282,3 +282,48 @@ fn runs_of_register_instructions_run_the_same_by_every_way() {
         compare(seed, None, false);
     }
 }
+
+/// Worlds on several threads share what was decoded from the pages of an image, while it is being decoded. ThreadSanitizer looks at this
+/// one: see CONTRIBUTING.md.
+#[test]
+fn threads_that_decode_the_same_pages_run_as_if_alone() {
+    const THREADS: u64 = 4;
+    for seed in 0..cases(400) {
+        let mut r = Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let code = program(&mut r, 2000, 300);
+        let starts: Vec<u64> = (0..THREADS).map(|_| CODE + r.below(1000)).collect();
+        let total = 600;
+        let of = |n: u64, s: Space| {
+            let mut c = cpu(seed + n, false);
+            c.rip = starts[n as usize];
+            let kind = if n == 3 {
+                Dispatcher::Loop
+            } else {
+                Dispatcher::TailCalls
+            };
+            outcome(c, s, kind, || 40 + n, total)
+        };
+        let shared = space(&code, false, seed);
+        let together = std::sync::Barrier::new(THREADS as usize);
+        let ran: Vec<_> = std::thread::scope(|scope| {
+            let runs: Vec<_> = (0..THREADS)
+                .map(|n| {
+                    let (s, together, of) = (shared.clone(), &together, &of);
+                    scope.spawn(move || {
+                        together.wait();
+                        of(n, s)
+                    })
+                })
+                .collect();
+            runs.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        for (n, ran) in (0..THREADS).zip(ran) {
+            let alone = of(n, space(&code, false, seed));
+            assert_eq!(alone.0, ran.0, "seed {seed}, thread {n}");
+            assert!(
+                alone.1 == ran.1,
+                "memory or registers differ, seed {seed}, thread {n}"
+            );
+        }
+    }
+}
