@@ -87,6 +87,30 @@ const PROGRAMS: &[Hostile] = &[
         says: "",
     },
     Hostile {
+        name: "code that writes itself",
+        // At each of 20,000 turns it raises the operand of its next instruction (MOV AL), whose last value is its exit status.
+        script: concat!(
+            "cd /tmp; perl -e '$c = pack(\"H*\", \"b9204e0000fe0501000000b000ffc975f40fb6f8b83c0000000f05\"); open O, \">w\"; ",
+            "print O pack(\"H*vvVQQQVvvvvvv\", \"7f454c46020101\" . \"00\" x 9, 2, 62, 1, 0x400078, 64, 0, 0, 64, 56, 1, 0, 0, 0), ",
+            "pack(\"VVQQQQQQ\", 1, 7, 0, 0x400000, 0x400000, 0x2000, 0x2000, 4096), $c, \"\\0\" x (0x2000 - 120 - length $c)'; ",
+            "chmod +x w; ./w; echo status $?"
+        ),
+        seconds: 3,
+        says: "status 32",
+    },
+    Hostile {
+        name: "a page that is another program from each of its bytes",
+        // It calls 4,000 offsets in a row of bytes that are ADD EAX, 0x05050505 from wherever one begins.
+        script: concat!(
+            "cd /tmp; perl -e '$c = pack(\"H*\", \"31db488dbb00104000ffd7ffc381fba00f00007ced31ffb83c0000000f05\"); open O, \">o\"; ",
+            "print O pack(\"H*vvVQQQVvvvvvv\", \"7f454c46020101\" . \"00\" x 9, 2, 62, 1, 0x400078, 64, 0, 0, 64, 56, 1, 0, 0, 0), ",
+            "pack(\"VVQQQQQQ\", 1, 5, 0, 0x400000, 0x400000, 0x2000, 0x2000, 4096), $c, \"\\0\" x (0x1000 - 120 - length $c), ",
+            "\"\\5\" x 4000, \"\\xc3\" x 96'; chmod +x o; ./o; echo status $?"
+        ),
+        seconds: 3,
+        says: "status 0",
+    },
+    Hostile {
         name: "broken programs",
         script: "cd /tmp; perl -e 'open F, \"/bin/true\"; binmode F; local $/; $t = <F>; srand 7; for $i (1..60) { $b = $t; for (1..1 + rand 6) { substr($b, int rand($i % 2 ? 64 : 900), 1) = chr int rand 256 } open O, \">p\"; print O $b; close O; chmod 0755, \"p\"; system(\"timeout -s KILL 2 ./p > /dev/null 2>&1\"); unlink \"p\" } print \"tried\\n\"'; printf '#!/tmp/s\\n' > s; chmod +x s; ./s; echo $?; printf '#!' > s; ./s; echo $?; perl -e 'print \"#!\", \"/\" x 5000' > s; ./s; echo ended",
         seconds: 300,
