@@ -90,12 +90,17 @@ struct Teller<'a> {
 }
 
 impl Teller<'_> {
-    /// A moment within the second: the same at each drawing.
+    /// A moment within the second: the same at each drawing, and behind what was said right before.
     fn put(&mut self, at: i64, says: Says, pid: u32, private: bool, text: String) {
         let within = self.cover.seed().derive(&format!("{at} {pid} {text}"));
-        let micros = u64::from(u32::from_le_bytes([within[0], within[1], within[2], 0]) % 900_000);
+        let drawn = u64::from(u32::from_le_bytes([within[0], within[1], within[2], 0]));
+        let second = at.max(0) as u64;
+        let before = self.out.last().filter(|l| l.at / 1_000_000 == second);
+        let micros = before.map_or(drawn % 880_000, |l| {
+            (l.at % 1_000_000 + 300 + drawn % 9_000).min(999_999)
+        });
         self.out.push(Line {
-            at: at.max(0) as u64 * 1_000_000 + micros,
+            at: second * 1_000_000 + micros,
             says,
             pid,
             priority: 6,
@@ -114,7 +119,8 @@ fn daemon(cover: &Cover, comm: &str, else_: u32) -> u32 {
 /// Sessions that logind had counted at the end of the timeline, since the boot that runs.
 pub fn sessions(t: &Timeline) -> u32 {
     let boot = t.boots.last().map_or(0, |b| b.at);
-    t.logins.iter().filter(|l| l.at > boot).count() as u32
+    let since = t.logins.iter().filter(|l| l.at > boot);
+    since.map(|l| l.number).max().unwrap_or(0)
 }
 
 /// All lines between two moments, in order.
@@ -126,19 +132,14 @@ pub fn draw(cover: &Cover, past: &Past, from: i64, now: i64) -> Vec<Line> {
     };
     let prints: Vec<String> = (0..cover.users.len()).map(|i| cover.login_print(i)).collect();
     let logind = daemon(cover, "systemd-logind", 600);
-    let (sshd, login, sudo) = (Says::Program(SSHD), Says::Program(LOGIND), Says::Program(SUDO));
-    let mut number = 0;
-    let mut boot = 0;
+    let (sshd, login) = (Says::Program(SSHD), Says::Program(LOGIND));
     for l in &t.logins {
-        let began = t.boots.iter().rev().find(|b| b.at < l.at).map_or(0, |b| b.at);
-        number = if began == boot { number + 1 } else { 1 };
-        boot = began;
         let Some(u) = cover.users.get(l.user).filter(|_| l.until > from) else {
             continue;
         };
         let (pid, child) = (l.pid - 12, l.pid);
         let print = prints.get(l.user).map_or("", String::as_str);
-        let (name, uid, host, port) = (&u.name, u.uid, l.from, l.port);
+        let (name, uid, host, port, number) = (&u.name, u.uid, l.from, l.port, l.number);
         tell.put(
             l.at,
             sshd,
@@ -216,38 +217,18 @@ pub fn draw(cover: &Cover, past: &Past, from: i64, now: i64) -> Vec<Line> {
             ),
         );
     }
+    for l in t.logins.iter().filter(|l| l.until > from) {
+        if let Some(shell) = l.root {
+            let said = (shell.at, shell.until);
+            tell_sudo(&mut tell, t, said, l.user, l.pts, "sudo-i", "/bin/bash");
+        }
+    }
     for r in runs.iter().filter(|r| r.start > from) {
-        let Some(u) = r.by.and_then(|i| cover.users.get(i)) else {
-            continue;
-        };
-        let pid = 1_200 + ((r.start - boot).rem_euclid(4_000_000) / 37) as u32;
-        tell.put(
-            r.start - 2,
-            sudo,
-            pid,
-            true,
-            format!(
-                "{:>8} : TTY=pts/0 ; PWD={} ; USER=root ; COMMAND=/usr/bin/{}",
-                u.name, u.home, r.command
-            ),
-        );
-        tell.put(
-            r.start - 2,
-            sudo,
-            pid,
-            true,
-            format!(
-                "pam_unix(sudo:session): session opened for user root(uid=0) by {}(uid={})",
-                u.name, u.uid
-            ),
-        );
-        tell.put(
-            r.end + 1,
-            sudo,
-            pid,
-            true,
-            "pam_unix(sudo:session): session closed for user root".into(),
-        );
+        let Some(user) = r.by else { continue };
+        let pts = t.session_of(r).map_or(0, |l| l.pts);
+        let command = format!("/usr/bin/{}", r.command);
+        let said = (r.start - 2, r.end + 1);
+        tell_sudo(&mut tell, t, said, user, pts, "sudo", &command);
     }
     tell.out.extend(idle(cover, from, now));
     let mut out = tell.out;
@@ -255,6 +236,44 @@ pub fn draw(cover: &Cover, past: &Past, from: i64, now: i64) -> Vec<Line> {
     out.retain(|l| l.at >= keep(from) && l.at < keep(now));
     out.sort_by_key(|l| l.at);
     out
+}
+
+/// What sudo and PAM say of a command that ran between two moments; `service` is PAM's name of the way in.
+fn tell_sudo(
+    tell: &mut Teller<'_>,
+    t: &Timeline,
+    (at, until): (i64, i64),
+    user: usize,
+    pts: u32,
+    service: &str,
+    command: &str,
+) {
+    let Some(u) = tell.cover.users.get(user) else {
+        return;
+    };
+    let (name, uid) = (&u.name, u.uid);
+    let boot = t.boots.iter().rev().find(|b| b.at < at).map_or(0, |b| b.at);
+    let pid = 1_200 + ((at - boot).rem_euclid(4_000_000) / 37) as u32;
+    let sudo = Says::Program(SUDO);
+    for (when, text) in [
+        (
+            at,
+            format!(
+                "{name:>8} : TTY=pts/{pts} ; PWD={} ; USER=root ; COMMAND={command}",
+                u.home
+            ),
+        ),
+        (
+            at,
+            format!("pam_unix({service}:session): session opened for user root(uid=0) by {name}(uid={uid})"),
+        ),
+        (
+            until,
+            format!("pam_unix({service}:session): session closed for user root"),
+        ),
+    ] {
+        tell.put(when, sudo, pid, true, text);
+    }
 }
 
 /// What the idle machine logs between two moments: cron and timers. A pure function of the cover and the hours, so that a world that goes
@@ -303,13 +322,8 @@ pub fn idle(cover: &Cover, from: i64, to: i64) -> Vec<Line> {
                 "test -x /usr/sbin/anacron || { cd / && run-parts --report /etc/cron.daily; }",
             );
         }
-        if local.hour == story.time.0 {
-            job(
-                &mut tell,
-                hour + i64::from(story.time.1) * 60 + 1,
-                pid + 60,
-                &story.job_path,
-            );
+        if let Some(at) = story.starts(cover, hour..hour + 3600).next() {
+            job(&mut tell, at, pid + 60, &story.command);
         }
         for (unit, about, at_hour, minute) in TIMERS {
             if local.hour == *at_hour {

@@ -132,6 +132,10 @@ const INSTALLER: &[&str] = &[
 const ELSEWHERE: &[(&str, &str)] = &[
     ("Requested-By", "libapt-pkg, which puts it together"),
     (
+        "; USER=root ; COMMAND=/bin/bash",
+        "sudo -i: sudoers.so puts it together, the shell is root's",
+    ),
+    (
         "family: #x#, model: #x#f, stepping: #x#",
         "print_cpu_info of the kernel, in two parts",
     ),
