@@ -232,3 +232,99 @@ fn the_jobs_log_says_what_lies_there() {
         }
     }
 }
+
+/// The same Debian with unattended-upgrades and with a package that came in four versions.
+struct Unattended;
+
+/// A changelog as dch(1) writes it: version, distribution and date, newest first.
+fn changelog(entries: &[(&str, &str, &str)]) -> Vec<u8> {
+    use std::io::Write;
+    let mut w = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    for (version, to, date) in entries {
+        write!(
+            w,
+            "less ({version}) {to}; urgency=medium\n\n  * Fix.\n\n -- A <a@b.invalid>  {date}\n\n"
+        )
+        .expect("memory");
+    }
+    w.finish().expect("memory")
+}
+
+impl Image for Unattended {
+    fn read(&self, path: &str) -> Option<Vec<u8>> {
+        match path {
+            "/etc/apt/apt.conf.d/20auto-upgrades" => Some(
+                b"APT::Periodic::Update-Package-Lists \"1\";\nAPT::Periodic::Unattended-Upgrade \"1\";\n"
+                    .to_vec(),
+            ),
+            "/usr/bin/unattended-upgrade" => Some(b"#!/usr/bin/python3\n".to_vec()),
+            "/usr/share/doc/less/changelog.Debian.gz" => Some(changelog(&[
+                (
+                    "590-2.1~deb12u2",
+                    "bookworm-security",
+                    "Mon, 19 Oct 2026 10:00:00 +0000",
+                ),
+                ("590-2.1~deb12u1", "bookworm", "Fri, 05 Jun 2026 10:00:00 +0000"),
+                ("590-2", "unstable", "Sat, 06 May 2023 10:00:00 +0000"),
+            ])),
+            _ => Small.read(path),
+        }
+    }
+    fn packages(&self) -> Vec<(String, String)> {
+        Small.packages()
+    }
+}
+
+#[test]
+fn what_is_upgraded_unattended_is_so_in_the_morning_and_in_every_log() {
+    let mut upgrades = 0;
+    for n in 0..8 {
+        let c = cover(n);
+        for now in moments(n) {
+            let past = Past::draw(&c, &Unattended, now);
+            let files = c.files_at(&Unattended, now);
+            let read = |path: &str| files.iter().find(|f| f.path == path).map(text);
+            let log = read("/var/log/unattended-upgrades/unattended-upgrades.log").expect("a log");
+            let lines: Vec<&str> = log.lines().map(|l| l.get(..23).unwrap_or("")).collect();
+            assert!(lines.windows(2).all(|w| w[0] <= w[1]), "{n}");
+            for r in past
+                .runs
+                .iter()
+                .filter(|r| r.command == "/usr/bin/unattended-upgrade")
+            {
+                upgrades += 1;
+                let hour = c.host.zone.local(r.start).hour;
+                assert!(
+                    (6..=7).contains(&hour) && r.by.is_none() && r.end <= now,
+                    "{n} {hour}"
+                );
+            }
+            let by_hand = past.runs.iter().filter(|r| r.by.is_some());
+            assert!(by_hand.flat_map(|r| &r.changes).all(|c| c.old.is_none()), "{n}");
+            let stamp = files
+                .iter()
+                .find(|f| f.path == "/var/lib/apt/periodic/upgrade-stamp")
+                .expect("a stamp");
+            assert!((0..DAY + 7_300).contains(&(now - stamp.mtime)), "{n}");
+            let last = past
+                .runs
+                .iter()
+                .rev()
+                .find(|r| r.by.is_none() && r.changes.iter().any(|c| c.old.is_some()));
+            let term = read("/var/log/unattended-upgrades/unattended-upgrades-dpkg.log").unwrap_or_default();
+            if last.is_some() && !term.is_empty() {
+                let history = read("/var/log/apt/history.log").unwrap_or_default();
+                assert!(
+                    history.is_empty()
+                        || history.contains("Commandline: /usr/bin/unattended-upgrade\nUpgrade: less:amd64"),
+                    "{history}"
+                );
+                assert!(
+                    term.starts_with("Log started: ") && term.ends_with("\n\n"),
+                    "{term}"
+                );
+            }
+        }
+    }
+    assert!(upgrades > 8, "{upgrades}");
+}

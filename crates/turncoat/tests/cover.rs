@@ -453,6 +453,17 @@ const FAULTS: &[(&str, &str, Edit)] = &[
         "cron.job",
         Add("ls: cannot access '/x': No such file or directory"),
     ),
+    (
+        "past-unattended",
+        "unattended",
+        Add("2026-01-01 06:00:00,000 INFO Packages that will be upgraded: ghost"),
+    ),
+    (
+        "past-unattended-journal",
+        "unattended",
+        Add("2096-01-01 06:00:00,000 INFO Starting unattended upgrades script"),
+    ),
+    ("past-unattended-stamps", "unattended.stamps", Grow("", 99_999)),
     ("past-job", "job.log", All("2026-01-01 00:00:00 start\n")),
     (
         "past-dumps",

@@ -32,6 +32,15 @@ fn called(s: &Seen) -> Result<Vec<i64>, String> {
     Ok(all)
 }
 
+/// When the journal says that apt's timers started something, seconds since the epoch.
+fn apt_timers(s: &Seen) -> Result<Vec<i64>, String> {
+    let at = |l: &str| Some(l.split(' ').next()?.parse::<f64>().ok()? as i64);
+    Ok(s.lines("unattended.journal")?
+        .into_iter()
+        .filter_map(at)
+        .collect())
+}
+
 /// The longest that the job takes, in seconds.
 const NIGHT: i64 = 1500;
 
@@ -114,6 +123,62 @@ pub(super) const CHECKS: &[Check] = &[
             text.lines().next().unwrap_or("no job").into()
         })
     }),
+    c(
+        "past-unattended",
+        "apt's history has what unattended-upgrades says it upgraded, on the same day and by its command",
+        |s| {
+            let history = s.get("apt.history")?;
+            let runs: Vec<&str> = history
+                .split("\nStart-Date: ")
+                .filter(|r| r.contains("\nCommandline: /usr/bin/unattended-upgrade\n"))
+                .collect();
+            for l in s.lines("unattended")? {
+                let Some((head, names)) = l.split_once(" INFO Packages that will be upgraded: ") else {
+                    continue;
+                };
+                let day = head.split(' ').next().unwrap_or("");
+                for name in names.split(' ') {
+                    let of = format!(" {name}:");
+                    let told = runs.iter().any(|r| r.starts_with(day) && r.contains(&of));
+                    hold(told, || format!("no upgrade of {name} on {day} in apt's history"))?;
+                }
+            }
+            Ok(())
+        },
+    ),
+    c(
+        "past-unattended-journal",
+        "a timer of apt's had started unattended-upgrades when it last wrote its log",
+        |s| {
+            let of = |l: &&str| l.contains("Starting unattended upgrades script");
+            let lines = s.lines("unattended")?;
+            let Some(last) = lines.into_iter().filter(of).max() else {
+                return Ok(());
+            };
+            let (date, rest) = last.split_once(' ').unwrap_or_default();
+            let at = match date.split('-').collect::<Vec<_>>()[..] {
+                [year, month, day] => civil(s, year, month, day, rest.split(',').next().unwrap_or("")),
+                _ => None,
+            };
+            let began = apt_timers(s)?;
+            hold(
+                at.is_some_and(|at| began.iter().any(|b| (0..60).contains(&(at - b)))),
+                || last.into(),
+            )
+        },
+    ),
+    c(
+        "past-unattended-stamps",
+        "apt's stamps are as old as what its timers started",
+        |s| {
+            for l in s.lines("unattended.stamps")? {
+                let at = number(l).unwrap_or(0);
+                let began = apt_timers(s)?;
+                hold(began.iter().any(|b| (0..900).contains(&(at - b))), || l.into())?;
+            }
+            Ok(())
+        },
+    ),
     c(
         "past-job",
         "the nightly job's log tells last of a run that the journal has, too",

@@ -138,6 +138,18 @@ pub const PROBES: &[Probe] = &[
         "cat /etc/cron.d/* /var/spool/cron/crontabs/* 2>/dev/null | grep -v '^#'",
     ),
     p("cron.job", "for f in $(JOBS); do ls -l $f; done"),
+    p(
+        "unattended",
+        "zcat -f /var/log/unattended-upgrades/unattended-upgrades.log* 2>/dev/null | grep -a 'will be upgraded\\|Starting'",
+    ),
+    p(
+        "unattended.journal",
+        "journalctl -q --no-pager -o short-unix -t systemd | grep -a 'Starting apt-daily'",
+    ),
+    p(
+        "unattended.stamps",
+        "stat -c '%Y %n' /var/lib/apt/periodic/* 2>/dev/null",
+    ),
     // The log of the nightly job, as its script names it, and what lies in the directory that it names.
     p(
         "job.log",

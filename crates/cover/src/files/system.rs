@@ -149,15 +149,6 @@ pub fn files(cover: &Cover, image: &dyn Image, story: &Story, now: i64) -> Vec<F
             nft(cover),
         ));
     }
-    if has("/usr/bin/unattended-upgrade") {
-        let text = "APT::Periodic::Update-Package-Lists \"1\";\nAPT::Periodic::Unattended-Upgrade \"1\";\n";
-        out.push(File::text(
-            "/etc/apt/apt.conf.d/20auto-upgrades",
-            0o644,
-            cover.host.installed + 300,
-            text,
-        ));
-    }
     out
 }
 

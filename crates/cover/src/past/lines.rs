@@ -2,8 +2,8 @@
 //!
 //! The messages are those of OpenSSH 9.2, Linux-PAM 1.5, systemd 252, cron 3.0 and sudo 1.9.
 
-use super::Past;
 use super::timeline::Timeline;
+use super::{Past, unattended};
 use crate::cover::Cover;
 use crate::story::Story;
 
@@ -230,7 +230,13 @@ pub fn draw(cover: &Cover, past: &Past, from: i64, now: i64) -> Vec<Line> {
         let said = (r.start - 2, r.end + 1);
         tell_sudo(&mut tell, t, said, user, pts, "sudo", &command);
     }
-    tell.out.extend(idle(cover, from, now));
+    let mornings: Vec<(i64, i64)> = runs
+        .iter()
+        .filter(|r| r.command == unattended::COMMAND)
+        .map(|r| (r.start, r.end))
+        .collect();
+    tell.out
+        .extend(alone(cover, past.unattended, &mornings, from, now));
     let mut out = tell.out;
     let keep = |s: i64| s.max(0) as u64 * 1_000_000;
     out.retain(|l| l.at >= keep(from) && l.at < keep(now));
@@ -277,8 +283,14 @@ fn tell_sudo(
 }
 
 /// What the idle machine logs between two moments: cron and timers. A pure function of the cover and the hours, so that a world that goes
-/// on tells what a fresh one would.
-pub fn idle(cover: &Cover, from: i64, to: i64) -> Vec<Line> {
+/// on tells what a fresh one would. `unattended`: the machine upgrades itself ([`unattended::on`]).
+pub fn idle(cover: &Cover, unattended: bool, from: i64, to: i64) -> Vec<Line> {
+    // Nothing new comes from the archive after the cover was made.
+    alone(cover, unattended, &[], from, to)
+}
+
+/// The same with the runs of apt of the mornings, from and to.
+fn alone(cover: &Cover, unattended: bool, mornings: &[(i64, i64)], from: i64, to: i64) -> Vec<Line> {
     let mut tell = Teller {
         cover,
         out: Vec::new(),
@@ -329,36 +341,51 @@ pub fn idle(cover: &Cover, from: i64, to: i64) -> Vec<Line> {
             if local.hour == *at_hour {
                 let at =
                     hour + i64::from(*minute) * 60 + cover.stream(&format!("{unit} {hour}")).range(0, 50);
-                tell.put(
-                    at,
-                    Says::Systemd,
-                    1,
-                    false,
-                    format!("Starting {unit} - {about}..."),
-                );
-                tell.put(
-                    at + 1,
-                    Says::Systemd,
-                    1,
-                    false,
-                    format!("{unit}: Deactivated successfully."),
-                );
-                tell.put(
-                    at + 1,
-                    Says::Systemd,
-                    1,
-                    false,
-                    format!("Finished {unit} - {about}."),
-                );
+                service(&mut tell, unit, about, at, at + 1);
             }
         }
         hour += 3600;
     }
+    apt_timers(&mut tell, unattended, mornings, from, to);
     let keep = |s: i64| s.max(0) as u64 * 1_000_000;
     let mut out = tell.out;
     out.retain(|l| l.at >= keep(from) && l.at < keep(to));
     out.sort_by_key(|l| l.at);
     out
+}
+
+/// A service that ran from `at` to `end`.
+fn service(tell: &mut Teller<'_>, unit: &str, about: &str, at: i64, end: i64) {
+    for (when, text) in [
+        (at, format!("Starting {unit} - {about}...")),
+        (end, format!("{unit}: Deactivated successfully.")),
+        (end, format!("Finished {unit} - {about}.")),
+    ] {
+        tell.put(when, Says::Systemd, 1, false, text);
+    }
+}
+
+/// apt's two timers, each with its own delay.
+fn apt_timers(tell: &mut Teller<'_>, unattended: bool, mornings: &[(i64, i64)], from: i64, to: i64) {
+    // Where the settings ask for nothing it is over at once.
+    let busy = if unattended { 9 } else { 1 };
+    for day in from.div_euclid(86_400) - 2..=to.div_euclid(86_400) + 1 {
+        for at in unattended::update_on(tell.cover, day) {
+            let unit = ("apt-daily.service", "Daily apt download activities");
+            service(tell, unit.0, unit.1, at, at + busy + 5 * i64::from(busy > 1));
+        }
+        let at = unattended::upgrade_on(tell.cover, day);
+        let last = mornings
+            .iter()
+            .filter(|r| (at..at + unattended::LONGEST).contains(&r.0))
+            .map(|r| r.1 + 5)
+            .max();
+        let unit = (
+            "apt-daily-upgrade.service",
+            "Daily apt upgrade and clean activities",
+        );
+        service(tell, unit.0, unit.1, at, last.unwrap_or(at + busy));
+    }
 }
 
 /// Services of timers that every server has: unit, description, local hour and minute.
@@ -370,13 +397,6 @@ const TIMERS: &[(&str, &str, u32, u32)] = &[
         0,
         0,
     ),
-    (
-        "apt-daily-upgrade.service",
-        "Daily apt upgrade and clean activities",
-        6,
-        31,
-    ),
-    ("apt-daily.service", "Daily apt download activities", 17, 12),
     ("man-db.service", "Daily man-db regeneration", 0, 0),
     (
         "systemd-tmpfiles-clean.service",
