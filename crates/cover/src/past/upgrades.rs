@@ -225,6 +225,8 @@ pub fn draw(cover: &Cover, image: &dyn Image, now: i64) -> Vec<Run> {
         .filter(|p| !p.base && !p.name.starts_with("lib") && !p.name.contains("openssh"))
         .filter(|p| !p.name.starts_with("linux-") && !p.name.starts_with("initramfs-"))
         .filter(|p| !unattended || !unattended::needs(&p.name))
+        // It calls apt.
+        .filter(|p| p.name != "sudo")
         .collect();
     let wanted = s.range(4, 9) as usize;
     let mut later: Vec<&Package> = s.sample(&extra, wanted);
