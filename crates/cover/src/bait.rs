@@ -3,7 +3,7 @@
 //! This is the one place that marks them: [`draw`] makes a role's kinds (`bait` in `data/roles`), nothing else sets `File::bait`.
 
 use crate::cover::Cover;
-use crate::files::File;
+use crate::files::{Content, File, Kind};
 use crate::keys::{self, Algo};
 use crate::story::Story;
 use serde::Serialize;
@@ -75,6 +75,8 @@ pub(crate) fn makers() -> impl Iterator<Item = &'static str> {
 struct Hand<'a> {
     cover: &'a Cover,
     story: &'a Story,
+    /// Nights whose dumps lie there, the latest first.
+    nights: Vec<i64>,
 }
 
 const LETTERS: &str = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
@@ -106,10 +108,15 @@ impl Hand<'_> {
     }
 }
 
-/// The baits of `cover` with their files.
-pub fn draw(cover: &Cover) -> Vec<Laid> {
+/// The baits of `cover` with their files at `now`, seconds since the epoch. Ids and credentials stay the same for the life of the cover.
+pub fn draw(cover: &Cover, now: i64) -> Vec<Laid> {
     let story = Story::draw(cover);
-    let hand = Hand { cover, story: &story };
+    let nights = story.last_runs(cover, now.max(cover.made()), story.keep);
+    let hand = Hand {
+        cover,
+        story: &story,
+        nights,
+    };
     cover
         .job
         .bait
@@ -125,13 +132,10 @@ pub fn draw(cover: &Cover) -> Vec<Laid> {
                 kind,
                 credentials,
             };
-            let older = if kind == "database dump" { story.keep } else { 1 };
             let mut files = vec![file];
-            files.extend(
-                (1..older)
-                    .map(|back| dump(&hand, back))
-                    .filter(|f| f.mtime > story.since),
-            );
+            if kind == "database dump" {
+                files.extend(hand.nights.iter().skip(1).map(|at| dump(&hand, *at)));
+            }
             for f in &mut files {
                 f.bait = Some(id.clone());
             }
@@ -140,8 +144,11 @@ pub fn draw(cover: &Cover) -> Vec<Laid> {
         .collect()
 }
 
-/// The dump of `back` days ago.
-fn dump(h: &Hand, back: i64) -> File {
+/// Lines of a dump behind its last row.
+const AFTER_ROWS: usize = 7;
+
+/// The dump of the night on which the job began at `at`. Each night the table has one row more.
+fn dump(h: &Hand, at: i64) -> File {
     let mut s = h.stream("dump");
     let db = &h.story.db_name;
     let given: Vec<&str> = include_str!("../data/given_names.txt")
@@ -194,21 +201,60 @@ fn dump(h: &Hand, back: i64) -> File {
     );
     t += &format!("COPY public.{table} ({id}, {login}, {mail}, {secret}) FROM stdin;\n");
     let domain = format!("{}.example", h.story.projects[1]);
-    let rows = s.range(180, 420);
-    for i in 1..=rows - back {
+    let nights = (at - h.story.since).div_euclid(86_400);
+    for i in 1..=s.range(180, 420) + nights {
         let (g, n) = (s.pick(&given), s.pick(&surnames));
         t += &format!("{i}\t{g}.{n}\t{g}.{n}@{domain}\t{}\n", s.hex(40));
     }
     t += "\\.\n\n\n--\n-- PostgreSQL database dump complete\n--\n\n";
-    let at = h.story.last_run(h.cover, h.cover.made(), back);
     let path = format!("{}/{db}-{}.sql", h.story.data, h.story.date(h.cover, at));
-    File::text(&path, 0o640, at + 15, t)
+    // What is left of the run is to clean up and to say how much there is.
+    File::text(&path, 0o640, h.story.end(h.cover, at) - 2, t)
+}
+
+/// How large the dumps of these nights are, in bytes; 0 on a machine that makes none.
+pub(crate) fn dump_sizes(cover: &Cover, story: &Story, nights: &[i64]) -> Vec<usize> {
+    let (Some(last), true) = (nights.last(), cover.job.bait.iter().any(|b| b == "db-dump")) else {
+        return vec![0; nights.len()];
+    };
+    let hand = Hand {
+        cover,
+        story,
+        nights: Vec::new(),
+    };
+    let File {
+        kind: Kind::Regular(Content::Bytes(text)),
+        ..
+    } = dump(&hand, *last)
+    else {
+        return vec![0; nights.len()];
+    };
+    // The dump of an earlier night lacks the rows that came since.
+    let ends: Vec<usize> = text
+        .iter()
+        .enumerate()
+        .filter(|b| *b.1 == b'\n')
+        .map(|b| b.0 + 1)
+        .collect();
+    let row = |back: i64| {
+        ends.iter()
+            .rev()
+            .nth(AFTER_ROWS + back as usize)
+            .copied()
+            .unwrap_or(0)
+    };
+    let tail = text.len() - row(0);
+    let number = |at: i64| (at - story.since).div_euclid(86_400);
+    nights
+        .iter()
+        .map(|at| row(number(*last) - number(*at)) + tail)
+        .collect()
 }
 
 fn db_dump(h: &Hand) -> Option<(File, &'static str, Vec<Credential>)> {
     let secret = Secret::Password(h.password("db"));
     Some((
-        dump(h, 0),
+        dump(h, *h.nights.first()?),
         "database dump",
         Hand::one(&h.story.db_user, h.story.host(0), secret),
     ))

@@ -281,7 +281,7 @@ impl Cover {
         self.files_at(image, self.made)
     }
 
-    /// The files above the image at `now`: logs have been rotated since the cover was made.
+    /// The files above the image at `now`: people and jobs went on since the cover was made.
     pub fn files_at(&self, image: &dyn Image, now: i64) -> Vec<File> {
         self.booted_at(image, None, now).0
     }
@@ -294,15 +294,16 @@ impl Cover {
         kernel: Option<&[(u8, u64, String)]>,
         now: i64,
     ) -> (Vec<File>, u32) {
-        let past = past::Past::draw(self, image, now.max(self.made));
+        let now = now.max(self.made);
+        let past = past::Past::draw(self, image, now);
         let mut out = files::etc::files(self, image);
         let story = crate::story::Story::draw(self);
-        out.extend(files::system::files(self, image, &story, now.max(self.made)));
-        out.extend(files::homes::files(self, image, &story));
-        out.extend(bait::draw(self).into_iter().flat_map(|l| l.files));
-        out.extend(past::files(self, image, &past, now.max(self.made)));
+        out.extend(files::system::files(self, image, &story, now));
+        out.extend(files::homes::files(self, image, &story, &past));
+        out.extend(bait::draw(self, now).into_iter().flat_map(|l| l.files));
+        out.extend(past::files(self, image, &past, now));
         if let Some(kernel) = kernel {
-            let journal = past::journal::files(self, image, &past, kernel, now.max(self.made));
+            let journal = past::journal::files(self, image, &past, kernel, now);
             out.extend(journal);
         }
         out.extend(crate::wishes::files(self, &self.files));
@@ -314,9 +315,15 @@ impl Cover {
         (out, past::lines::sessions(&past.line))
     }
 
-    /// The files of interest, with what they give away.
+    /// The files of interest as they lay there when the cover was made, with what they give away.
     pub fn baits(&self) -> Vec<bait::Bait> {
-        bait::draw(self).into_iter().map(|l| l.bait).collect()
+        self.baits_at(self.made)
+    }
+
+    /// The files of interest at `now`, seconds since the epoch: the same ids and credentials, but the path of what a nightly job makes
+    /// follows the date.
+    pub fn baits_at(&self, now: i64) -> Vec<bait::Bait> {
+        bait::draw(self, now).into_iter().map(|l| l.bait).collect()
     }
 
     /// The key that user number `index` logs in with from his desk; its private half is nowhere on the machine.

@@ -36,4 +36,6 @@ pub use wishes::{FileWish, Given, LARGEST_FILE, UserWish, Wishes};
 
 /// Version of the cover's generators. A data directory keeps the version its cover was made with; a cover made by another version is
 /// migrated or refused, never silently changed.
-pub const FORMAT: u32 = 1;
+///
+/// 2: people and the nightly job go on after the cover was made; logs, histories and dumps are told by day and session.
+pub const FORMAT: u32 = 2;

@@ -190,6 +190,24 @@ const DAEMONS: &[Daemon] = &[
         unit: "ssh.service",
         leader: true,
     },
+    Daemon {
+        comm: "unattended-upgr",
+        argv: &[
+            "/usr/bin/python3",
+            "/usr/share/unattended-upgrades/unattended-upgrade-shutdown",
+            "--wait-for-signal",
+        ],
+        exe: "/usr/bin/python3.11",
+        user: "root",
+        rss: 22_400,
+        vsz: 107_136,
+        threads: 2,
+        tty: "",
+        started: 5,
+        cpu: 3,
+        unit: "unattended-upgrades.service",
+        leader: true,
+    },
 ];
 
 /// ifupdown's DHCP client on an interface; it starts right behind process `before`.
@@ -407,7 +425,9 @@ pub fn draw(
             8 => 18 + s.below(12) as u32,
             _ => 1 + s.below(3) as u32,
         };
-        if installed(d.exe) {
+        // An interpreter is nothing without its program.
+        let program = d.argv.get(1).filter(|a| a.starts_with("/usr/share/"));
+        if installed(d.exe) && program.is_none_or(|p| installed(p)) {
             user(&mut out, pid, d, s, d.started);
         }
     }

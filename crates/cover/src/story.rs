@@ -31,6 +31,10 @@ pub struct Story {
     pub date_format: &'static str,
     /// What the job logs at its beginning and end.
     pub words: (&'static str, &'static str),
+    /// The timetable is a file in `/etc/cron.d`; otherwise root's crontab.
+    pub in_cron_d: bool,
+    /// The command in the timetable, as cron runs and logs it.
+    pub command: String,
     /// Days for which it keeps what it makes.
     pub keep: i64,
     /// Unix time at which the job was set up.
@@ -99,7 +103,17 @@ impl Story {
         ];
         hosts.sort_by_key(|h| order.iter().position(|o| h.contains(o)).unwrap_or(order.len()));
         let letters: String = first.chars().filter(char::is_ascii_alphabetic).collect();
+        let job_path = format!("{place}/{job}");
+        let mut timetable = cover.stream("timetable");
+        let in_cron_d = timetable.chance(55);
+        let quiet = if in_cron_d {
+            *timetable.pick(&["", " >/dev/null", " -q"])
+        } else {
+            ""
+        };
         Story {
+            in_cron_d,
+            command: format!("{job_path}{quiet}"),
             settings: format!(
                 "/etc/{}",
                 if s.chance(60) {
@@ -109,7 +123,7 @@ impl Story {
                 }
             ),
             log: format!("/var/log/{stem}.log"),
-            job_path: format!("{place}/{job}"),
+            job_path,
             job,
             data,
             hosts,
@@ -145,14 +159,43 @@ impl Story {
         }
     }
 
-    /// When the job last began before `now`, `back` days earlier.
-    pub fn last_run(&self, cover: &Cover, now: i64, back: i64) -> i64 {
+    /// When cron starts the job on the local day `day` (days since the epoch), seconds since the epoch. What falls into the hour that
+    /// summer time leaves out is run at that hour's end (cron(8)).
+    fn start_on(&self, cover: &Cover, day: i64) -> i64 {
         let zone = &cover.host.zone;
-        let day = (now + zone.offset_at(now)).div_euclid(86_400) * 86_400;
-        let wanted = i64::from(self.time.0) * 3600 + i64::from(self.time.1) * 60;
-        let today = day + wanted - zone.offset_at(now);
-        let last = if today + 1500 > now { today - 86_400 } else { today };
-        last - back * 86_400 + 1
+        let wanted = day * 86_400 + i64::from(self.time.0) * 3600 + i64::from(self.time.1) * 60;
+        let at = wanted - zone.offset_at(wanted - zone.offset);
+        if at + zone.offset_at(at) == wanted {
+            return at + 1;
+        }
+        let winter = wanted - zone.offset;
+        winter - winter.rem_euclid(3600) + 1
+    }
+
+    /// When the job began, oldest first, as far as that is in the range and since it was set up.
+    pub fn starts(&self, cover: &Cover, range: std::ops::Range<i64>) -> impl DoubleEndedIterator<Item = i64> {
+        let local = |t: i64| (t + cover.host.zone.offset_at(t)).div_euclid(86_400);
+        let (from, to) = (range.start.max(self.since), range.end);
+        (local(from)..=local(to))
+            .map(|day| self.start_on(cover, day))
+            .filter(move |at| (from..to).contains(at))
+            .collect::<Vec<_>>()
+            .into_iter()
+    }
+
+    /// When the run that began at `at` was over.
+    pub fn end(&self, cover: &Cover, at: i64) -> i64 {
+        at + cover.stream(&format!("run {at}")).range(20, 1400)
+    }
+
+    /// Beginnings of the last `most` runs that were over by `now`, the latest first.
+    pub fn last_runs(&self, cover: &Cover, now: i64, most: i64) -> Vec<i64> {
+        let days = (most + 2) * 86_400;
+        self.starts(cover, now - days..now)
+            .rev()
+            .filter(|at| self.end(cover, *at) <= now)
+            .take(usize::try_from(most).unwrap_or(0))
+            .collect()
     }
 
     /// A host to talk to; the machine's own gateway has no name, so there is always one.

@@ -210,16 +210,22 @@ pub fn kernel(image: &Image) -> Option<Kernel> {
 pub fn load(layout: &Layout) -> Result<Machine, String> {
     let path = path(layout);
     let bytes = fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-    read(&path, &bytes)
+    Ok(read(&path, &bytes)?.0)
 }
 
-fn read(path: &Path, bytes: &[u8]) -> Result<Machine, String> {
-    let machine: Machine = serde_json::from_slice(bytes).map_err(|e| {
+/// The machine in a file, and whether the file is of an earlier format.
+fn read(path: &Path, bytes: &[u8]) -> Result<(Machine, bool), String> {
+    let mut machine: Machine = serde_json::from_slice(bytes).map_err(|e| {
         format!(
             "{}: {e}; restore it from a backup, or remove it to become a new machine",
             path.display()
         )
     })?;
+    // Format 1 is the same machine with the same people, keys and baits; what they did is told in another way since.
+    let earlier = machine.format == 1;
+    if earlier {
+        machine.format = turncoat_cover::FORMAT;
+    }
     if machine.format != turncoat_cover::FORMAT {
         return Err(format!(
             "{}: made by cover format {}, this program has {}; keep the older program, or remove the file to become a new machine",
@@ -228,7 +234,7 @@ fn read(path: &Path, bytes: &[u8]) -> Result<Machine, String> {
             turncoat_cover::FORMAT
         ));
     }
-    Ok(machine)
+    Ok((machine, earlier))
 }
 
 /// On an internal network the machine has the address of the interface on which it is met; towards the internet it stands behind a
@@ -256,10 +262,9 @@ pub fn load_or_make(
     let tell = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     match fs::read(&path) {
         Ok(bytes) => {
-            let mut machine = read(&path, &bytes)?;
+            let (mut machine, mut changed) = read(&path, &bytes)?;
             let here = receiving(settings);
             let wishes = wishes(settings, listed)?;
-            let mut changed = false;
             let moved = kernel.is_some() && kernel != machine.given.kernel;
             if machine.given.wishes != wishes
                 || moved
@@ -353,4 +358,38 @@ pub fn make(
 pub fn write(layout: &Layout, machine: &Machine) -> Result<(), String> {
     let text = serde_json::to_vec_pretty(machine).map_err(|e| e.to_string())?;
     crate::process::install::replace(&path(layout), &text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_format_is_taken_over_and_later_ones_are_refused() {
+        let path = Path::new("cover.json");
+        let machine = make(
+            &[7; 32],
+            &crate::config::load(None, std::iter::empty()).unwrap(),
+            &[],
+            None,
+            0,
+            1_795_400_000,
+        )
+        .unwrap();
+        let of = |format: u32| {
+            let kept = Machine {
+                format,
+                ..machine.clone()
+            };
+            read(path, &serde_json::to_vec(&kept).unwrap())
+        };
+        let (taken, earlier) = of(1).unwrap();
+        assert!(earlier && taken.format == turncoat_cover::FORMAT && taken.given == machine.given);
+        assert!(!of(turncoat_cover::FORMAT).unwrap().1);
+        assert!(
+            of(turncoat_cover::FORMAT + 1)
+                .unwrap_err()
+                .contains("cover format")
+        );
+    }
 }

@@ -327,6 +327,14 @@ const FAULTS: &[(&str, &str, Edit)] = &[
         "lastb",
         Add("admin    ssh:notty    192.0.2.1 Tue Nov 17 10:27:04 2026"),
     ),
+    ("people-history", "histories", Grow("", 3_600)),
+    ("people-history-young", "histories", Grow("", -700 * 86_400)),
+    (
+        "people-history-root",
+        "histories",
+        Add("1500000000 1500000000 9 /root/.bash_history"),
+    ),
+    ("people-history-apt", "histories.apt", All("\n")),
     ("people-keys", "keys", All("/home/x no key\n")),
     (
         "people-journal",
@@ -446,6 +454,24 @@ const FAULTS: &[(&str, &str, Edit)] = &[
         Add("ls: cannot access '/x': No such file or directory"),
     ),
     (
+        "past-unattended",
+        "unattended",
+        Add("2026-01-01 06:00:00,000 INFO Packages that will be upgraded: ghost"),
+    ),
+    (
+        "past-unattended-journal",
+        "unattended",
+        Add("2096-01-01 06:00:00,000 INFO Starting unattended upgrades script"),
+    ),
+    ("past-unattended-stamps", "unattended.stamps", Grow("", 99_999)),
+    ("past-job", "job.log", All("2026-01-01 00:00:00 start\n")),
+    (
+        "past-dumps",
+        "job.dumps",
+        Add("4000000000 9 /srv/x/x-2096-10-02.sql"),
+    ),
+    ("past-dumps-names", "job.dumps", Swap(".sql", "1.sql")),
+    (
         "past-journal",
         "journal.boots",
         All("0 00000000000000000000000000000000 x\n"),
@@ -560,6 +586,33 @@ fn whoever_gets_a_bait_into_his_hands_is_told_of() {
         told("base64", "/root/mine")
     );
     assert!(read(&mut world, "cat /etc/hostname").is_empty());
+}
+
+/// The dump of last night is a bait in whichever week a world begins.
+#[test]
+fn a_dump_is_a_bait_on_every_day() {
+    let cover = cover("backup", 1);
+    let entropy: turncoat_decoys::machine::Entropy = Arc::new(|b: &mut [u8]| b.fill(7));
+    let first = cover.baits();
+    let first = first.iter().find(|b| b.kind == "database dump").unwrap();
+    let later = Time(now() + 40 * 86_400 * 1_000_000_000);
+    let mut snapshot = Snapshot::boot(&cover, image(), Outside::Timeout, later, &entropy).unwrap();
+    let mut world = snapshot.world([4; 32]);
+    let dir = first.path.rsplit_once('/').unwrap().0;
+    let (said, facts) = ran(
+        &mut world,
+        &format!("ls -t {dir}/*.sql; cat {dir}/*.sql | head -c 1"),
+    );
+    let baits = cover.baits_at(later.seconds());
+    let bait = baits.iter().find(|b| b.id == first.id).unwrap();
+    assert!(
+        said.starts_with(&format!("{}\n", bait.path)) && !said.contains(&first.path),
+        "{said}"
+    );
+    let read = facts
+        .iter()
+        .any(|f| matches!(&f.fact, turncoat_kernel::Fact::Bait { id, .. } if **id == *first.id));
+    assert!(read, "{said}");
 }
 
 #[test]

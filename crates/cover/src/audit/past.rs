@@ -1,6 +1,7 @@
 //! Packages and logs.
 
 use super::network::connection;
+use super::time::civil;
 use super::{Check, Seen, c, hold, number};
 use std::collections::BTreeMap;
 
@@ -22,6 +23,26 @@ fn logged(s: &Seen) -> Result<BTreeMap<String, String>, String> {
     hold(!out.is_empty(), || "dpkg.log is empty".into())?;
     Ok(out)
 }
+
+/// Seconds since the epoch at which the journal says that cron called the nightly job.
+fn called(s: &Seen) -> Result<Vec<i64>, String> {
+    let at = |l: &str| Some(l.split(' ').next()?.parse::<f64>().ok()? as i64);
+    let all: Vec<i64> = s.lines("job.cron")?.into_iter().filter_map(at).collect();
+    hold(!all.is_empty(), || "the journal knows no run of the job".into())?;
+    Ok(all)
+}
+
+/// When the journal says that apt's timers started something, seconds since the epoch.
+fn apt_timers(s: &Seen) -> Result<Vec<i64>, String> {
+    let at = |l: &str| Some(l.split(' ').next()?.parse::<f64>().ok()? as i64);
+    Ok(s.lines("unattended.journal")?
+        .into_iter()
+        .filter_map(at)
+        .collect())
+}
+
+/// The longest that the job takes, in seconds.
+const NIGHT: i64 = 1500;
 
 pub(super) const CHECKS: &[Check] = &[
     c(
@@ -102,6 +123,109 @@ pub(super) const CHECKS: &[Check] = &[
             text.lines().next().unwrap_or("no job").into()
         })
     }),
+    c(
+        "past-unattended",
+        "apt's history has what unattended-upgrades says it upgraded, on the same day and by its command",
+        |s| {
+            let history = s.get("apt.history")?;
+            let runs: Vec<&str> = history
+                .split("\nStart-Date: ")
+                .filter(|r| r.contains("\nCommandline: /usr/bin/unattended-upgrade\n"))
+                .collect();
+            for l in s.lines("unattended")? {
+                let Some((head, names)) = l.split_once(" INFO Packages that will be upgraded: ") else {
+                    continue;
+                };
+                let day = head.split(' ').next().unwrap_or("");
+                for name in names.split(' ') {
+                    let of = format!(" {name}:");
+                    let told = runs.iter().any(|r| r.starts_with(day) && r.contains(&of));
+                    hold(told, || format!("no upgrade of {name} on {day} in apt's history"))?;
+                }
+            }
+            Ok(())
+        },
+    ),
+    c(
+        "past-unattended-journal",
+        "a timer of apt's had started unattended-upgrades when it last wrote its log",
+        |s| {
+            let of = |l: &&str| l.contains("Starting unattended upgrades script");
+            let lines = s.lines("unattended")?;
+            let Some(last) = lines.into_iter().filter(of).max() else {
+                return Ok(());
+            };
+            let (date, rest) = last.split_once(' ').unwrap_or_default();
+            let at = match date.split('-').collect::<Vec<_>>()[..] {
+                [year, month, day] => civil(s, year, month, day, rest.split(',').next().unwrap_or("")),
+                _ => None,
+            };
+            let began = apt_timers(s)?;
+            hold(
+                at.is_some_and(|at| began.iter().any(|b| (0..60).contains(&(at - b)))),
+                || last.into(),
+            )
+        },
+    ),
+    c(
+        "past-unattended-stamps",
+        "apt's stamps are as old as what its timers started",
+        |s| {
+            for l in s.lines("unattended.stamps")? {
+                let at = number(l).unwrap_or(0);
+                let began = apt_timers(s)?;
+                hold(began.iter().any(|b| (0..900).contains(&(at - b))), || l.into())?;
+            }
+            Ok(())
+        },
+    ),
+    c(
+        "past-job",
+        "the nightly job's log tells last of a run that the journal has, too",
+        |s| {
+            let called = called(s)?;
+            let lines = s.lines("job.log")?;
+            // 2026-11-24 03:12:01 start
+            let at = |l: &&str| {
+                let (date, rest) = l.split_once(' ')?;
+                let [year, month, day] = date.split('-').collect::<Vec<_>>()[..] else {
+                    return None;
+                };
+                civil(s, year, month, day, rest.split(' ').next()?)
+            };
+            let known = |t: i64| called.iter().any(|c| (c - t).abs() <= 2);
+            hold(lines.iter().filter_map(at).any(known), || lines.join(" / "))
+        },
+    ),
+    c(
+        "past-dumps",
+        "the newest dump was made by a run of the nightly job",
+        |s| {
+            let Some(last) = s.lines("job.dumps")?.into_iter().next_back() else {
+                return Ok(());
+            };
+            let written = number(last).unwrap_or(0);
+            let made = called(s)?.iter().any(|c| (0..NIGHT).contains(&(written - c)));
+            hold(made, || last.into())
+        },
+    ),
+    c(
+        "past-dumps-names",
+        "each dump has the day in its name on which it was made",
+        |s| {
+            let zone = s.line("timezone")?;
+            let zone = crate::clock::ZONES.iter().find(|z| z.0.name == zone);
+            let zone = zone.ok_or("no zone")?.0;
+            for l in s.lines("job.dumps")? {
+                let digits = |t: &str| t.chars().filter(char::is_ascii_digit).collect::<String>();
+                let day = digits(&zone.local(number(l).unwrap_or(0)).date());
+                let name = digits(l.rsplit('/').next().unwrap_or(""));
+                // The century is not in every name.
+                hold(name.ends_with(&day[2..]), || l.into())?;
+            }
+            Ok(())
+        },
+    ),
     c(
         "past-journal",
         "there is a journal, and it goes on to this boot",

@@ -1,5 +1,6 @@
 //! Accounts, homes, and who was logged in.
 
+use super::time::civil;
 use super::{Check, Seen, c, hold, same};
 
 /// Name, uid, gid, home of the accounts of people.
@@ -35,6 +36,53 @@ fn named<'a>(s: &'a Seen, id: &str) -> Result<Vec<&'a str>, String> {
         .filter(|n| !matches!(*n, "reboot" | "shutdown" | "runlevel"))
         .collect())
 }
+
+/// A session as `last -F` shows it.
+struct Session<'a> {
+    name: &'a str,
+    begun: i64,
+    /// None while it lasts.
+    ended: Option<i64>,
+}
+
+fn sessions(s: &Seen) -> Result<Vec<Session<'_>>, String> {
+    let read = |l: &str| {
+        // NAME pts/0 FROM Tue Nov 24 14:34:24 2026 - Tue Nov 24 15:00:00 2026  (00:25)
+        let w: Vec<&str> = l.split_whitespace().collect();
+        let at = |month: usize| match w.get(month..month + 4) {
+            Some([month, day, time, year]) => civil(s, year, month, day, time),
+            _ => None,
+        };
+        let pty = w.get(1).is_some_and(|line| line.starts_with("pts/"));
+        at(4).filter(|_| pty).map(|begun| (begun, at(10)))
+    };
+    let rows = s.lines("last")?.into_iter().filter_map(|l| {
+        let (begun, ended) = read(l)?;
+        let name = l.split_whitespace().next()?;
+        Some(Session { name, begun, ended })
+    });
+    Ok(rows.collect())
+}
+
+/// A history file: when it was last written, its lines, its owner's name.
+fn histories(s: &Seen) -> Result<Vec<(i64, usize, &str)>, String> {
+    let out: Vec<_> = s
+        .table("histories")?
+        .into_iter()
+        .filter_map(|w| {
+            let name = w.get(3)?.strip_suffix("/.bash_history")?.rsplit('/').next()?;
+            Some((w.first()?.parse().ok()?, w.get(2)?.parse().ok()?, name))
+        })
+        .collect();
+    hold(!out.is_empty(), || "nobody has a history".into())?;
+    Ok(out)
+}
+
+/// Lines of a history file that is full: what was typed long ago is not in it any more.
+const FULL: usize = 1900;
+
+/// Within this many seconds bash writes its history and sshd tells of the end.
+const LATE: i64 = 5;
 
 pub(super) const CHECKS: &[Check] = &[
     c(
@@ -168,6 +216,66 @@ pub(super) const CHECKS: &[Check] = &[
             Ok(())
         },
     ),
+    c(
+        "people-history",
+        "a person's shell history was last written at the end of a session of his",
+        |s| {
+            let all = sessions(s)?;
+            for (written, _, name) in histories(s)?.into_iter().filter(|h| h.2 != "root") {
+                let mut mine = all.iter().filter(|l| l.name == name);
+                let ended = mine.any(|l| l.ended.is_some_and(|t| (t - written).abs() <= LATE));
+                hold(ended, || format!("{name}'s was written at {written}"))?;
+            }
+            Ok(())
+        },
+    ),
+    c(
+        "people-history-young",
+        "who was there for ten minutes or more typed something",
+        |s| {
+            let all = sessions(s)?;
+            let files = histories(s)?;
+            for p in people(s)? {
+                let mine = all.iter().filter(|l| l.name == p.0);
+                let long = mine.filter_map(|l| l.ended.filter(|t| t - l.begun >= 600));
+                let Some(last) = long.max() else { continue };
+                let file = files.iter().find(|h| h.2 == p.0);
+                hold(file.is_some_and(|h| h.0 >= last - LATE), || {
+                    format!("{} left at {last}, the history is older", p.0)
+                })?;
+            }
+            Ok(())
+        },
+    ),
+    c(
+        "people-history-root",
+        "root's shell history was written while somebody was logged in",
+        |s| {
+            let all = sessions(s)?;
+            for (written, ..) in histories(s)?.into_iter().filter(|h| h.2 == "root") {
+                let there =
+                    |l: &Session<'_>| l.begun <= written && l.ended.is_none_or(|t| written <= t + LATE);
+                hold(all.iter().any(there), || format!("written at {written}"))?;
+            }
+            Ok(())
+        },
+    ),
+    c("people-history-apt", "who called apt last has typed it", |s| {
+        let history = s.get("apt.history")?;
+        let calls = history
+            .split("\nStart-Date: ")
+            .filter(|r| r.contains("\nRequested-By: "));
+        let Some(last) = calls.max_by_key(|r| r.lines().next().unwrap_or("").to_string()) else {
+            return Ok(());
+        };
+        let told = |key: &str| last.lines().find_map(|l| l.strip_prefix(key)).unwrap_or("");
+        let who = told("Requested-By: ").split(' ').next().unwrap_or("");
+        let line = format!("/home/{who}/.bash_history:sudo {}", told("Commandline: "));
+        let full = histories(s)?.iter().any(|h| h.2 == who && h.1 >= FULL);
+        hold(full || s.lines("histories.apt")?.contains(&line.as_str()), || {
+            format!("no {line:?}")
+        })
+    }),
     c("people-keys", "every person's authorized_keys holds a key", |s| {
         let rows = s.table("keys")?;
         same(

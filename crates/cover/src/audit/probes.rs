@@ -91,6 +91,12 @@ pub const PROBES: &[Probe] = &[
         "keys",
         "for f in /home/*/.ssh/authorized_keys; do echo $f $(ssh-keygen -lf $f); done",
     ),
+    // Last written, last read, lines, path.
+    p(
+        "histories",
+        "for f in /home/*/.bash_history /root/.bash_history; do test -f $f && echo $(stat -c '%Y %X' $f) $(wc -l <$f) $f; done",
+    ),
+    p("histories.apt", "grep -H '^sudo apt' /home/*/.bash_history"),
     p("last", "last -Fw"),
     p("last.x", "last -Fwx"),
     p("lastb", "lastb -Fw"),
@@ -131,9 +137,31 @@ pub const PROBES: &[Probe] = &[
         "cron",
         "cat /etc/cron.d/* /var/spool/cron/crontabs/* 2>/dev/null | grep -v '^#'",
     ),
+    p("cron.job", "for f in $(JOBS); do ls -l $f; done"),
     p(
-        "cron.job",
-        "for f in $(cat /etc/cron.d/* /var/spool/cron/crontabs/* 2>/dev/null | grep -v '^#' | grep -o '/[^ >]*' | grep -v '^/dev\\|^/sbin\\|^/usr/sbin\\|^/run\\|^/bin/sh\\|^/usr/bin'); do ls -l $f; done",
+        "unattended",
+        "zcat -f /var/log/unattended-upgrades/unattended-upgrades.log* 2>/dev/null | grep -a 'will be upgraded\\|Starting'",
+    ),
+    p(
+        "unattended.journal",
+        "journalctl -q --no-pager -o short-unix -t systemd | grep -a 'Starting apt-daily'",
+    ),
+    p(
+        "unattended.stamps",
+        "stat -c '%Y %n' /var/lib/apt/periodic/* 2>/dev/null",
+    ),
+    // The log of the nightly job, as its script names it, and what lies in the directory that it names.
+    p(
+        "job.log",
+        "for s in $(JOBS); do tail -n 3 $(grep -o '/var/log/[A-Za-z0-9_.-]*' $s | head -n 1); done",
+    ),
+    p(
+        "job.dumps",
+        "for s in $(JOBS); do stat -c '%Y %s %n' $(grep -m 1 '^[A-Z]*=/' $s | cut -d = -f 2)/*.sql; done 2>/dev/null | sort -n",
+    ),
+    p(
+        "job.cron",
+        "for s in $(JOBS); do journalctl -q --no-pager -o short-unix -t CRON | grep -F \"CMD ($s\"; done",
     ),
     p("journal", "journalctl -q --no-pager -o short-unix -n 400"),
     p("journal.boots", "journalctl -q --no-pager --list-boots"),
@@ -160,6 +188,9 @@ pub const PROBES: &[Probe] = &[
         "modinfo $(lsmod | sed 1d | cut -d ' ' -f 1) | grep -E '^(name|depends):'",
     ),
 ];
+
+/// The programs that timetables name, as the shell function `JOBS`.
+const JOBS: &str = "JOBS() { cat /etc/cron.d/* /var/spool/cron/crontabs/* 2>/dev/null | grep -v '^#' | grep -o '/[^ >]*' | grep -v '^/dev\\|^/sbin\\|^/usr/sbin\\|^/run\\|^/bin/sh\\|^/usr/bin'; }\n";
 
 /// Before and behind the name of a probe in the output.
 const MARK: &str = "@=@";
@@ -219,6 +250,7 @@ fn cpuid() -> String {
 /// The shell script that runs all probes.
 pub fn script() -> String {
     let mut t = String::from("LC_ALL=C; export LC_ALL; PATH=/usr/sbin:/usr/bin:/sbin:/bin\n");
+    t += JOBS;
     for p in PROBES {
         let command = if p.id == "cpuid" {
             cpuid()

@@ -27,7 +27,7 @@ fn cpu(s: &Seen, id: &str) -> Result<Vec<i64>, String> {
 }
 
 /// Seconds since the epoch of `2026 Nov 24 14:34:24` in the machine's zone.
-fn civil(s: &Seen, year: &str, month: &str, day: &str, time: &str) -> Option<i64> {
+pub(super) fn civil(s: &Seen, year: &str, month: &str, day: &str, time: &str) -> Option<i64> {
     let month = match number(month) {
         Some(m) => m as u32,
         None => crate::clock::MONTHS.iter().position(|m| *m == month)? as u32 + 1,

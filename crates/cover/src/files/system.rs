@@ -16,7 +16,7 @@ pub fn files(cover: &Cover, image: &dyn Image, story: &Story, now: i64) -> Vec<F
         File::text("/etc/adjtime", 0o644, cover.host.installed, "0.0 0 0.0\n0\nUTC\n"),
         // mke2fs(8) makes it with the file system.
         File::dir("/lost+found", 0o700, cover.host.installed),
-        File::dir(&story.data, 0o750, now - 80_000),
+        File::dir(&story.data, 0o750, (job(cover).touched)(cover, story, now)),
         File::dir(&story.settings, 0o755, since),
         File::text(
             &story.job_path,
@@ -26,12 +26,8 @@ pub fn files(cover: &Cover, image: &dyn Image, story: &Story, now: i64) -> Vec<F
         ),
     ];
     let (h, m) = story.time;
-    if s.chance(55) {
-        let line = format!(
-            "{m} {h} * * * root {}{}\n",
-            story.job_path,
-            s.pick(&["", " >/dev/null", " -q"])
-        );
+    if story.in_cron_d {
+        let line = format!("{m} {h} * * * root {}\n", story.command);
         let head = s
             .pick(&["", "SHELL=/bin/sh\n", "MAILTO=root\n", "MAILTO=\"\"\n"])
             .to_string();
@@ -59,7 +55,7 @@ pub fn files(cover: &Cover, image: &dyn Image, story: &Story, now: i64) -> Vec<F
             c.day,
             c.time(),
             c.year,
-            story.job_path
+            story.command
         );
         out.push(
             File::text("/var/spool/cron/crontabs/root", 0o600, at, text)
@@ -67,49 +63,7 @@ pub fn files(cover: &Cover, image: &dyn Image, story: &Story, now: i64) -> Vec<F
         );
     }
     out.extend((job(cover).products)(cover, story, now));
-    let mut log = Vec::new();
-    // What `du -sk` says of the directory: whole blocks of 4 KiB.
-    let blocks = |f: &File| match &f.kind {
-        super::Kind::Regular(super::Content::Bytes(b)) => b.len().div_ceil(4096) as i64 * 4,
-        _ => 4,
-    };
-    let laid = crate::bait::draw(cover);
-    let size: i64 = out
-        .iter()
-        .chain(laid.iter().flat_map(|l| &l.files))
-        .filter(|f| f.path.starts_with(&story.data))
-        .map(blocks)
-        .sum();
-    let zone = &cover.host.zone;
-    for day in since.div_euclid(86_400) + 1..=now.div_euclid(86_400) {
-        let at = day * 86_400 + i64::from(h) * 3600 + i64::from(m) * 60 - zone.offset_at(day * 86_400) + 1;
-        let end = at + s.range(20, 1400);
-        if end > now || at < since {
-            continue;
-        }
-        let stamp = |t: i64| {
-            let c = zone.local(t);
-            format!("{} {}", c.date(), c.time())
-        };
-        log.push((at, format!("{} {}\n", stamp(at), story.words.0).into_bytes()));
-        if s.chance(3) {
-            log.push((
-                end,
-                format!("{} {}: failed\n", stamp(end), story.host(s.below(8) as usize)).into_bytes(),
-            ));
-        } else {
-            log.push((
-                end,
-                format!(
-                    "{} {} {}\n",
-                    stamp(end),
-                    story.words.1,
-                    size - i64::from(s.chance(20)) * 4
-                )
-                .into_bytes(),
-            ));
-        }
-    }
+    let log = log(cover, story, &out, now);
     let rule = rotate::Rule {
         keep: 6,
         mode: 0o640,
@@ -195,14 +149,43 @@ pub fn files(cover: &Cover, image: &dyn Image, story: &Story, now: i64) -> Vec<F
             nft(cover),
         ));
     }
-    if has("/usr/bin/unattended-upgrade") {
-        let text = "APT::Periodic::Update-Package-Lists \"1\";\nAPT::Periodic::Unattended-Upgrade \"1\";\n";
-        out.push(File::text(
-            "/etc/apt/apt.conf.d/20auto-upgrades",
-            0o644,
-            cover.host.installed + 300,
-            text,
-        ));
+    out
+}
+
+/// What the job wrote down of each night; `files` are those that lie in its directory beside the dumps.
+fn log(cover: &Cover, story: &Story, files: &[File], now: i64) -> Vec<(i64, Vec<u8>)> {
+    // What `du -sk` says: whole blocks of 4 KiB.
+    let kib = |bytes: usize| bytes.div_ceil(4096) as i64 * 4;
+    let steady: i64 = files
+        .iter()
+        .filter(|f| f.path.starts_with(&story.data))
+        .map(|f| match &f.kind {
+            super::Kind::Regular(super::Content::Bytes(b)) => kib(b.len()),
+            _ => 4,
+        })
+        .sum();
+    let starts: Vec<i64> = story
+        .starts(cover, story.since..now)
+        .filter(|at| story.end(cover, *at) <= now)
+        .collect();
+    let dumps: Vec<i64> = crate::bait::dump_sizes(cover, story, &starts)
+        .into_iter()
+        .map(kib)
+        .collect();
+    let mut out = Vec::new();
+    for (i, at) in starts.iter().enumerate() {
+        let mut line = |t: i64, text: &str| {
+            let c = cover.host.zone.local(t);
+            out.push((t, format!("{} {} {text}\n", c.date(), c.time()).into_bytes()));
+        };
+        let end = story.end(cover, *at);
+        line(*at, story.words.0);
+        if let Some(host) = (job(cover).failed)(cover, story, *at) {
+            line(end - 1, &format!("{host}: failed"));
+        }
+        let first = (i + 1).saturating_sub(story.keep as usize);
+        let size = steady + dumps.get(first..=i).unwrap_or_default().iter().sum::<i64>();
+        line(end, &format!("{} {size}", story.words.1));
     }
     out
 }
@@ -254,6 +237,10 @@ struct Job {
     script: fn(&Cover, &Story, &str, &str) -> String,
     /// Files in the job's directory at this time.
     products: fn(&Cover, &Story, i64) -> Vec<File>,
+    /// When a file was last made in the job's directory or taken away, as of this time.
+    touched: fn(&Cover, &Story, i64) -> i64,
+    /// Which host its script says has failed, in the run that began at this time.
+    failed: for<'a> fn(&Cover, &'a Story, i64) -> Option<&'a str>,
 }
 
 /// The generators that a role's data names as `job`.
@@ -263,18 +250,38 @@ const JOBS: &[Job] = &[
         script: dump_script,
         // The dumps are baits.
         products: |_, _, _| Vec::new(),
+        touched: |cover, story, now| last_end(cover, story, now) - 1,
+        failed: |_, _, _| None,
     },
     Job {
         name: "probe",
         script: probe_script,
         products: reports,
+        // What it writes is written over.
+        touched: |cover, story, now| {
+            let first = story.starts(cover, story.since..now).next();
+            first.map_or(story.since, |at| at + 2)
+        },
+        failed: |cover, story, at| {
+            let mut s = cover.stream(&format!("probe {at}"));
+            let host = s.below(probed(cover, story).max(1) as u64);
+            s.chance(3).then(|| story.host(host as usize))
+        },
     },
     Job {
         name: "ship",
         script: ship_script,
         products: tree,
+        touched: |cover, story, now| last_end(cover, story, now) - 1,
+        failed: |_, _, _| None,
     },
 ];
+
+/// When the last run was over.
+fn last_end(cover: &Cover, story: &Story, now: i64) -> i64 {
+    let last = story.last_runs(cover, now, 1);
+    last.first().map_or(story.since + 2, |at| story.end(cover, *at))
+}
 
 /// Names of the generators of jobs.
 pub fn jobs() -> impl Iterator<Item = &'static str> {
@@ -288,19 +295,22 @@ fn job(cover: &Cover) -> &'static Job {
 /// What each probed host said.
 fn reports(cover: &Cover, story: &Story, now: i64) -> Vec<File> {
     let mut s = cover.stream("products");
-    let at = story.last_run(cover, now, 0);
+    let Some(at) = story.last_runs(cover, now, 1).first().copied() else {
+        return Vec::new();
+    };
     let mut out = Vec::new();
     for i in 0..probed(cover, story) {
         let c = cover.host.zone.local(at + 2 + i as i64);
+        // Nobody has rebooted it since.
+        let days = s.range(2, 140) + (at - cover.made()).div_euclid(86_400).max(0);
+        let (hours, minutes) = (s.range(1, 23), s.range(0, 59));
+        let mut load = cover.stream(&format!("load {at} {i}"));
         let text = format!(
-            " {} up {} days, {:2}:{:02},  0 users,  load average: 0.{:02}, 0.{:02}, 0.{:02}\n",
+            " {} up {days} days, {hours:2}:{minutes:02},  0 users,  load average: 0.{:02}, 0.{:02}, 0.{:02}\n",
             c.time(),
-            s.range(2, 140),
-            s.range(1, 23),
-            s.range(0, 59),
-            s.below(60),
-            s.below(40),
-            s.below(30)
+            load.below(60),
+            load.below(40),
+            load.below(30)
         );
         out.push(File::text(
             &format!("{}/{}", story.data, story.host(i)),
@@ -313,7 +323,7 @@ fn reports(cover: &Cover, story: &Story, now: i64) -> Vec<File> {
 }
 
 /// The tree that is built and shipped.
-fn tree(cover: &Cover, story: &Story, now: i64) -> Vec<File> {
+fn tree(cover: &Cover, story: &Story, _: i64) -> Vec<File> {
     let mut s = cover.stream("products");
     let mut out = Vec::new();
     let root = format!("{}/{}", story.data, story.projects[0]);
@@ -321,7 +331,7 @@ fn tree(cover: &Cover, story: &Story, now: i64) -> Vec<File> {
     out.push(File::dir(&root, 0o755, when));
     let names = ["VERSION", "README", "CHANGES", "AUTHORS"];
     for name in s.sample(&names, 3) {
-        when += s.range(0, ((now - when) / 3).max(1));
+        when += s.range(0, ((cover.made() - when) / 3).max(1));
         let text = match name {
             "VERSION" => format!("{}.{}.{}\n", s.range(0, 7), s.range(0, 30), s.range(0, 12)),
             "AUTHORS" => cover.users.iter().map(|u| format!("{}\n", u.full_name)).collect(),

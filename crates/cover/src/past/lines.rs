@@ -2,8 +2,8 @@
 //!
 //! The messages are those of OpenSSH 9.2, Linux-PAM 1.5, systemd 252, cron 3.0 and sudo 1.9.
 
-use super::Past;
 use super::timeline::Timeline;
+use super::{Past, unattended};
 use crate::cover::Cover;
 use crate::story::Story;
 
@@ -90,12 +90,17 @@ struct Teller<'a> {
 }
 
 impl Teller<'_> {
-    /// A moment within the second: the same at each drawing.
+    /// A moment within the second: the same at each drawing, and behind what was said right before.
     fn put(&mut self, at: i64, says: Says, pid: u32, private: bool, text: String) {
         let within = self.cover.seed().derive(&format!("{at} {pid} {text}"));
-        let micros = u64::from(u32::from_le_bytes([within[0], within[1], within[2], 0]) % 900_000);
+        let drawn = u64::from(u32::from_le_bytes([within[0], within[1], within[2], 0]));
+        let second = at.max(0) as u64;
+        let before = self.out.last().filter(|l| l.at / 1_000_000 == second);
+        let micros = before.map_or(drawn % 880_000, |l| {
+            (l.at % 1_000_000 + 300 + drawn % 9_000).min(999_999)
+        });
         self.out.push(Line {
-            at: at.max(0) as u64 * 1_000_000 + micros,
+            at: second * 1_000_000 + micros,
             says,
             pid,
             priority: 6,
@@ -114,7 +119,8 @@ fn daemon(cover: &Cover, comm: &str, else_: u32) -> u32 {
 /// Sessions that logind had counted at the end of the timeline, since the boot that runs.
 pub fn sessions(t: &Timeline) -> u32 {
     let boot = t.boots.last().map_or(0, |b| b.at);
-    t.logins.iter().filter(|l| l.at > boot).count() as u32
+    let since = t.logins.iter().filter(|l| l.at > boot);
+    since.map(|l| l.number).max().unwrap_or(0)
 }
 
 /// All lines between two moments, in order.
@@ -126,19 +132,14 @@ pub fn draw(cover: &Cover, past: &Past, from: i64, now: i64) -> Vec<Line> {
     };
     let prints: Vec<String> = (0..cover.users.len()).map(|i| cover.login_print(i)).collect();
     let logind = daemon(cover, "systemd-logind", 600);
-    let (sshd, login, sudo) = (Says::Program(SSHD), Says::Program(LOGIND), Says::Program(SUDO));
-    let mut number = 0;
-    let mut boot = 0;
+    let (sshd, login) = (Says::Program(SSHD), Says::Program(LOGIND));
     for l in &t.logins {
-        let began = t.boots.iter().rev().find(|b| b.at < l.at).map_or(0, |b| b.at);
-        number = if began == boot { number + 1 } else { 1 };
-        boot = began;
         let Some(u) = cover.users.get(l.user).filter(|_| l.until > from) else {
             continue;
         };
         let (pid, child) = (l.pid - 12, l.pid);
         let print = prints.get(l.user).map_or("", String::as_str);
-        let (name, uid, host, port) = (&u.name, u.uid, l.from, l.port);
+        let (name, uid, host, port, number) = (&u.name, u.uid, l.from, l.port, l.number);
         tell.put(
             l.at,
             sshd,
@@ -216,40 +217,26 @@ pub fn draw(cover: &Cover, past: &Past, from: i64, now: i64) -> Vec<Line> {
             ),
         );
     }
-    for r in runs.iter().filter(|r| r.start > from) {
-        let Some(u) = r.by.and_then(|i| cover.users.get(i)) else {
-            continue;
-        };
-        let pid = 1_200 + ((r.start - boot).rem_euclid(4_000_000) / 37) as u32;
-        tell.put(
-            r.start - 2,
-            sudo,
-            pid,
-            true,
-            format!(
-                "{:>8} : TTY=pts/0 ; PWD={} ; USER=root ; COMMAND=/usr/bin/{}",
-                u.name, u.home, r.command
-            ),
-        );
-        tell.put(
-            r.start - 2,
-            sudo,
-            pid,
-            true,
-            format!(
-                "pam_unix(sudo:session): session opened for user root(uid=0) by {}(uid={})",
-                u.name, u.uid
-            ),
-        );
-        tell.put(
-            r.end + 1,
-            sudo,
-            pid,
-            true,
-            "pam_unix(sudo:session): session closed for user root".into(),
-        );
+    for l in t.logins.iter().filter(|l| l.until > from) {
+        if let Some(shell) = l.root {
+            let said = (shell.at, shell.until);
+            tell_sudo(&mut tell, t, said, l.user, l.pts, "sudo-i", "/bin/bash");
+        }
     }
-    tell.out.extend(idle(cover, from, now));
+    for r in runs.iter().filter(|r| r.start > from) {
+        let Some(user) = r.by else { continue };
+        let pts = t.session_of(r).map_or(0, |l| l.pts);
+        let command = format!("/usr/bin/{}", r.command);
+        let said = (r.start - 2, r.end + 1);
+        tell_sudo(&mut tell, t, said, user, pts, "sudo", &command);
+    }
+    let mornings: Vec<(i64, i64)> = runs
+        .iter()
+        .filter(|r| r.command == unattended::COMMAND)
+        .map(|r| (r.start, r.end))
+        .collect();
+    tell.out
+        .extend(alone(cover, past.unattended, &mornings, from, now));
     let mut out = tell.out;
     let keep = |s: i64| s.max(0) as u64 * 1_000_000;
     out.retain(|l| l.at >= keep(from) && l.at < keep(now));
@@ -257,9 +244,53 @@ pub fn draw(cover: &Cover, past: &Past, from: i64, now: i64) -> Vec<Line> {
     out
 }
 
+/// What sudo and PAM say of a command that ran between two moments; `service` is PAM's name of the way in.
+fn tell_sudo(
+    tell: &mut Teller<'_>,
+    t: &Timeline,
+    (at, until): (i64, i64),
+    user: usize,
+    pts: u32,
+    service: &str,
+    command: &str,
+) {
+    let Some(u) = tell.cover.users.get(user) else {
+        return;
+    };
+    let (name, uid) = (&u.name, u.uid);
+    let boot = t.boots.iter().rev().find(|b| b.at < at).map_or(0, |b| b.at);
+    let pid = 1_200 + ((at - boot).rem_euclid(4_000_000) / 37) as u32;
+    let sudo = Says::Program(SUDO);
+    for (when, text) in [
+        (
+            at,
+            format!(
+                "{name:>8} : TTY=pts/{pts} ; PWD={} ; USER=root ; COMMAND={command}",
+                u.home
+            ),
+        ),
+        (
+            at,
+            format!("pam_unix({service}:session): session opened for user root(uid=0) by {name}(uid={uid})"),
+        ),
+        (
+            until,
+            format!("pam_unix({service}:session): session closed for user root"),
+        ),
+    ] {
+        tell.put(when, sudo, pid, true, text);
+    }
+}
+
 /// What the idle machine logs between two moments: cron and timers. A pure function of the cover and the hours, so that a world that goes
-/// on tells what a fresh one would.
-pub fn idle(cover: &Cover, from: i64, to: i64) -> Vec<Line> {
+/// on tells what a fresh one would. `unattended`: the machine upgrades itself ([`unattended::on`]).
+pub fn idle(cover: &Cover, unattended: bool, from: i64, to: i64) -> Vec<Line> {
+    // Nothing new comes from the archive after the cover was made.
+    alone(cover, unattended, &[], from, to)
+}
+
+/// The same with the runs of apt of the mornings, from and to.
+fn alone(cover: &Cover, unattended: bool, mornings: &[(i64, i64)], from: i64, to: i64) -> Vec<Line> {
     let mut tell = Teller {
         cover,
         out: Vec::new(),
@@ -303,48 +334,58 @@ pub fn idle(cover: &Cover, from: i64, to: i64) -> Vec<Line> {
                 "test -x /usr/sbin/anacron || { cd / && run-parts --report /etc/cron.daily; }",
             );
         }
-        if local.hour == story.time.0 {
-            job(
-                &mut tell,
-                hour + i64::from(story.time.1) * 60 + 1,
-                pid + 60,
-                &story.job_path,
-            );
+        if let Some(at) = story.starts(cover, hour..hour + 3600).next() {
+            job(&mut tell, at, pid + 60, &story.command);
         }
         for (unit, about, at_hour, minute) in TIMERS {
             if local.hour == *at_hour {
                 let at =
                     hour + i64::from(*minute) * 60 + cover.stream(&format!("{unit} {hour}")).range(0, 50);
-                tell.put(
-                    at,
-                    Says::Systemd,
-                    1,
-                    false,
-                    format!("Starting {unit} - {about}..."),
-                );
-                tell.put(
-                    at + 1,
-                    Says::Systemd,
-                    1,
-                    false,
-                    format!("{unit}: Deactivated successfully."),
-                );
-                tell.put(
-                    at + 1,
-                    Says::Systemd,
-                    1,
-                    false,
-                    format!("Finished {unit} - {about}."),
-                );
+                service(&mut tell, unit, about, at, at + 1);
             }
         }
         hour += 3600;
     }
+    apt_timers(&mut tell, unattended, mornings, from, to);
     let keep = |s: i64| s.max(0) as u64 * 1_000_000;
     let mut out = tell.out;
     out.retain(|l| l.at >= keep(from) && l.at < keep(to));
     out.sort_by_key(|l| l.at);
     out
+}
+
+/// A service that ran from `at` to `end`.
+fn service(tell: &mut Teller<'_>, unit: &str, about: &str, at: i64, end: i64) {
+    for (when, text) in [
+        (at, format!("Starting {unit} - {about}...")),
+        (end, format!("{unit}: Deactivated successfully.")),
+        (end, format!("Finished {unit} - {about}.")),
+    ] {
+        tell.put(when, Says::Systemd, 1, false, text);
+    }
+}
+
+/// apt's two timers, each with its own delay.
+fn apt_timers(tell: &mut Teller<'_>, unattended: bool, mornings: &[(i64, i64)], from: i64, to: i64) {
+    // Where the settings ask for nothing it is over at once.
+    let busy = if unattended { 9 } else { 1 };
+    for day in from.div_euclid(86_400) - 2..=to.div_euclid(86_400) + 1 {
+        for at in unattended::update_on(tell.cover, day) {
+            let unit = ("apt-daily.service", "Daily apt download activities");
+            service(tell, unit.0, unit.1, at, at + busy + 5 * i64::from(busy > 1));
+        }
+        let at = unattended::upgrade_on(tell.cover, day);
+        let last = mornings
+            .iter()
+            .filter(|r| (at..at + unattended::LONGEST).contains(&r.0))
+            .map(|r| r.1 + 5)
+            .max();
+        let unit = (
+            "apt-daily-upgrade.service",
+            "Daily apt upgrade and clean activities",
+        );
+        service(tell, unit.0, unit.1, at, last.unwrap_or(at + busy));
+    }
 }
 
 /// Services of timers that every server has: unit, description, local hour and minute.
@@ -356,13 +397,6 @@ const TIMERS: &[(&str, &str, u32, u32)] = &[
         0,
         0,
     ),
-    (
-        "apt-daily-upgrade.service",
-        "Daily apt upgrade and clean activities",
-        6,
-        31,
-    ),
-    ("apt-daily.service", "Daily apt download activities", 17, 12),
     ("man-db.service", "Daily man-db regeneration", 0, 0),
     (
         "systemd-tmpfiles-clean.service",

@@ -10,6 +10,7 @@ pub mod refused;
 pub mod rotate;
 pub mod text;
 pub mod timeline;
+pub mod unattended;
 pub mod upgrades;
 
 pub use timeline::Timeline;
@@ -23,6 +24,8 @@ pub struct Past {
     pub runs: Vec<upgrades::Run>,
     /// Boots and logins.
     pub line: Timeline,
+    /// The machine upgrades itself each morning.
+    pub unattended: bool,
 }
 
 impl Past {
@@ -30,7 +33,11 @@ impl Past {
     pub fn draw(cover: &Cover, image: &dyn Image, now: i64) -> Past {
         let runs = upgrades::draw(cover, image, now);
         let line = Timeline::draw(cover, &runs, now);
-        Past { runs, line }
+        Past {
+            runs,
+            line,
+            unattended: unattended::on(image),
+        }
     }
 }
 

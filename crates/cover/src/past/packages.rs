@@ -1,6 +1,7 @@
 //! What dpkg and apt logged of the runs: `dpkg.log`, `apt/history.log`, `apt/term.log` (forms: dpkg 1.21, apt 2.6).
 
 use super::rotate::{self, MONTHLY, Rule};
+use super::unattended;
 use super::upgrades::{Change, Run, packages};
 use crate::cover::{Cover, Image};
 use crate::files::File;
@@ -17,15 +18,20 @@ pub fn files(cover: &Cover, image: &dyn Image, runs: &[Run], now: i64) -> Vec<Fi
         ..MONTHLY
     };
     let mut dpkg = Vec::new();
+    let mut said = std::collections::BTreeMap::new();
     let (mut told, mut term) = (Vec::new(), Vec::new());
     let mut count = 0usize;
     for r in runs {
         count += r.changes.iter().filter(|c| c.old.is_none()).count() * 61;
         dpkg.extend(dpkg_lines(cover, r, man.as_deref()));
         // The installer's log goes to its own place: apt's logs begin with the first run by hand.
-        if r.by.is_some() {
+        if !r.command.is_empty() {
             told.push((r.end, history_text(cover, r).into_bytes()));
-            term.push((r.end, term_text(cover, r, count, man.as_deref()).into_bytes()));
+            let text = term_text(cover, r, count, man.as_deref());
+            if r.command == unattended::COMMAND {
+                said.insert(r.start, text.clone());
+            }
+            term.push((r.end, text.into_bytes()));
         }
     }
     let mut out = rotate::files(cover, "/var/log/dpkg.log", MONTHLY, &dpkg, now);
@@ -48,6 +54,11 @@ pub fn files(cover: &Cover, image: &dyn Image, runs: &[Run], now: i64) -> Vec<Fi
         &term,
         now,
     ));
+    if unattended::on(image) {
+        // apt begins with an empty line, the program ends with one.
+        let of = |r: &Run| format!("{}\n", said.get(&r.start).map_or("", |t| t.trim_start()));
+        out.extend(unattended::files(cover, runs, now, &of));
+    }
     out
 }
 

@@ -30,10 +30,23 @@ pub struct Login {
     pub pid: u32,
     /// Number of the pseudo-terminal.
     pub pts: u32,
+    /// logind's number of the session.
+    pub number: u32,
     /// From where.
     pub from: Ipv4Addr,
     /// The client's port.
     pub port: u16,
+    /// Root's shell in it.
+    pub root: Option<RootShell>,
+}
+
+/// `sudo -i` in a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RootShell {
+    /// When.
+    pub at: i64,
+    /// Until when.
+    pub until: i64,
 }
 
 /// One refused password.
@@ -96,43 +109,69 @@ pub fn desks(cover: &Cover) -> Vec<Vec<Ipv4Addr>> {
         .collect()
 }
 
+/// A session as somebody's habits want it: from, to, whose.
+type Wanted = (i64, i64, usize);
+
+/// Beginnings and ends of sessions: each day by habit, and one around each run of apt.
+fn wanted(cover: &Cover, runs: &[Run], now: i64) -> Vec<Wanted> {
+    let mut s = cover.stream("logins");
+    let weights: Vec<u64> = cover.users.iter().map(|_| 6 + s.below(40)).collect();
+    let around = |r: &Run| {
+        let mut s = cover.stream(&format!("login for apt {}", r.start));
+        Some((r.start - s.range(30, 400), r.end + s.range(20, 900), r.by?))
+    };
+    let mut out: Vec<Wanted> = runs.iter().filter_map(around).collect();
+    let zone = &cover.host.zone;
+    let first = cover.host.installed.div_euclid(86_400);
+    // East of Greenwich tomorrow begins today.
+    for day in first..=now.div_euclid(86_400) + 1 {
+        let mut s = cover.stream(&format!("day {day}"));
+        let weekend = matches!(Civil::from_unix(day * 86_400).weekday, 0 | 6);
+        for (u, w) in weights.iter().enumerate() {
+            let per_cent = if weekend { w / 8 } else { *w };
+            let times = u64::from(s.chance(per_cent)) + u64::from(s.chance(per_cent / 3));
+            for _ in 0..times {
+                let at = day * 86_400 + s.range(8 * 3600, 18 * 3600) - zone.offset_at(day * 86_400);
+                let length = match s.below(10) {
+                    0..=4 => s.range(20, 600),
+                    5..=7 => s.range(600, 4000),
+                    _ => s.range(4000, 20_000),
+                };
+                out.push((at, at + length, u));
+            }
+        }
+    }
+    out.sort_unstable();
+    out
+}
+
+/// Whether somebody who may becomes root in a session from `at` to `until`. Who came to run apt does that alone.
+fn root_shell(cover: &Cover, runs: &[Run], user: usize, at: i64, until: i64) -> Option<RootShell> {
+    let mut s = cover.stream(&format!("root shell {at} {user}"));
+    let habit = cover.stream(&format!("root shells {user}")).range(4, 20) as u64;
+    let may = cover.users.get(user)?.sudo && until - at > 120 && s.chance(habit);
+    if !may || runs.iter().any(|r| r.start < until && at < r.end) {
+        return None;
+    }
+    let begun = at + s.range(10, (until - at) / 3);
+    let ended = s.range(begun + 20, until - 15);
+    Some(RootShell {
+        at: begun,
+        until: ended,
+    })
+}
+
 impl Timeline {
-    /// Draws the past up to `now`.
+    /// Draws the past up to `now`. What is past at one moment is so at every later one, to the last number.
     pub fn draw(cover: &Cover, runs: &[Run], now: i64) -> Timeline {
         let mut t = Timeline {
             boots: boots(cover, runs),
             ..Timeline::default()
         };
-        let mut s = cover.stream("logins");
         let desks = desks(cover);
-        let weights: Vec<u64> = cover.users.iter().map(|_| 6 + s.below(40)).collect();
-        // Beginnings of sessions: each day by habit, and one around each run of apt.
-        let mut wanted: Vec<(i64, i64, usize)> = runs
-            .iter()
-            .filter_map(|r| Some((r.start - s.range(30, 400), r.end + s.range(20, 900), r.by?)))
-            .collect();
-        let zone = &cover.host.zone;
-        let first = cover.host.installed.div_euclid(86_400);
-        for day in first..=now.div_euclid(86_400) {
-            let mut s = cover.stream(&format!("day {day}"));
-            let weekend = matches!(Civil::from_unix(day * 86_400).weekday, 0 | 6);
-            for (u, w) in weights.iter().enumerate() {
-                let per_cent = if weekend { w / 8 } else { *w };
-                let times = u64::from(s.chance(per_cent)) + u64::from(s.chance(per_cent / 3));
-                for _ in 0..times {
-                    let at = day * 86_400 + s.range(8 * 3600, 18 * 3600) - zone.offset_at(day * 86_400);
-                    let length = match s.below(10) {
-                        0..=4 => s.range(20, 600),
-                        5..=7 => s.range(600, 4000),
-                        _ => s.range(4000, 20_000),
-                    };
-                    wanted.push((at, at + length, u));
-                }
-            }
-        }
-        wanted.sort_unstable();
         let mut busy: Vec<(i64, u32)> = Vec::new();
-        for (at, until, user) in wanted {
+        let (mut counted, mut number) = (0, 0);
+        for (at, until, user) in wanted(cover, runs, now) {
             let Some(u) = cover.users.get(user) else { continue };
             let boot = t
                 .boots
@@ -140,14 +179,20 @@ impl Timeline {
                 .find(|b| b.at + 60 < at && b.down.is_none_or(|d| at + 15 < d));
             let Some(boot) = boot else { continue };
             let until = until.min(boot.down.unwrap_or(until));
-            // Nobody is logged in when a world begins. People come and go as before while the decoy lives: who is met with another
-            // world weeks later finds them in its logs.
-            if at < u.since + 120 || until + 30 > now {
+            if at < u.since + 120 || at >= now {
                 continue;
             }
+            let mut s = cover.stream(&format!("login {at} {user}"));
             busy.retain(|b| b.0 > at);
             let pts = (0..64).find(|n| busy.iter().all(|b| b.1 != *n)).unwrap_or(0);
             busy.push((until, pts));
+            number = if counted == boot.at { number + 1 } else { 1 };
+            counted = boot.at;
+            // Nobody is logged in when a world begins. People come and go as before while the decoy lives: who is met with another
+            // world weeks later finds them in its logs.
+            if until + 30 > now {
+                continue;
+            }
             let from = desks
                 .get(user)
                 .and_then(|d| d.get(usize::from(d.len() > 1 && s.chance(25))))
@@ -170,12 +215,21 @@ impl Timeline {
                 until,
                 pid,
                 pts,
+                number,
                 from,
                 port: s.range(32_768, 60_999) as u16,
+                root: root_shell(cover, runs, user, at, until),
             });
         }
         t.failures.sort_by_key(|f| f.at);
         t
+    }
+
+    /// The session in which a run of apt was called.
+    pub fn session_of(&self, run: &Run) -> Option<&Login> {
+        self.logins
+            .iter()
+            .find(|l| Some(l.user) == run.by && l.at < run.start && run.end < l.until)
     }
 }
 

@@ -1,5 +1,6 @@
 //! When which package got which version: taken from the changelogs that the image's packages bring, and the administrator's habits.
 
+use super::unattended;
 use crate::clock::days_from_civil;
 use crate::cover::{Cover, Image};
 use crate::kernels::{self, Kernel};
@@ -16,6 +17,8 @@ pub struct Package {
     pub version: String,
     /// `amd64` or `all`.
     pub arch: String,
+    /// The source package that it is built from.
+    pub source: String,
     /// `Multi-Arch: same`: dpkg shows the architecture with the name.
     pub same: bool,
     /// Priority is required, important or standard, or it is a dependency of the base system.
@@ -76,12 +79,16 @@ pub fn packages(image: &dyn Image) -> Vec<Package> {
                 Some(("Package", v)) => p.name = v.into(),
                 Some(("Version", v)) => p.version = v.into(),
                 Some(("Architecture", v)) => p.arch = v.into(),
+                Some(("Source", v)) => p.source = v.split(' ').next().unwrap_or(v).into(),
                 Some(("Multi-Arch", v)) => p.same = v == "same",
                 Some(("Priority", v)) => p.base = matches!(v, "required" | "important" | "standard"),
                 _ => {}
             }
         }
         if !p.name.is_empty() && !p.version.is_empty() {
+            if p.source.is_empty() {
+                p.source.clone_from(&p.name);
+            }
             out.push(p);
         }
     }
@@ -190,7 +197,8 @@ pub fn draw(cover: &Cover, image: &dyn Image, now: i64) -> Vec<Run> {
             history.insert(p.name.clone(), v);
         }
     }
-    let kernels = Kernels::of(cover, &all);
+    let unattended = unattended::on(image);
+    let kernels = Kernels::of(cover, &all, unattended);
     if let Some(k) = &kernels {
         newest = newest.max(k.run);
         history.insert(k.meta.name.clone(), k.offered());
@@ -216,6 +224,9 @@ pub fn draw(cover: &Cover, image: &dyn Image, now: i64) -> Vec<Run> {
         .iter()
         .filter(|p| !p.base && !p.name.starts_with("lib") && !p.name.contains("openssh"))
         .filter(|p| !p.name.starts_with("linux-") && !p.name.starts_with("initramfs-"))
+        .filter(|p| !unattended || !unattended::needs(&p.name))
+        // It calls apt.
+        .filter(|p| p.name != "sudo")
         .collect();
     let wanted = s.range(4, 9) as usize;
     let mut later: Vec<&Package> = s.sample(&extra, wanted);
@@ -267,30 +278,39 @@ pub fn draw(cover: &Cover, image: &dyn Image, now: i64) -> Vec<Run> {
     }
     // The administrator's rhythm in days, and the command of his habit.
     let rhythm = *s.pick(&[7i64, 10, 14, 14, 21, 30]);
-    let command = (*s.pick(&[
+    // `apt-get upgrade` installs nothing new, and so no kernel.
+    let commands: &[&str] = &[
         "apt upgrade",
-        "apt-get upgrade",
         "apt upgrade -y",
-        "apt-get -y upgrade",
         "apt full-upgrade",
         "apt-get dist-upgrade",
-    ]))
-    .to_string();
+        "apt-get upgrade",
+        "apt-get -y upgrade",
+    ];
+    let some = if kernels.is_some() { 4 } else { commands.len() };
+    let command = s.pick(&commands[..some]).to_string();
     let sudoers: Vec<usize> = (0..cover.users.len()).filter(|i| cover.users[*i].sudo).collect();
     let last = (newest + 86_400)
         .max(made - rhythm * 86_400 + s.range(0, 5) * 86_400)
         .min(made - 20_000);
-    let mut starts = Vec::new();
-    let mut t = installed + s.range(2, 12) * 86_400;
-    while t + rhythm * 86_400 / 2 < last {
-        starts.push(crate::cover::work_hours(t, &cover.host.zone, &mut s).max(installed + 90_000));
-        t += (rhythm + s.range(-2, 4)) * 86_400;
-    }
-    starts.push(last);
-    if let Some(k) = &kernels {
-        // The running kernel came right before the machine was started with it.
-        starts.retain(|t| (t - k.run).abs() > 1800);
-        starts.push(k.run);
+    let mut starts = if unattended {
+        let end = (made - unattended::LONGEST).min(now);
+        unattended::mornings(cover, installed + 3600, end)
+    } else {
+        let mut starts = Vec::new();
+        let mut t = installed + s.range(2, 12) * 86_400;
+        while t + rhythm * 86_400 / 2 < last {
+            starts.push(crate::cover::work_hours(t, &cover.host.zone, &mut s).max(installed + 90_000));
+            t += (rhythm + s.range(-2, 4)) * 86_400;
+        }
+        starts.push(last);
+        starts
+    };
+    // The running kernel came right before the machine was started with it.
+    let kernel_run = kernels.as_ref().filter(|k| !k.unattended).map(|k| k.run);
+    if let Some(run) = kernel_run {
+        starts.retain(|t| (t - run).abs() > 1800);
+        starts.push(run);
         starts.sort_unstable();
     }
     let final_start = starts.last().copied();
@@ -320,26 +340,64 @@ pub fn draw(cover: &Cover, image: &dyn Image, now: i64) -> Vec<Run> {
                 });
             }
         }
-        if !changes.is_empty() {
-            let by = sudoers
-                .iter()
-                .copied()
-                .filter(|i| cover.users[*i].since + 86_400 < start)
-                .nth(usize::from(s.chance(20)))
-                .unwrap_or(0);
-            runs.push(Run {
-                start,
-                end: start + 4 + changes.len() as i64 / 2 + s.range(0, 6),
-                command: command.clone(),
-                by: Some(by),
-                changes,
-            });
+        if changes.is_empty() {
+            continue;
         }
+        if unattended && kernel_run != Some(start) {
+            runs.extend(steps(cover, start, changes));
+            continue;
+        }
+        let by = sudoers
+            .iter()
+            .copied()
+            .filter(|i| cover.users[*i].since + 86_400 < start)
+            .nth(usize::from(s.chance(20)))
+            .unwrap_or(0);
+        runs.push(Run {
+            start,
+            end: start + 4 + changes.len() as i64 / 2 + s.range(0, 6),
+            command: command.clone(),
+            by: Some(by),
+            changes,
+        });
     }
     if let Some(k) = &kernels {
         k.purges(cover, &mut runs, now);
     }
     runs
+}
+
+/// The runs of one morning: unattended-upgrades takes few packages at a time, those of one source together, few before many.
+fn steps(cover: &Cover, morning: i64, changes: Vec<Change>) -> Vec<Run> {
+    let mut s = cover.stream(&format!("unattended steps {morning}"));
+    let mut sets: Vec<Vec<Change>> = Vec::new();
+    for c in changes {
+        match sets
+            .iter_mut()
+            .find(|set| set[0].package.source == c.package.source)
+        {
+            Some(set) => set.push(c),
+            None => sets.push(vec![c]),
+        }
+    }
+    sets.sort_by_key(Vec::len);
+    let mut at = morning + s.range(9, 30);
+    let mut run = |changes: Vec<Change>| {
+        // A new kernel's initial RAM disk is made.
+        let disk = changes.iter().any(|c| c.old.is_none());
+        let start = at;
+        let end =
+            start + 3 + changes.len() as i64 / 2 + s.range(0, 4) + if disk { s.range(12, 40) } else { 0 };
+        at = end + s.range(1, 3);
+        Run {
+            start,
+            end,
+            command: unattended::COMMAND.into(),
+            by: None,
+            changes,
+        }
+    };
+    sets.into_iter().map(&mut run).collect()
 }
 
 /// The kernel packages of an image: the metapackage and the one it depends on.
@@ -350,10 +408,12 @@ struct Kernels {
     known: Vec<Kernel>,
     /// When the image's was installed.
     run: i64,
+    /// It was installed by unattended-upgrades.
+    unattended: bool,
 }
 
 impl Kernels {
-    fn of(cover: &Cover, all: &[Package]) -> Option<Kernels> {
+    fn of(cover: &Cover, all: &[Package], unattended: bool) -> Option<Kernels> {
         let release = Release::current();
         let running = &cover.host.kernel;
         let own = release.kernel_package(&running.release);
@@ -362,12 +422,19 @@ impl Kernels {
         let mut known = kernels::all();
         known.retain(|k| k.uploaded < running.uploaded);
         known.push(running.clone());
-        let run = cover.host.booted - cover.stream("kernel run").range(240, 2400);
+        let by_hand = cover.host.booted - cover.stream("kernel run").range(240, 2400);
+        // Unless it was wanted before the first morning on which it was offered.
+        let offered = running.uploaded + 86_400;
+        let morning = unattended::mornings(cover, offered, offered + 2 * 86_400)
+            .first()
+            .copied()
+            .filter(|at| unattended && at + 3600 < by_hand);
         Some(Kernels {
             meta,
             own,
             known,
-            run,
+            run: morning.unwrap_or(by_hand),
+            unattended: morning.is_some(),
         })
     }
 

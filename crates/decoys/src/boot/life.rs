@@ -15,14 +15,16 @@ const LONGEST: i64 = 21 * 86_400;
 #[derive(Clone)]
 pub struct Life {
     cover: Arc<Cover>,
+    unattended: bool,
     told: i64,
 }
 
 impl Life {
-    /// Told up to `now`, seconds since the epoch.
-    pub fn new(cover: &Cover, now: i64) -> Life {
+    /// Told up to `now`, seconds since the epoch. `unattended`: the machine upgrades itself.
+    pub fn new(cover: &Cover, unattended: bool, now: i64) -> Life {
         Life {
             cover: Arc::new(cover.clone()),
+            unattended,
             told: now,
         }
     }
@@ -40,7 +42,7 @@ impl Life {
         }
         let from = self.told.max(now - LONGEST);
         self.told = now;
-        let lines = idle(&self.cover, from, now);
+        let lines = idle(&self.cover, self.unattended, from, now);
         if !lines.is_empty() {
             world.log(&lines);
         }

@@ -131,7 +131,8 @@ impl Snapshot {
             path.as_bytes(),
             used.next_multiple_of(turncoat_cover::journal::STEP),
         );
-        let life = Life::new(cover, now.seconds());
+        let unattended = turncoat_cover::past::unattended::on(&Below(&image));
+        let life = Life::new(cover, unattended, now.seconds());
         let accounts = Arc::new(accounts::read(&mut world).as_start());
         // An image without journald has no journal either.
         let _ = world.daemon_log();

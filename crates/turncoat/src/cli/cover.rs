@@ -155,7 +155,7 @@ fn public(cover: &Cover) -> Result<Json, String> {
         });
         map.insert("host_keys".into(), json!(keys));
         let baits: Vec<Json> = cover
-            .baits()
+            .baits_at(now().seconds())
             .iter()
             .map(|b| json!({"id": b.id, "path": b.path, "kind": b.kind, "credentials": b.credentials.len()}))
             .collect();
@@ -214,7 +214,7 @@ fn show(cover: &Cover, as_json: bool) -> Result<(), String> {
             print(&format!("{:<10} {} {}", "host key", p.algorithm, p.fingerprint))?;
         }
     }
-    for b in cover.baits() {
+    for b in cover.baits_at(now().seconds()) {
         print(&format!("{:<10} {}  {} ({})", "bait", b.id, b.path, b.kind))?;
     }
     Ok(())

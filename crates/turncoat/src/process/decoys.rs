@@ -233,7 +233,7 @@ fn baits(cover: &Cover) -> Vec<Planted> {
             opens: Opens::Nothing,
         }
     };
-    let all = cover.baits();
+    let all = cover.baits_at(now().seconds());
     all.iter()
         .flat_map(|b| b.credentials.iter().map(move |c| one(b, c)))
         .collect()

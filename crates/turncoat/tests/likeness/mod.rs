@@ -78,6 +78,14 @@ const PROGRAMS: &[(&str, &[&str])] = &[
             "/usr/bin/unattended-upgrade",
         ],
     ),
+    (
+        "unattended-upgrade",
+        &[
+            "/usr/bin/unattended-upgrade",
+            // Its messages whole, as translators have them.
+            "/usr/share/locale/de/LC_MESSAGES/unattended-upgrades.mo",
+        ],
+    ),
     ("crontab", &["/usr/bin/crontab"]),
     ("logrotate", &["/usr/sbin/logrotate"]),
     (
@@ -132,6 +140,10 @@ const INSTALLER: &[&str] = &[
 const ELSEWHERE: &[(&str, &str)] = &[
     ("Requested-By", "libapt-pkg, which puts it together"),
     (
+        "; USER=root ; COMMAND=/bin/bash",
+        "sudo -i: sudoers.so puts it together, the shell is root's",
+    ),
+    (
         "family: #x#, model: #x#f, stepping: #x#",
         "print_cpu_info of the kernel, in two parts",
     ),
@@ -166,6 +178,18 @@ const ELSEWHERE: &[(&str, &str)] = &[
     (
         "-- Dumped from database version #.# (Debian #.#-#+deb#u#)",
         "pg_dump",
+    ),
+    (
+        "Allowed origins are: origin=Debian,codename=bookworm,label=Debian, origin=Debian,codename=bookworm,label=Debian-Security, origin=Debian,codename=bookworm-security,label=Debian-Security",
+        "unattended-upgrade, with the origins of its settings",
+    ),
+    (
+        "Initial whitelist (not strict): ",
+        "unattended-upgrade, without settings",
+    ),
+    (
+        "log to /var/log/unattended-upgrades/unattended-upgrades-dpkg.log",
+        "unattended-upgrade, with its own path",
     ),
     ("-- PostgreSQL database dump", "pg_dump"),
     ("-- PostgreSQL database dump complete", "pg_dump"),
@@ -352,6 +376,12 @@ fn said(
             p if p.starts_with("/var/spool/cron/") => Program("crontab"),
             "/var/lib/logrotate/status" => Program("logrotate"),
             p if p.starts_with("/var/log/apt/") || p.starts_with("/var/log/dpkg") => Program("dpkg"),
+            p if p.contains("/unattended-upgrades-dpkg.log") => Program("dpkg"),
+            p if p.contains("/unattended-upgrades.log")
+                || p.contains("/unattended-upgrades-shutdown.log") =>
+            {
+                Program("unattended-upgrade")
+            }
             _ => Text,
         };
         if let Ok(text) = std::str::from_utf8(bytes) {
@@ -359,9 +389,14 @@ fn said(
                 // dpkg's own stamp, as it stands before each line.
                 let line = match (&source, line.get(19..20)) {
                     (Program(_), Some(" ")) if line.starts_with("20") => &line[20..],
+                    // Python's stamp has milliseconds and a level.
+                    (Program(_), Some(",")) => [" INFO ", " WARNING - "]
+                        .iter()
+                        .find_map(|level| Some(line.split_once(level)?.1))
+                        .unwrap_or(line),
                     _ => line,
                 };
-                if source != Program("dpkg") {
+                if !matches!(source, Program("dpkg" | "unattended-upgrade")) {
                     put(source.clone(), line);
                 } else if let Some(typed) = line.strip_prefix("Commandline: ") {
                     put(Typed, typed);

@@ -21,6 +21,16 @@ const COPIES: &[(&str, &str, u16)] = &[
         "/etc/rsyslog.d/50-default.conf",
         0o644,
     ),
+    (
+        "/usr/share/unattended-upgrades/20auto-upgrades",
+        "/etc/apt/apt.conf.d/20auto-upgrades",
+        0o644,
+    ),
+    (
+        "/usr/share/unattended-upgrades/50unattended-upgrades",
+        "/etc/apt/apt.conf.d/50unattended-upgrades",
+        0o644,
+    ),
 ];
 
 /// Files that a package's script writes from a here-document.
@@ -133,6 +143,13 @@ const OWNERS: &[(&str, &str, &str, &str, u16)] = &[
     ("base-files", "/var/log/lastlog", "root", "utmp", 0o664),
     ("systemd", "/var/log/journal", "root", "systemd-journal", 0o2755),
     ("man-db", "/var/cache/man", "man", "man", 0o755),
+    (
+        "unattended-upgrades",
+        "/var/log/unattended-upgrades",
+        "root",
+        "adm",
+        0o750,
+    ),
     ("apt", "/var/cache/apt/archives/partial", "_apt", "root", 0o700),
     ("apt", "/var/lib/apt/lists/partial", "_apt", "root", 0o700),
 ];
@@ -493,27 +510,53 @@ fn shells(draft: &mut Draft) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// ucf(1)'s record of the one file that it installs.
+/// What packages have ucf(1) put into `/etc`, in the order in which they are configured: package, source, path.
+const UCF: &[(&str, &str, &str)] = &[
+    (
+        "openssh-server",
+        "/usr/share/openssh/sshd_config",
+        "/etc/ssh/sshd_config",
+    ),
+    (
+        "unattended-upgrades",
+        "/usr/share/unattended-upgrades/20auto-upgrades",
+        "/etc/apt/apt.conf.d/20auto-upgrades",
+    ),
+    (
+        "unattended-upgrades",
+        "/usr/share/unattended-upgrades/50unattended-upgrades",
+        "/etc/apt/apt.conf.d/50unattended-upgrades",
+    ),
+];
+
+/// ucf(1)'s record of the files that it installs. Each call keeps the state before it under the next number.
 fn ucf(draft: &mut Draft) -> Result<(), BuildError> {
-    let Some(config) = draft.read("/etc/ssh/sshd_config")? else {
-        return Ok(());
-    };
     if !draft.tree.is_dir(b"/var/lib/ucf") {
         return Ok(());
     }
-    let md5 = hex(&Md5::digest(&config));
-    draft.file(
-        "/var/lib/ucf/hashfile",
-        0o644,
-        format!("{md5}  /etc/ssh/sshd_config\n"),
-    )?;
-    draft.file("/var/lib/ucf/hashfile.0", 0o644, "")?;
-    draft.file(
-        "/var/lib/ucf/registry",
-        0o644,
-        "openssh-server \t /etc/ssh/sshd_config\n",
-    )?;
-    draft.file("/var/lib/ucf/registry.0", 0o644, "")?;
-    draft.file("/var/lib/ucf/cache/:etc:ssh:sshd_config", 0o644, config)?;
+    let (mut hashes, mut registry) = (vec![String::new()], vec![String::new()]);
+    let add = |states: &mut Vec<String>, line: String| {
+        let last = states.last().cloned().unwrap_or_default();
+        states.push(last + &line);
+    };
+    for (package, source, path) in UCF {
+        let (Some(config), Some(shipped)) = (draft.read(path)?, draft.read(source)?) else {
+            continue;
+        };
+        let md5 = hex(&Md5::digest(&shipped));
+        add(&mut hashes, format!("{md5}  {path}\n"));
+        add(&mut registry, format!("{package} \t {path}\n"));
+        let cached = path.replace('/', ":");
+        draft.file(&format!("/var/lib/ucf/cache/{cached}"), 0o644, config)?;
+    }
+    if hashes.len() == 1 {
+        return Ok(());
+    }
+    for (name, states) in [("hashfile", hashes), ("registry", registry)] {
+        for (n, text) in states.into_iter().rev().enumerate() {
+            let number = n.checked_sub(1).map_or(String::new(), |n| format!(".{n}"));
+            draft.file(&format!("/var/lib/ucf/{name}{number}"), 0o644, text)?;
+        }
+    }
     Ok(())
 }
