@@ -245,9 +245,7 @@ impl Shared {
             if q.stirred {
                 wait = wait.min(tidy);
             }
-            let Some(changed) = self.changed.get(me) else {
-                return None;
-            };
+            let changed = self.changed.get(me)?;
             q.idle.push(me);
             q = changed
                 .wait_timeout(q, wait)
