@@ -391,6 +391,8 @@ const FAULTS: &[(&str, &str, Edit)] = &[
     ),
     ("ssh-port", "sshd.t", Swap("port 22", "port 2222")),
     ("ssh-listens", "listen", All("\n")),
+    ("ssh-unit", "sshd.unit", Grow("MainPID=", 7)),
+    ("init-state", "init.state", Swap("running", "degraded")),
     (
         "ssh-closed",
         "listen",

@@ -347,6 +347,46 @@ pub fn idle(cover: &Cover, from: i64, to: i64) -> Vec<Line> {
     out
 }
 
+/// When the timers of a machine start their services: plain data, so that whoever shows it needs no cover at hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timers {
+    seed: crate::Seed,
+    zone: crate::clock::Zone,
+}
+
+impl Timers {
+    /// Those of `cover`.
+    pub fn of(cover: &Cover) -> Timers {
+        Timers {
+            seed: *cover.seed(),
+            zone: cover.host.zone,
+        }
+    }
+
+    /// When a service was started last before this second since the epoch, if a timer of every server does it.
+    pub fn ran(&self, unit: &str, before: i64) -> Option<i64> {
+        let hour = before - before.rem_euclid(3600);
+        (0..49)
+            .filter_map(|n| self.at(unit, hour - n * 3600))
+            .find(|t| *t < before)
+    }
+
+    /// When it is started next.
+    pub fn runs(&self, unit: &str, after: i64) -> Option<i64> {
+        let hour = after - after.rem_euclid(3600);
+        (0..49)
+            .filter_map(|n| self.at(unit, hour + n * 3600))
+            .find(|t| *t >= after)
+    }
+
+    /// The second of this hour at which a service is started.
+    fn at(&self, unit: &str, hour: i64) -> Option<i64> {
+        let (.., at_hour, minute) = TIMERS.iter().find(|t| t.0 == unit)?;
+        let jitter = self.seed.stream(&format!("{unit} {hour}")).range(0, 50);
+        (self.zone.local(hour).hour == *at_hour).then(|| hour + i64::from(*minute) * 60 + jitter)
+    }
+}
+
 /// Services of timers that every server has: unit, description, local hour and minute.
 const TIMERS: &[(&str, &str, u32, u32)] = &[
     ("logrotate.service", "Rotate log files", 0, 0),
