@@ -17,6 +17,7 @@ mod futex;
 mod host;
 pub mod image;
 mod inetd;
+pub mod init;
 mod log;
 mod login;
 mod mm;

@@ -24,6 +24,8 @@ pub struct Start {
     pub env: Vec<Vec<u8>>,
     /// Its working directory.
     pub cwd: Vec<u8>,
+    /// The unit that it belongs to; `None`: its parent's.
+    pub unit: Option<String>,
 }
 
 impl World {
@@ -78,6 +80,12 @@ impl World {
         t.comm = parent;
         let mut p = Proc::blank(pid, s.parent);
         p.start = now;
+        let of_parent = self.p(s.parent).ok().and_then(|p| p.unit.clone());
+        p.unit = s
+            .unit
+            .as_deref()
+            .map(Arc::from)
+            .or(of_parent.filter(|_| s.parent != 1));
         self.tasks.insert(pid, Arc::new(t));
         self.procs.insert(pid, Arc::new(p));
         self.forks += 1;

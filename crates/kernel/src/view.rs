@@ -602,35 +602,21 @@ impl World {
         }
     }
 
-    fn cgroup_of(&self, tgid: u32) -> String {
+    pub(crate) fn cgroup_of(&self, tgid: u32) -> String {
         let Ok(p) = self.p(tgid) else { return "/".into() };
-        if let Some(s) = &p.standin {
-            if s.kthread {
-                return "/".into();
-            }
-            if tgid == 1 {
-                return "/init.scope".into();
-            }
-            let name = self
-                .t(tgid)
-                .map(|t| String::from_utf8_lossy(t.comm()).into_owned())
-                .unwrap_or_default();
-            let unit = match name.as_str() {
-                "sshd" if p.conn.is_none() => "ssh",
-                "agetty" => "system-getty.slice/getty@tty1",
-                "dbus-daemon" => "dbus",
-                n => n,
-            };
-            if p.conn.is_none() {
-                return format!("/system.slice/{unit}.service");
-            }
+        if p.standin.as_ref().is_some_and(|s| s.kthread) {
+            return "/".into();
         }
-        match p.conn {
-            Some(c) => {
+        if tgid == 1 {
+            return "/init.scope".into();
+        }
+        match (p.conn, &p.unit) {
+            (Some(c), _) => {
                 let uid = self.t(tgid).map_or(0, |t| t.creds.uid);
                 format!("/user.slice/user-{uid}.slice/session-{}.scope", c.0)
             }
-            None => "/system.slice".into(),
+            (None, Some(unit)) => self.cgroup_path(unit),
+            (None, None) => "/system.slice".into(),
         }
     }
 }

@@ -125,6 +125,8 @@ pub struct StandInSpec {
     pub ignores: Vec<u8>,
     /// Whose connection it serves.
     pub conn: Option<Conn>,
+    /// The unit that it belongs to (`ssh.service`); empty for none.
+    pub unit: String,
 }
 
 impl StandInSpec {
@@ -150,6 +152,7 @@ impl StandInSpec {
             ctty: None,
             ignores: Vec::new(),
             conn: None,
+            unit: String::new(),
         }
     }
 
@@ -437,6 +440,8 @@ pub struct World {
     pub(crate) boots: u32,
     /// The pipe of `/run/initctl`, whose other end init holds.
     pub(crate) initctl: Option<u32>,
+    /// What init does beside.
+    pub(crate) init: crate::init::Init,
     pub(crate) load: [u64; 3],
     pub(crate) load_at: u64,
     pub(crate) net_at: u64,
@@ -513,6 +518,7 @@ impl World {
             down: None,
             boots: 0,
             initctl: None,
+            init: crate::init::Init::default(),
             load: [0; 3],
             load_at: 0,
             net_at: 0,
@@ -530,6 +536,7 @@ impl World {
             init.start_ns = 0;
             let _ = w.spawn_standin(init);
         }
+        w.init_keeps(&b.standins);
         for s in b.standins {
             let _ = w.spawn_standin(s);
         }
@@ -593,6 +600,7 @@ impl World {
         loop {
             self.fire_timers();
             self.net_poll();
+            self.init_work();
             let Some(tid) = self.runq.pop_front() else { break };
             if let Ok(t) = self.tm(tid) {
                 t.queued = false;
@@ -603,11 +611,12 @@ impl World {
             self.current = 0;
             self.switches += 1;
             self.after_task();
+            self.init_work();
             let used = (self.clock.total - before).max(1000);
             if self.t(tid).is_ok_and(|t| t.state == State::Runnable) {
                 self.enqueue(tid);
             }
-            left = left.saturating_sub(used);
+            left = left.saturating_sub(used + self.init_spent());
             if left == 0 || self.halted {
                 break;
             }

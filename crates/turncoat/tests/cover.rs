@@ -399,6 +399,8 @@ const FAULTS: &[(&str, &str, Edit)] = &[
     ),
     ("ssh-port", "sshd.t", Swap("port 22", "port 2222")),
     ("ssh-listens", "listen", All("\n")),
+    ("ssh-unit", "sshd.unit", Grow("MainPID=", 7)),
+    ("init-state", "init.state", Swap("running", "degraded")),
     (
         "ssh-closed",
         "listen",
@@ -667,6 +669,7 @@ fn passwords_that_were_refused_are_in_the_log_of_who_got_in() {
             known,
         }],
         ended: (port != 40124).then_some(micros - before * 1_000_000 + 400_000),
+        how: Default::default(),
     };
     world.refused(vec![
         tried(40101, 60, "oracle", false),

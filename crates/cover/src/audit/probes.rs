@@ -174,6 +174,8 @@ pub const PROBES: &[Probe] = &[
     // The server.
     p("ssh.v", "ssh -V"),
     p("sshd.t", "sshd -T"),
+    p("sshd.unit", "systemctl show ssh -p MainPID,SubState"),
+    p("init.state", "systemctl is-system-running"),
     p("sshd.keys", "cat /etc/ssh/ssh_host_*_key.pub"),
     p("sshd.config", "cat /etc/ssh/sshd_config"),
     p("inetd", "cat /etc/inetd.conf 2>/dev/null"),

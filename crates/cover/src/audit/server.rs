@@ -11,6 +11,18 @@ fn banner(s: &Seen) -> Result<&str, String> {
         .ok_or("no banner of SSH 2".into())
 }
 
+/// The process that listens on the port of sshd's configuration.
+fn listener(s: &Seen) -> Result<&str, String> {
+    let port = format!(":{}", s.value("sshd.t", "port")?);
+    let line = s
+        .lines("listen")?
+        .into_iter()
+        .find(|l| l.split_whitespace().nth(3).is_some_and(|a| a.ends_with(&port)));
+    let line = line.ok_or_else(|| format!("nothing listens on {port}"))?;
+    let pid = line.split("pid=").nth(1).and_then(|t| t.split(',').next());
+    Ok(pid.unwrap_or(""))
+}
+
 pub(super) const CHECKS: &[Check] = &[
     c(
         "ssh-version",
@@ -110,18 +122,21 @@ pub(super) const CHECKS: &[Check] = &[
             connection(s)?[3],
         )
     }),
+    c(
+        "ssh-unit",
+        "the main process that init has for sshd is the one that listens",
+        |s| {
+            let unit = s.lines("sshd.unit")?;
+            let told = |key: &str| unit.iter().find_map(|l| l.strip_prefix(key)).unwrap_or_default();
+            same("systemctl", told("MainPID="), "ss", listener(s)?)?;
+            same("systemctl", told("SubState="), "a daemon", "running")
+        },
+    ),
+    c("init-state", "init says that nothing has failed", |s| {
+        same("systemctl", s.line("init.state")?, "a healthy machine", "running")
+    }),
     c("ssh-listens", "ss shows sshd listening on its port", |s| {
-        let port = format!(":{}", s.value("sshd.t", "port")?);
-        let line = s
-            .lines("listen")?
-            .into_iter()
-            .find(|l| l.split_whitespace().nth(3).is_some_and(|a| a.ends_with(&port)));
-        let line = line.ok_or_else(|| format!("nothing listens on {port}"))?;
-        let pid = line
-            .split("pid=")
-            .nth(1)
-            .and_then(|t| t.split(',').next())
-            .unwrap_or("");
+        let pid = listener(s)?;
         let listener = s.table("ps")?.into_iter().find(|r| r.first() == Some(&pid));
         hold(listener.is_some_and(|r| r.contains(&"[listener]")), || {
             format!("{pid} is no listener of sshd")

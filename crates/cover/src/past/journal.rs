@@ -61,6 +61,14 @@ impl Machine {
                 put("SYSLOG_FACILITY", "3");
                 put("SYSLOG_IDENTIFIER", "systemd");
                 put("TID", "1");
+                if let Some(unit) = l
+                    .text
+                    .split([' ', ':'])
+                    .map(|w| w.trim_end_matches(['.', ':']))
+                    .find(|w| is_unit(w))
+                {
+                    put("UNIT", unit);
+                }
                 for (name, value) in [
                     ("_PID", "1"),
                     ("_UID", "0"),
@@ -102,6 +110,12 @@ impl Machine {
             fields,
         }
     }
+}
+
+/// Whether a word of what systemd says is the name of a unit.
+fn is_unit(word: &str) -> bool {
+    let end = word.rsplit_once('.').map_or("", |w| w.1);
+    ["service", "socket", "target", "timer", "mount", "slice", "path"].contains(&end)
 }
 
 /// Who sent a message to the journal's socket.

@@ -369,12 +369,13 @@ fn service(tell: &mut Teller<'_>, unit: &str, about: &str, at: i64, end: i64) {
 fn apt_timers(tell: &mut Teller<'_>, unattended: bool, mornings: &[(i64, i64)], from: i64, to: i64) {
     // Where the settings ask for nothing it is over at once.
     let busy = if unattended { 9 } else { 1 };
+    let (seed, zone) = (tell.cover.seed(), &tell.cover.host.zone);
     for day in from.div_euclid(86_400) - 2..=to.div_euclid(86_400) + 1 {
-        for at in unattended::update_on(tell.cover, day) {
+        for at in unattended::update_on(seed, zone, day) {
             let unit = ("apt-daily.service", "Daily apt download activities");
             service(tell, unit.0, unit.1, at, at + busy + 5 * i64::from(busy > 1));
         }
-        let at = unattended::upgrade_on(tell.cover, day);
+        let at = unattended::upgrade_on(seed, zone, day);
         let last = mornings
             .iter()
             .filter(|r| (at..at + unattended::LONGEST).contains(&r.0))
@@ -385,6 +386,53 @@ fn apt_timers(tell: &mut Teller<'_>, unattended: bool, mornings: &[(i64, i64)], 
             "Daily apt upgrade and clean activities",
         );
         service(tell, unit.0, unit.1, at, last.unwrap_or(at + busy));
+    }
+}
+
+/// When the timers of a machine start their services: plain data, so that whoever shows it needs no cover at hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timers {
+    seed: crate::Seed,
+    zone: crate::clock::Zone,
+}
+
+impl Timers {
+    /// Those of `cover`.
+    pub fn of(cover: &Cover) -> Timers {
+        Timers {
+            seed: *cover.seed(),
+            zone: cover.host.zone,
+        }
+    }
+
+    /// When a service was started last before this second since the epoch, if a timer of every server does it.
+    pub fn ran(&self, unit: &str, before: i64) -> Option<i64> {
+        self.near(unit, before).filter(|t| *t < before).max()
+    }
+
+    /// When it is started next.
+    pub fn runs(&self, unit: &str, after: i64) -> Option<i64> {
+        self.near(unit, after).filter(|t| *t >= after).min()
+    }
+
+    /// When it is started in the days around this second.
+    fn near(&self, unit: &str, at: i64) -> impl Iterator<Item = i64> {
+        let day = at.div_euclid(86_400);
+        let hour = at - at.rem_euclid(3600);
+        let days = (day - 3..=day + 3).flat_map(|day| match unit {
+            "apt-daily.service" => unattended::update_on(&self.seed, &self.zone, day).to_vec(),
+            "apt-daily-upgrade.service" => vec![unattended::upgrade_on(&self.seed, &self.zone, day)],
+            _ => Vec::new(),
+        });
+        let hours = (-49..50).filter_map(|n| self.at(unit, hour + n * 3600));
+        days.chain(hours).collect::<Vec<i64>>().into_iter()
+    }
+
+    /// The second of this hour at which a service is started.
+    fn at(&self, unit: &str, hour: i64) -> Option<i64> {
+        let (.., at_hour, minute) = TIMERS.iter().find(|t| t.0 == unit)?;
+        let jitter = self.seed.stream(&format!("{unit} {hour}")).range(0, 50);
+        (self.zone.local(hour).hour == *at_hour).then(|| hour + i64::from(*minute) * 60 + jitter)
     }
 }
 

@@ -4,9 +4,11 @@
 
 use super::rotate::{self, MONTHLY, Rule};
 use super::upgrades::Run;
+use crate::clock::Zone;
 use crate::cover::{Cover, Image};
 use crate::files::File;
 use crate::release::Release;
+use crate::seed::Seed;
 
 /// The command line of its runs, as apt's history has it.
 pub const COMMAND: &str = "/usr/bin/unattended-upgrade";
@@ -43,27 +45,27 @@ fn day_of(cover: &Cover, at: i64) -> i64 {
 }
 
 /// When a service that a timer starts at `hour` o'clock or at most `delay` seconds later is started on a local day.
-fn fired(cover: &Cover, service: &str, day: i64, hour: i64, delay: i64) -> i64 {
+fn fired(seed: &Seed, zone: &Zone, service: &str, day: i64, hour: i64, delay: i64) -> i64 {
     let wanted = day * 86_400 + hour * 3600;
-    let late = cover.stream(&format!("{service} {day}")).range(0, delay);
-    wanted - cover.host.zone.offset_at(wanted - cover.host.zone.offset) + late
+    let late = seed.stream(&format!("{service} {day}")).range(0, delay);
+    wanted - zone.offset_at(wanted - zone.offset) + late
 }
 
 /// When apt-daily-upgrade.timer fires on a local day: at 6:00, with at most an hour of delay.
-pub fn upgrade_on(cover: &Cover, day: i64) -> i64 {
-    fired(cover, "apt-daily-upgrade", day, 6, 3_599)
+pub fn upgrade_on(seed: &Seed, zone: &Zone, day: i64) -> i64 {
+    fired(seed, zone, "apt-daily-upgrade", day, 6, 3_599)
 }
 
 /// When apt-daily.timer fires on a local day: at 6:00 and 18:00, each with at most twelve hours of delay. The evening's may come on
 /// the next day.
-pub fn update_on(cover: &Cover, day: i64) -> [i64; 2] {
-    [6, 18].map(|hour| fired(cover, &format!("apt-daily {hour}"), day, hour, 43_199))
+pub fn update_on(seed: &Seed, zone: &Zone, day: i64) -> [i64; 2] {
+    [6, 18].map(|hour| fired(seed, zone, &format!("apt-daily {hour}"), day, hour, 43_199))
 }
 
 /// Mornings between two moments at which the machine was up.
 pub(super) fn mornings(cover: &Cover, from: i64, to: i64) -> Vec<i64> {
     (day_of(cover, from)..=day_of(cover, to))
-        .map(|day| upgrade_on(cover, day))
+        .map(|day| upgrade_on(cover.seed(), &cover.host.zone, day))
         .filter(|at| (from..to).contains(at))
         .collect()
 }
@@ -203,7 +205,7 @@ pub fn files(cover: &Cover, runs: &[Run], now: i64, term: &dyn Fn(&Run) -> Strin
 /// The first call of apt-daily.service on each local day: the lists are fetched once a day, and what will be upgraded with them.
 fn downloads(cover: &Cover, from: i64, to: i64) -> Vec<i64> {
     let mut all: Vec<i64> = (day_of(cover, from) - 1..=day_of(cover, to))
-        .flat_map(|day| update_on(cover, day))
+        .flat_map(|day| update_on(cover.seed(), &cover.host.zone, day))
         .filter(|at| (from..to).contains(at))
         .collect();
     all.sort_unstable();

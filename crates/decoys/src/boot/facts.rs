@@ -190,6 +190,7 @@ pub fn facts(cover: &Cover) -> Facts {
         ssh_ports: cover.ssh_ports(),
         zone: Some(cover.host.zone),
         journal: Some(Machine::of(cover)),
+        timers: Some(turncoat_cover::past::lines::Timers::of(cover)),
         ..Facts::default()
     }
 }

@@ -117,6 +117,7 @@ impl KernelGuest {
         }
         self.world.log(&log);
         let _ = self.world.daemon_log();
+        self.world.init_listens();
         self.streams
             .booted(streams::serve_ssh(&mut self.world, &cover.ssh_ports()));
         if cover.telnet {
@@ -407,6 +408,13 @@ impl Guest for KernelGuest {
             self.jobs.fire(&mut self.world, now, zone, &mut self.told);
         }
         let slice = self.world.run(budget, now.0.max(0) as u64);
+        if self.world.sshd_is_back()
+            && let Some(ground) = &ground
+        {
+            let ports = ground.cover.ssh_ports();
+            let listening = streams::serve_ssh(&mut self.world, &ports);
+            self.streams.sshd(listening);
+        }
         let moved = self.streams.step(&mut self.world);
         if let Some(ground) = &ground
             && self.leaves.is_none()

@@ -304,6 +304,10 @@ fn services(world: &mut World, known: &Known, out: &mut Vec<Kind>) {
                 cwd: unit.directory.clone().unwrap_or_else(|| "/".into()).into_bytes(),
                 argv,
                 env,
+                unit: path
+                    .rsplit(|b| *b == b'/')
+                    .next()
+                    .map(|n| String::from_utf8_lossy(n).into_owned()),
             };
             let pid = world.start(&start).ok();
             out.push(told("unit", &path, &user, words.join(" ").into_bytes(), pid));
@@ -323,6 +327,7 @@ fn script(world: &mut World, path: Vec<u8>, arguments: &[&[u8]], by: &str) -> Op
         argv: argv.clone(),
         env: vec![UNIT_PATH.as_bytes().to_vec()],
         cwd: b"/".to_vec(),
+        unit: None,
     };
     let pid = world.start(&start).ok();
     Some(told(by, &path, b"root", argv.join(&b' '), pid))
@@ -370,6 +375,7 @@ impl Job {
             path: shell,
             env: env.iter().map(|(n, v)| [&n[..], b"=", v].concat()).collect(),
             cwd: home,
+            unit: None,
             account,
         };
         let pid = world.start(&start).ok();

@@ -136,6 +136,7 @@ impl Snapshot {
         let accounts = Arc::new(accounts::read(&mut world).as_start());
         // An image without journald has no journal either.
         let _ = world.daemon_log();
+        world.init_listens();
         let sshd = streams::serve_ssh(&mut world, &cover.ssh_ports());
         if cover.telnet {
             // An image without inetd has none that listens; who starts the decoy has looked.

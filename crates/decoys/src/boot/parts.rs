@@ -135,6 +135,11 @@ pub fn boot(
                 start_ns: p.started * 1_000_000_000 + u64::from(p.pid) * 3_000_000,
                 utime_ns: cpu / 2,
                 stime_ns: cpu - cpu / 2,
+                // ifupdown's unit is one of an interface, which the client's last argument names.
+                unit: match p.argv.last() {
+                    Some(interface) if p.unit == "ifup@.service" => format!("ifup@{interface}.service"),
+                    _ => p.unit.to_owned(),
+                },
                 ..StandInSpec::daemon(&p.comm, "")
             }
         })

@@ -103,6 +103,11 @@ impl Streams {
         self.sshd = sshd;
     }
 
+    /// sshd listens at other sockets now; what it holds goes on.
+    pub fn sshd(&mut self, sshd: Vec<SockId>) {
+        self.sshd = sshd;
+    }
+
     fn add(&mut self, sock: SockId) -> Conn {
         self.next = (self.next + 1) % FIRST;
         let conn = Conn(FIRST + self.next);

@@ -267,6 +267,9 @@ pub struct Net {
     buffered: usize,
     /// The socket of the journal: what is sent there comes out as [`NetEffect::Logged`].
     journal: Option<u32>,
+    /// Sockets that the host serves, and whether one of them was woken since [`Net::heard`].
+    served: Vec<u32>,
+    heard: bool,
 }
 
 impl Net {
@@ -290,6 +293,29 @@ impl Net {
             next_timer: 0,
             buffered: 0,
             journal: None,
+            served: Vec::new(),
+            heard: false,
+        }
+    }
+
+    /// The host serves this socket of AF_UNIX, or does no more.
+    pub fn serve(&mut self, id: SockId, on: bool) {
+        self.served.retain(|s| *s != id.0);
+        if on {
+            self.served.push(id.0);
+        }
+    }
+
+    /// Whether something happened at a socket that the host serves since this was asked last.
+    pub fn heard(&mut self) -> bool {
+        std::mem::take(&mut self.heard)
+    }
+
+    /// Who is at the other end of a connected socket of AF_UNIX (SO_PEERCRED).
+    pub fn unix_peer(&self, id: SockId) -> Option<Cred> {
+        match &self.socks.get(id.0)?.body {
+            Body::Unix(u) => u.peer_cred,
+            _ => None,
         }
     }
 
@@ -325,6 +351,7 @@ impl Net {
     }
 
     pub(crate) fn wake(&mut self, sock: u32) {
+        self.heard |= self.served.contains(&sock);
         self.effect(NetEffect::Wake(WaitKey::Socket(sock)));
     }
 

@@ -174,6 +174,8 @@ pub struct Facts {
     pub zone: Option<turncoat_cover::clock::Zone>,
     /// Whose journal it is; `None`: nothing is logged.
     pub journal: Option<turncoat_cover::past::journal::Machine>,
+    /// When its timers fire.
+    pub timers: Option<turncoat_cover::past::lines::Timers>,
     /// What moves on the idle machine; `None`: it moves by rule of thumb.
     pub pulse: Option<turncoat_cover::live::Pulse>,
     /// Slices and units that exist in the cgroup tree (`/system.slice/cron.service`).
@@ -297,6 +299,7 @@ impl Default for Facts {
             ssh_ports: Vec::new(),
             zone: None,
             journal: None,
+            timers: None,
             pulse: None,
             cgroups: Vec::new(),
             kernel_base: 0,

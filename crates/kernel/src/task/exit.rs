@@ -100,10 +100,11 @@ impl World {
     /// The last thread is gone: children find a new parent, the parent is told.
     fn process_end(&mut self, tgid: u32, status: i32) {
         let now = self.clock.mono();
-        let Ok(p) = self.pm(tgid) else { return };
-        if p.zombie.is_some() {
+        if self.p(tgid).map_or(true, |p| p.zombie.is_some()) {
             return;
         }
+        self.init_loses(tgid, status);
+        let Ok(p) = self.pm(tgid) else { return };
         p.zombie = Some(status);
         let (ppid, pgid, sid, ctty) = (p.ppid, p.pgid, p.sid, p.ctty);
         let it = p.itreal;

@@ -158,6 +158,8 @@ pub(crate) struct Proc {
     /// A stand-in's program; held.
     pub exe: Option<crate::vfs::Path>,
     pub conn: Option<Conn>,
+    /// The unit that it belongs to; children have it too.
+    pub unit: Option<Arc<str>>,
     pub personality: u64,
     /// exe's `rl_line_buffer` (readline inside the program), relocated.
     pub readline: Option<u64>,
@@ -360,6 +362,7 @@ impl World {
         p.start = start;
         p.ctty = s.ctty;
         p.conn = s.conn;
+        p.unit = Some(Arc::from(s.unit.as_str())).filter(|u: &Arc<str>| !u.is_empty());
         let mut ignores = SigSet(0);
         for sig in &s.ignores {
             ignores.add(*sig);
@@ -547,6 +550,7 @@ impl Proc {
             standin: None,
             exe: None,
             conn: None,
+            unit: None,
             personality: 0,
             readline: None,
             baits: Vec::new(),

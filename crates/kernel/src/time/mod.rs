@@ -24,6 +24,8 @@ pub(crate) enum TimerRef {
     Net,
     /// What still runs is killed, and the machine is down.
     Down,
+    /// Something that init does later.
+    Init,
 }
 
 /// The clock.
@@ -150,6 +152,7 @@ impl World {
                 TimerRef::Fd(ev) => self.fire_timerfd(ev, at, now),
                 TimerRef::Net => self.net_timer(),
                 TimerRef::Down => self.halted = true,
+                TimerRef::Init => self.init.due = true,
             }
         }
         any
