@@ -6,6 +6,7 @@ use crate::abi::O_RDWR;
 use crate::abi::net::{AF_UNIX, SOCK_DGRAM, SockAddr};
 use crate::fd::{Char, FdTable, Slot, What};
 use crate::net::{Caller, SockId};
+use crate::vfs::boot::{Content, CoverFile};
 use crate::vfs::mode;
 use crate::world::World;
 use crate::{Errno, KResult};
@@ -34,9 +35,19 @@ impl World {
         let pid = self.daemon_pid(b"systemd-journal");
         let root = self.vfs.root_path();
         let recording = self.vfs.record(false);
-        let made = self.fs(0, |v, c| v.mknod(c, &root, PATH, mode::IFSOCK | 0o666, 0));
+        let now = self.timespec();
+        let made = self.fs(0, |v, c| {
+            let _ = v.unlink(c, &root, PATH);
+            // Put there, not made by mknod(2), whose mode would be cut by a umask.
+            v.put(
+                c,
+                &CoverFile::new(PATH, 0o666, now, Content::Node(mode::IFSOCK, 0)),
+            )?;
+            v.walk(c, &root, PATH, 0)
+        });
         self.vfs.record(recording);
-        let ino = made??.ino.0;
+        let made: KResult<crate::vfs::Path> = made?;
+        let ino = made?.ino.0;
         let who = Caller::root(pid);
         let sock = self.net.socket(&who, AF_UNIX.into(), SOCK_DGRAM, 0)?;
         self.net

@@ -647,6 +647,12 @@ fn what_programs_say_to_the_log_is_in_the_journal() {
     );
     let told = ran(
         &mut world,
+        &format!("su {user} -c 'logger -t plain of a user'; journalctl -q --no-pager -t plain -o cat"),
+    )
+    .0;
+    assert_eq!(told, "of a user\n");
+    let told = ran(
+        &mut world,
         "ls -l /dev/log; lsmod 2>&1 | grep -c ERROR; kill -9 $(pidof systemd-journald); logger -s lost 2>&1",
     )
     .0;

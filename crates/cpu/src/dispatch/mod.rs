@@ -44,45 +44,54 @@ thread_local! {
     static CACHES: RefCell<Vec<Box<Cx>>> = const { RefCell::new(Vec::new()) };
 }
 
+/// A cached place that is none.
+const PC_NONE: Pc = Pc {
+    va: u64::MAX,
+    op: ptr::null(),
+};
+
 impl Cx {
+    /// Made where it stays: its tables are larger than some threads' stacks.
     fn new() -> Box<Cx> {
-        Box::new(Cx {
-            tlb: [TLB_NONE; TLB_SIZE],
-            pcs: [Pc {
-                va: u64::MAX,
-                op: ptr::null(),
-            }; op::PCS_SIZE],
-            space: ptr::null_mut(),
-            machine: ptr::null_mut(),
-            why: Why::Enter,
-            b: 0,
-            dirty: false,
-            kind: 0,
-            fault: Fault::new(FaultKind::InvalidOpcode),
-            link: ptr::null(),
-            start_budget: 0,
-            start_retired: 0,
-            old_code: Vec::new(),
-            old_pages: Vec::new(),
-            old_ops: Vec::new(),
-            cross: HashMap::new(),
-            space_id: 0,
-            generation: 0,
-            epoch: 0,
-            used: 0,
-        })
+        let mut made = Box::<Cx>::new_uninit();
+        let cx = made.as_mut_ptr();
+        // SAFETY: every field is written, each once, inside the allocation.
+        unsafe {
+            for n in 0..TLB_SIZE {
+                (&raw mut (*cx).tlb[n]).write(TLB_NONE);
+            }
+            for n in 0..op::PCS_SIZE {
+                (&raw mut (*cx).pcs[n]).write(PC_NONE);
+            }
+            (&raw mut (*cx).space).write(ptr::null_mut());
+            (&raw mut (*cx).machine).write(ptr::null_mut());
+            (&raw mut (*cx).why).write(Why::Enter);
+            (&raw mut (*cx).b).write(0);
+            (&raw mut (*cx).dirty).write(false);
+            (&raw mut (*cx).kind).write(0);
+            (&raw mut (*cx).fault).write(Fault::new(FaultKind::InvalidOpcode));
+            (&raw mut (*cx).link).write(ptr::null());
+            (&raw mut (*cx).start_budget).write(0);
+            (&raw mut (*cx).start_retired).write(0);
+            (&raw mut (*cx).old_code).write(Vec::new());
+            (&raw mut (*cx).old_pages).write(Vec::new());
+            (&raw mut (*cx).old_ops).write(Vec::new());
+            (&raw mut (*cx).cross).write(HashMap::new());
+            (&raw mut (*cx).space_id).write(0);
+            (&raw mut (*cx).generation).write(0);
+            (&raw mut (*cx).epoch).write(0);
+            (&raw mut (*cx).used).write(0);
+            made.assume_init()
+        }
     }
 
     fn flush_places(&mut self) {
-        self.pcs = [Pc {
-            va: u64::MAX,
-            op: ptr::null(),
-        }; op::PCS_SIZE];
+        self.pcs.fill(PC_NONE);
         self.cross.clear();
     }
 
     fn flush_all(&mut self) {
-        self.tlb = [TLB_NONE; TLB_SIZE];
+        self.tlb.fill(TLB_NONE);
         self.flush_places();
     }
 }

@@ -6,7 +6,7 @@
 
 use super::big::{self, Big};
 use super::f80::{Class, F80, Outcome, rounding};
-use crate::vec::soft::{self, Fin, IE, PE, Wide, ZE};
+use crate::vec::soft::{self, Fin, IE, PE, UE, Wide, ZE};
 
 /// The constant that `fld1` and its like load, rounded as the control word says.
 pub fn constant(index: u8, cw: u16) -> F80 {
@@ -145,14 +145,21 @@ pub fn fyl2x(y: F80, x: F80, cw: u16) -> Outcome {
     }
     let l = log2(f);
     if f.sig == 1 << 63 {
-        // An integral logarithm: the product is often exact, and yet flagged as inexact.
+        // An integral logarithm.
         let n = i64::from(f.exp);
         return match soft::from_integer(n < 0, n.unsigned_abs()) {
-            Some(n) => F80::pack(soft::mul(n, y.fin()), 64, cw).also(de | PE),
+            Some(n) => product(n, y, cw).also(de),
             None => Outcome::exact(F80::zero(y.is_negative())),
         };
     }
     finish(l.mul(Big::from(y.fin())), cw).also(de)
+}
+
+/// `n * y` of an integral logarithm: often exact, and yet flagged as inexact; a denormal so is an underflow.
+fn product(n: Fin, y: F80, cw: u16) -> Outcome {
+    let o = F80::pack(soft::mul(n, y.fin()), 64, cw);
+    let ue = if o.value.denormal_flag() == 0 { 0 } else { UE };
+    o.also(PE | ue)
 }
 
 /// `y * log2(x + 1)`; defined for |x| < 1 - sqrt(1/2).
@@ -199,6 +206,12 @@ pub fn fyl2xp1(y: F80, x: F80, cw: u16) -> Outcome {
         };
         // 1+x needs more than 64 bits only in its tail, which enters to first order.
         let tail = Big(s).sub(Big::from(high)).div(Big::from(high));
+        if tail.is_zero() && high.sig == 1 << 63 {
+            let n = i64::from(high.exp);
+            if let Some(n) = soft::from_integer(n < 0, n.unsigned_abs()) {
+                return product(n, y, cw).also(de);
+            }
+        }
         log2(high).add(tail.mul(big::LOG2_E))
     };
     finish(l.mul(Big::from(y.fin())), cw).also(de)
