@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufReader, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use flate2::read::GzDecoder;
@@ -223,6 +224,47 @@ pub fn compress(layout: &Layout, session: SessionId) -> Result<()> {
     pack(&layout.recording(session), &layout.recording_closed(session))
 }
 
+/// Opens a recording for its writer, which holds a shared lock on it: nobody compresses it meanwhile. One that is compressed already is
+/// whole again before anything is added to it: a machine may have something to say when its visitor has gone.
+pub(crate) fn open_to_append(layout: &Layout, session: SessionId) -> Result<File> {
+    let (raw, packed) = (layout.recording(session), layout.recording_closed(session));
+    loop {
+        if !raw.exists() && packed.exists() {
+            unpack(&packed, &raw)?;
+        }
+        let open = || {
+            let file = OpenOptions::new().create(true).append(true).open(&raw)?;
+            // Waits for whoever compresses it, and then it is no more.
+            file.lock_shared()?;
+            let here = file.metadata()?.nlink() > 0;
+            std::io::Result::Ok(here.then_some(file))
+        };
+        if let Some(file) = open().map_err(StoreError::io(&raw))? {
+            return Ok(file);
+        }
+    }
+}
+
+/// The opposite of [`pack`].
+fn unpack(packed: &Path, raw: &Path) -> Result<()> {
+    let temporary = raw.with_extension("raw.back");
+    let unpack = || -> std::io::Result<()> {
+        let mut from = GzDecoder::new(BufReader::new(File::open(packed)?));
+        let mut to = File::create(&temporary)?;
+        std::io::copy(&mut from, &mut to)?;
+        to.sync_all()?;
+        fs::rename(&temporary, raw)?;
+        fs::remove_file(packed)
+    };
+    unpack().map_err(|source| {
+        let _ = fs::remove_file(&temporary);
+        StoreError::Io {
+            path: packed.to_owned(),
+            source,
+        }
+    })
+}
+
 /// Compresses `raw` to `packed` as [`compress`] says.
 pub(crate) fn pack(raw: &Path, packed: &Path) -> Result<()> {
     let temporary = raw.with_extension("raw.part");
@@ -236,6 +278,10 @@ pub(crate) fn pack(raw: &Path, packed: &Path) -> Result<()> {
             });
         }
     };
+    // Something is still being added: whoever does so has it compressed afterwards.
+    if from.try_lock().is_err() {
+        return Ok(());
+    }
     let mut pack = || -> std::io::Result<()> {
         let to = OpenOptions::new()
             .write(true)

@@ -330,6 +330,15 @@ impl Writer {
             self.sessions.remove(session);
             self.tapes.remove(session);
         }
+        // What came late is compressed anew where the recording grew.
+        let grown = lengths.keys().filter(|s| self.sessions.get(s).is_none());
+        let mut over: Vec<SessionId> = grown.copied().collect();
+        for session in &over {
+            self.tapes.remove(session);
+        }
+        over.extend(closed.into_iter().filter_map(|(s, late)| (!late).then_some(s)));
+        over.sort_unstable();
+        over.dedup();
         for item in items {
             if let Item::Journal(piece) = item
                 && piece.last
@@ -342,10 +351,7 @@ impl Writer {
             Committed {
                 last_seq: next_seq - 1,
             },
-            closed
-                .into_iter()
-                .filter_map(|(session, late)| (!late).then_some(session))
-                .collect(),
+            over,
         ))
     }
 
@@ -744,11 +750,7 @@ fn tape<'a>(
             if let Some(dir) = path.parent() {
                 crate::layout::make_private(dir)?;
             }
-            let mut file = OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(&path)
-                .map_err(StoreError::io(&path))?;
+            let mut file = recording::open_to_append(layout, session)?;
             private(path.clone());
             let mut length = file.metadata().map_err(StoreError::io(&path))?.len();
             if length < recording::MAGIC.len() as u64 {

@@ -142,6 +142,41 @@ fn a_session_that_is_closed_stays_closed_whatever_its_world_tells_later() {
     assert!(!row.1.is_empty());
 }
 
+/// What a machine says when its visitor has gone is added to the recording, compressed or not.
+#[test]
+fn what_comes_late_is_added_to_a_compressed_recording() {
+    let dir = Dir::new("late");
+    let layout = dir.layout();
+    let mut writer = writer(&layout);
+    let (_, closed) = writer
+        .append(&visit(1, "198.51.100.7:4000", "true", b"x"))
+        .unwrap();
+    let session = closed[0];
+    let all = || -> Vec<Frame> {
+        let frames = recording::open(&layout, session).unwrap().unwrap();
+        frames.collect()
+    };
+    let before = all();
+    assert!(!before.is_empty());
+    let late = |text: &[u8]| Frame {
+        session,
+        time: before[0].time,
+        channel: 0,
+        direction: Direction::Output,
+        bytes: text.to_vec(),
+    };
+    for (n, text) in [b"logout".as_slice(), b"and more"].into_iter().enumerate() {
+        recording::compress(&layout, session).unwrap();
+        assert!(!layout.recording(session).exists());
+        let (_, again) = writer.append(&[Item::Frame(late(text))]).unwrap();
+        let now = all();
+        assert_eq!(now[..before.len()], before[..]);
+        assert_eq!(now.len(), before.len() + n + 1);
+        assert_eq!(now.last().unwrap().bytes, text);
+        assert_eq!(again, [session], "it is compressed anew");
+    }
+}
+
 #[test]
 fn a_visit_is_read_back_whole() {
     let dir = Dir::new("visit");
