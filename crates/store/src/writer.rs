@@ -331,7 +331,7 @@ impl Writer {
             self.tapes.remove(session);
         }
         // What came late is compressed anew where the recording grew.
-        let grown = lengths.keys().filter(|s| self.sessions.get(s).is_none());
+        let grown = lengths.keys().filter(|s| !self.sessions.contains_key(s));
         let mut over: Vec<SessionId> = grown.copied().collect();
         for session in &over {
             self.tapes.remove(session);
