@@ -343,6 +343,18 @@ impl World {
         pid
     }
 
+    /// Runs the commands of a key side by side. A stand-in has nothing to read or to end, and would die of their signals.
+    fn run_commands(&mut self, u: &Arc<Unit>, key: &'static str) {
+        if self.init.stood.contains_key(&u.name) {
+            return;
+        }
+        for i in 0..u.all("Service", key).len().min(8) {
+            if let Some(c) = command(u, key, i) {
+                self.run_command(u, &c, key, i);
+            }
+        }
+    }
+
     /// Processes of a unit, its main one first.
     pub(super) fn unit_processes(&self, name: &str) -> Vec<u32> {
         let main = self.init.runs.get(name).map_or(0, |r| r.main);
@@ -399,15 +411,7 @@ impl World {
             j.stopping = true;
         }
         let stood = self.init.stood.contains_key(&name);
-        for i in 0..if stood {
-            0
-        } else {
-            u.all("Service", "ExecStop").len().min(8)
-        } {
-            if let Some(c) = command(&u, "ExecStop", i) {
-                self.run_command(&u, &c, "ExecStop", i);
-            }
-        }
+        self.run_commands(&u, "ExecStop");
         let only_main = matches!(u.get("Service", "KillMode"), Some("process" | "none"));
         let main = self.init.runs.get(&name).map_or(0, |r| r.main);
         if stood && name == "ssh.service" && main != 0 {
@@ -478,17 +482,7 @@ impl World {
             return;
         };
         self.init_says(6, format!("Reloading {name} - {}...", u.description()));
-        // A stand-in has nothing to read again, and would die of the signal.
-        let stood = self.init.stood.contains_key(&name);
-        for i in 0..if stood {
-            0
-        } else {
-            u.all("Service", "ExecReload").len().min(8)
-        } {
-            if let Some(c) = command(&u, "ExecReload", i) {
-                self.run_command(&u, &c, "ExecReload", i);
-            }
-        }
+        self.run_commands(&u, "ExecReload");
         self.init_says(6, format!("Reloaded {name} - {}.", u.description()));
         self.done(id, "done");
     }
