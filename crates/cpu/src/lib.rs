@@ -14,6 +14,8 @@ pub mod vec;
 pub mod x87;
 
 pub use cpu::{Cpu, R8, R9, R10, R11, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP};
+#[cfg(feature = "counts")]
+pub use dispatch::print_counts;
 pub use dispatch::run;
 pub use fault::{Exit, Fault, FaultKind};
 pub use machine::{CpuidLeaf, Dispatcher, Machine};

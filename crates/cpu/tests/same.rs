@@ -103,6 +103,46 @@ fn arithmetic(r: &mut Rng, len: usize) -> Vec<u8> {
     code
 }
 
+/// Code as compilers make functions of: what has superinstructions.
+fn functions(r: &mut Rng, len: usize) -> Vec<u8> {
+    let mut code = Vec::new();
+    // Memory at a register other than RSP, which would need another byte.
+    let memory = |r: &mut Rng| (0x40 | r.below(64) as u8) & !7 | [0, 1, 2, 3, 5, 6, 7][r.below(7) as usize];
+    while code.len() < len {
+        let (register, near, wide) = (0xc0 | r.below(64) as u8, r.below(16) as u8, 0x48);
+        match r.below(24) {
+            // Saved registers; a frame.
+            0..=2 => (0..1 + r.below(6)).for_each(|n| code.push(0x57 - n as u8 % 4)),
+            3..=5 => (0..1 + r.below(6)).for_each(|n| code.push(0x58 + n as u8 % 4)),
+            6 => code.extend([
+                wide,
+                0x83,
+                [0xec, 0xc4][r.below(2) as usize],
+                8 * r.below(4) as u8,
+            ]),
+            7..=9 => code.extend([wide, 0x8b, memory(r), near]),
+            10 => code.extend([wide, 0x89, memory(r), near]),
+            11 => code.extend([0x8b, memory(r), near]),
+            12 => code.extend([0x0f, [0xb6, 0xb7, 0xbe][r.below(3) as usize], memory(r), near]),
+            13 => code.extend([wide, 0x8d, memory(r), near]),
+            14 => code.extend([wide, 0x89, register]),
+            15 => code.extend([[0x31, 0x85, 0x39, 0x01, 0x21][r.below(5) as usize], register]),
+            16 => code.extend([wide, 0x83, register, near]),
+            17 => code.extend([0x0f, 0x90 | r.below(16) as u8, register]),
+            18 => code.extend([0x0f, 0xb6, register]),
+            // Test or compare, and a jump.
+            19 => code.extend([wide, 0x85, register, 0x70 | r.below(16) as u8, near]),
+            20 => code.extend([0x80, 0x38 | memory(r), near, 0, 0x70 | r.below(16) as u8, near]),
+            21 => code.extend([0x83, 0xf8 | register, near, 0x70 | r.below(16) as u8, near]),
+            // A call forward, a jump, a return to wherever.
+            22 => code.extend([[0xe8, 0xe9][r.below(2) as usize], near, 0, 0, 0]),
+            _ if r.below(4) == 0 => code.push(0xc3),
+            _ => code.extend([0x66, 0x0f, 0xef, register]),
+        }
+    }
+    code
+}
+
 fn space(code: &[u8], writable: bool, seed: u64) -> Space {
     let mut s = Space::new();
     let prot = if writable {
@@ -195,13 +235,24 @@ fn outcome(
     (log + &format!("{:?} {left} {:?}", c, m.unimplemented), state)
 }
 
-/// `wild`: how seldom random bytes stand in it; `None` has runs of register instructions.
-fn compare(seed: u64, wild: Option<u64>, writable: bool) {
+/// What the code of a test is made of.
+#[derive(Clone, Copy, Debug)]
+enum Code {
+    /// Random instructions, with random bytes among them as seldom as this says.
+    Random(u64),
+    /// Runs of register instructions.
+    Arithmetic,
+    /// What has superinstructions, with registers that point to where memory ends.
+    Functions,
+}
+
+fn compare(seed: u64, kind: Code, writable: bool) {
     let mut r = Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let len = 64 + r.below(200) as usize;
-    let mut code = match wild {
-        Some(wild) => program(&mut r, len, wild),
-        None => arithmetic(&mut r, len),
+    let mut code = match kind {
+        Code::Random(wild) => program(&mut r, len, wild),
+        Code::Arithmetic => arithmetic(&mut r, len),
+        Code::Functions => functions(&mut r, len),
     };
     let mut start = CODE;
     if r.below(4) == 0 {
@@ -215,6 +266,18 @@ fn compare(seed: u64, wild: Option<u64>, writable: bool) {
     let c = || {
         let mut c = cpu(seed, writable);
         c.rip = start;
+        if matches!(kind, Code::Functions) {
+            let mut r = Rng(seed << 1 | 1);
+            for g in &mut c.gpr {
+                *g = match r.below(8) {
+                    0 => DATA + r.below(64),
+                    1 => DATA + DATA_PAGES * 4096 - r.below(64),
+                    2 => DATA + 4096 - r.below(64),
+                    3 => r.below(300),
+                    _ => DATA + 0x1000 + r.below(0x2000),
+                };
+            }
+        }
         c
     };
     let s = || space(&code, writable, seed);
@@ -239,11 +302,11 @@ fn compare(seed: u64, wild: Option<u64>, writable: bool) {
     for (name, w) in ways {
         assert_eq!(
             base.0, w.0,
-            "{name}, seed {seed} wild {wild:?} writable {writable}\ncode {code:02x?}"
+            "{name}, seed {seed} {kind:?} writable {writable}\ncode {code:02x?}"
         );
         assert!(
             base.1 == w.1,
-            "{name}: memory or registers differ, seed {seed} wild {wild:?} writable {writable}"
+            "{name}: memory or registers differ, seed {seed} {kind:?} writable {writable}"
         );
     }
 }
@@ -258,28 +321,38 @@ fn cases(default: u64) -> u64 {
 #[test]
 fn random_programs_run_the_same_by_every_way() {
     for seed in 0..cases(3000) {
-        compare(seed, Some(200), false);
+        compare(seed, Code::Random(200), false);
     }
 }
 
 #[test]
 fn random_bytes_run_the_same_by_every_way() {
     for seed in 0..cases(3000) {
-        compare(seed, Some(2), false);
+        compare(seed, Code::Random(2), false);
     }
 }
 
 #[test]
 fn programs_that_write_themselves_run_the_same_by_every_way() {
     for seed in 0..cases(3000) {
-        compare(seed, Some(100), true);
+        compare(seed, Code::Random(100), true);
     }
 }
 
 #[test]
 fn runs_of_register_instructions_run_the_same_by_every_way() {
     for seed in 0..cases(3000) {
-        compare(seed, None, false);
+        compare(seed, Code::Arithmetic, false);
+    }
+}
+
+#[test]
+fn functions_run_the_same_by_every_way() {
+    for seed in 0..cases(3000) {
+        compare(seed, Code::Functions, false);
+    }
+    for seed in 0..cases(1000) {
+        compare(seed, Code::Functions, true);
     }
 }
 

@@ -83,6 +83,8 @@ fn typed(snapshot: &mut World, line: &str, times: usize) {
         all.push((cpu() - t0).as_micros());
         instructions = w.retired() - before;
     }
+    #[cfg(feature = "counts")]
+    turncoat_cpu::print_counts();
     let first = all[0];
     all.sort_unstable();
     println!(

@@ -4,7 +4,7 @@ use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction, Mnemonic, OpK
 
 use super::lower::{Flow, Lower};
 use super::op::*;
-use super::{flow, straight};
+use super::{flow, straight, superinstruction};
 use crate::fault::{Fault, FaultKind};
 use crate::memory::{PAGE_SIZE, PageRef};
 use crate::{Cpu, Space};
@@ -202,6 +202,9 @@ fn assemble<const F: bool>(list: &[Instruction], optimise: bool) -> Vec<Op> {
             next,
         };
         l.push(flow::jmp::<F>).disp = next;
+    }
+    if F && optimise && !cfg!(feature = "counts") {
+        superinstruction::join(&mut ops);
     }
     ops
 }

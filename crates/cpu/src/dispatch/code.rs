@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::op::Op;
 
@@ -18,27 +18,55 @@ const BYTES_MAX: usize = 1 << 30;
 static BYTES: AtomicUsize = AtomicUsize::new(0);
 
 /// Blocks by their offsets: open addressing, never more than half full. A block's first slot follows from its offset in such a way that
-/// blocks that lie together in the page lie together here.
+/// blocks that lie together in the page lie together here. Each slot is 0, or the address of the first operation with the offset in the upper 16
+/// bits. Whoever makes one frees it.
+#[derive(Clone, Copy)]
 struct Table {
+    slots: *const AtomicU64,
     log: u32,
-    /// 0, or the address of the first operation with the offset in the upper 16 bits.
-    slots: Box<[AtomicU64]>,
 }
 
 impl Table {
     fn new(log: u32) -> Table {
+        let slots: Box<[AtomicU64]> = (0..1usize << log).map(|_| AtomicU64::new(0)).collect();
         Table {
+            slots: Box::into_raw(slots).cast(),
             log,
-            slots: (0..1usize << log).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
-    /// The slot of `off`, or the empty one where it belongs.
+    /// In one word: where the slots are, with the logarithm of their number in the upper 16 bits.
+    fn word(self) -> u64 {
+        self.slots as u64 | u64::from(self.log) << 48
+    }
+
     #[inline(always)]
-    fn slot(&self, off: usize) -> &AtomicU64 {
+    fn of(word: u64) -> Option<Table> {
+        (word != 0).then_some(Table {
+            slots: (word & ((1 << 48) - 1)) as *const AtomicU64,
+            log: (word >> 48) as u32,
+        })
+    }
+
+    /// # Safety
+    ///
+    /// The table was not freed.
+    unsafe fn slots<'a>(self) -> &'a [AtomicU64] {
+        // SAFETY: made with so many slots.
+        unsafe { std::slice::from_raw_parts(self.slots, 1 << self.log) }
+    }
+
+    /// The slot of `off`, or the empty one where it belongs.
+    ///
+    /// # Safety
+    ///
+    /// The table was not freed.
+    #[inline(always)]
+    unsafe fn slot<'a>(self, off: usize) -> &'a AtomicU64 {
         let mut at = off << 1 >> (TABLE_MAX - self.log);
         loop {
-            let slot = &self.slots[at & ((1 << self.log) - 1)];
+            // SAFETY: inside the table.
+            let slot = unsafe { &*self.slots.add(at & ((1 << self.log) - 1)) };
             let held = slot.load(Ordering::Acquire);
             if held == 0 || (held >> 48) as usize == off {
                 return slot;
@@ -50,7 +78,8 @@ impl Table {
 
 /// Blocks decoded from one page for one dispatcher.
 pub(crate) struct PageCode {
-    table: AtomicPtr<Table>,
+    /// [`Table::word`] of the one in use, or 0.
+    table: AtomicU64,
     made: Mutex<Made>,
 }
 
@@ -75,8 +104,8 @@ struct Made {
     bytes: usize,
     /// Blocks kept.
     blocks: usize,
-    /// From `Box<Table>`: the last is the one in use, and somebody may still read in the others.
-    tables: Vec<*mut Table>,
+    /// The last is the one in use, and somebody may still read in the others.
+    tables: Vec<Table>,
 }
 
 impl Made {
@@ -128,8 +157,13 @@ impl Drop for PageCode {
             drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(chunk, lines)) });
         }
         for table in made.tables.drain(..) {
-            // SAFETY: made by `Box::into_raw` in `insert`, freed once.
-            drop(unsafe { Box::from_raw(table) });
+            // SAFETY: made of a box with so many slots in `Table::new`, freed once.
+            drop(unsafe {
+                Box::from_raw(ptr::slice_from_raw_parts_mut(
+                    table.slots.cast_mut(),
+                    1 << table.log,
+                ))
+            });
         }
     }
 }
@@ -137,7 +171,7 @@ impl Drop for PageCode {
 impl PageCode {
     pub fn new() -> Box<PageCode> {
         Box::new(PageCode {
-            table: AtomicPtr::new(ptr::null_mut()),
+            table: AtomicU64::new(0),
             made: Mutex::new(Made::default()),
         })
     }
@@ -145,20 +179,18 @@ impl PageCode {
     /// The block at offset `off`, or null.
     #[inline(always)]
     pub fn get(&self, off: usize) -> *const Op {
-        // SAFETY: a published table lives as long as `self`.
-        let table = unsafe { self.table.load(Ordering::Acquire).as_ref() };
+        let table = Table::of(self.table.load(Ordering::Acquire));
         table.map_or(ptr::null(), |t| {
-            (t.slot(off).load(Ordering::Acquire) & ((1 << 48) - 1)) as *const Op
+            // SAFETY: a published table lives as long as `self`.
+            let slot = unsafe { t.slot(off) };
+            (slot.load(Ordering::Acquire) & ((1 << 48) - 1)) as *const Op
         })
     }
 
     /// Bytes that it takes.
     pub fn bytes(&self) -> usize {
         let inside = self.made.lock().map_or(0, |m| {
-            // SAFETY: tables live as long as `self`.
-            let tables = m.tables.iter().filter_map(|t| unsafe { t.as_ref() });
-            let tables = tables.map(|t| t.slots.len() * 8);
-            m.bytes + tables.sum::<usize>()
+            m.bytes + m.tables.iter().map(|t| 8 << t.log).sum::<usize>()
         });
         size_of::<PageCode>() + inside
     }
@@ -177,29 +209,33 @@ impl PageCode {
         if !old.is_null() {
             return old;
         }
+        #[cfg(feature = "counts")]
+        let handlers = ops.iter().map(|op| op.h as usize).collect();
         let first = made.keep(ops);
+        #[cfg(feature = "counts")]
+        super::counts::block(first, handlers);
         made.blocks += 1;
-        // SAFETY: published by this function before; lives as long as `self`.
-        let mut table = unsafe { self.table.load(Ordering::Acquire).as_ref() };
-        if table.is_none_or(|t| made.blocks * 2 > t.slots.len()) {
-            let log = table.map_or(TABLE_MIN, |t| t.log + 2).min(TABLE_MAX);
-            let larger = Table::new(log);
-            for held in table.iter().flat_map(|t| &t.slots) {
-                let held = held.load(Ordering::Relaxed);
-                if held != 0 {
-                    larger.slot((held >> 48) as usize).store(held, Ordering::Relaxed);
+        let mut table = Table::of(self.table.load(Ordering::Acquire));
+        // SAFETY: tables live as long as `self`.
+        unsafe {
+            if table.is_none_or(|t| made.blocks * 2 > 1 << t.log) {
+                let log = table.map_or(TABLE_MIN, |t| t.log + 2).min(TABLE_MAX);
+                let larger = Table::new(log);
+                for held in table.iter().flat_map(|t| t.slots()) {
+                    let held = held.load(Ordering::Relaxed);
+                    if held != 0 {
+                        larger.slot((held >> 48) as usize).store(held, Ordering::Relaxed);
+                    }
                 }
+                made.tables.push(larger);
+                self.table.store(larger.word(), Ordering::Release);
+                table = Some(larger);
             }
-            let larger = Box::into_raw(Box::new(larger));
-            made.tables.push(larger);
-            self.table.store(larger, Ordering::Release);
-            // SAFETY: just made.
-            table = unsafe { larger.as_ref() };
-        }
-        if let Some(table) = table {
-            table
-                .slot(off)
-                .store(first as u64 | (off as u64) << 48, Ordering::Release);
+            if let Some(table) = table {
+                table
+                    .slot(off)
+                    .store(first as u64 | (off as u64) << 48, Ordering::Release);
+            }
         }
         first
     }

@@ -12,6 +12,8 @@
 mod alu;
 mod block;
 mod code;
+#[cfg(feature = "counts")]
+mod counts;
 mod flow;
 mod fpu;
 mod lower;
@@ -21,6 +23,7 @@ mod op;
 mod sse;
 mod straight;
 mod string;
+mod superinstruction;
 mod system;
 
 use std::cell::RefCell;
@@ -29,14 +32,16 @@ use std::ptr;
 use std::sync::atomic::Ordering;
 
 pub(crate) use code::PageCode;
+#[cfg(feature = "counts")]
+pub use counts::print_counts;
 
 use crate::fault::{Exit, Fault, FaultKind};
 use crate::machine::Dispatcher;
 use crate::{Cpu, Machine, Space, flags};
-use op::{Cx, Op, Pc, TLB_NONE, TLB_SIZE, Why};
+use op::{Cx, DECODED_NONE, DECODED_SIZE, Decoded, Op, Pc, TLB_NONE, TLB_SIZE, Why};
 
 /// Address spaces whose caches a thread keeps.
-const SETS: usize = 6;
+const SETS: usize = 12;
 /// Instructions on two pages that are kept decoded for one address space.
 const CROSS_MAX: usize = 1024;
 
@@ -63,6 +68,9 @@ impl Cx {
             for n in 0..op::PCS_SIZE {
                 (&raw mut (*cx).pcs[n]).write(PC_NONE);
             }
+            for n in 0..DECODED_SIZE {
+                (&raw mut (*cx).decoded[n]).write(DECODED_NONE);
+            }
             (&raw mut (*cx).space).write(ptr::null_mut());
             (&raw mut (*cx).machine).write(ptr::null_mut());
             (&raw mut (*cx).why).write(Why::Enter);
@@ -79,6 +87,8 @@ impl Cx {
             (&raw mut (*cx).cross).write(HashMap::new());
             (&raw mut (*cx).space_id).write(0);
             (&raw mut (*cx).generation).write(0);
+            (&raw mut (*cx).code).write(0);
+            (&raw mut (*cx).text).write(0);
             (&raw mut (*cx).epoch).write(0);
             (&raw mut (*cx).used).write(0);
             made.assume_init()
@@ -87,6 +97,7 @@ impl Cx {
 
     fn flush_places(&mut self) {
         self.pcs.fill(PC_NONE);
+        self.decoded.fill(DECODED_NONE);
         self.cross.clear();
     }
 
@@ -94,35 +105,70 @@ impl Cx {
         self.tlb.fill(TLB_NONE);
         self.flush_places();
     }
+
+    /// Takes over where code is from the caches of a space that has the same.
+    fn take_places(&mut self, from: &Cx) {
+        self.pcs = from.pcs;
+        self.decoded = from.decoded;
+        self.cross.clear();
+        for va in from.cross.keys() {
+            let slot = &mut self.pcs[flow::pc_slot(*va)];
+            if slot.va == *va {
+                *slot = PC_NONE;
+            }
+        }
+    }
 }
 
 /// The thread's caches for a space, fresh if it has none.
 fn take(space: &Space, kind: usize) -> Box<Cx> {
-    let (id, generation) = (space.id(), space.generation());
     let epoch = crate::memory::invalidations();
-    let mut cx = CACHES.with(|c| {
+    let cx = CACHES.with(|c| {
         let mut sets = c.try_borrow_mut().ok()?;
-        if let Some(i) = sets.iter().position(|s| s.space_id == id && s.kind == kind) {
+        if let Some(i) = sets
+            .iter()
+            .position(|s| s.space_id == space.id() && s.kind == kind)
+        {
             return Some(sets.swap_remove(i));
         }
-        if sets.len() >= SETS {
+        let mut cx = if sets.len() >= SETS {
             let oldest = sets
                 .iter()
                 .enumerate()
+                .filter(|(_, s)| s.space_id != space.origin())
                 .min_by_key(|(_, s)| s.used)
                 .map(|(i, _)| i)?;
-            return Some(sets.swap_remove(oldest));
-        }
-        None
-    });
-    let mut cx = cx.take().unwrap_or_else(Cx::new);
-    if cx.generation != generation || cx.kind != kind {
+            sets.swap_remove(oldest)
+        } else {
+            Cx::new()
+        };
         cx.flush_all();
-        cx.space_id = id;
-        cx.generation = generation;
+        cx.space_id = space.id();
+        cx.generation = space.generation();
         cx.kind = kind;
-    } else if cx.epoch != epoch {
+        (cx.code, cx.epoch) = (0, 0);
+        // A process that has just been forked runs what its parent ran.
+        let parent = sets.iter().find(|s| {
+            s.space_id == space.origin() && s.text == space.text() && s.kind == kind && s.epoch == epoch
+        });
+        if let Some(parent) = parent {
+            cx.take_places(parent);
+            (cx.code, cx.epoch) = (space.code(), epoch);
+        }
+        Some(cx)
+    });
+    let mut cx = cx.unwrap_or_else(|| {
+        let mut cx = Cx::new();
+        (cx.space_id, cx.kind) = (space.id(), kind);
+        cx
+    });
+    if cx.generation != space.generation() {
+        cx.tlb.fill(TLB_NONE);
+        cx.generation = space.generation();
+    }
+    if cx.code != space.code() || cx.epoch != epoch {
         cx.flush_places();
+        cx.code = space.code();
     }
     cx.epoch = epoch;
     cx
@@ -178,6 +224,7 @@ pub fn run(cpu: &mut Cpu, space: &mut Space, machine: &mut Machine, budget: &mut
     machine.retired = machine.retired.wrapping_add(used);
     // A generation that changed under us (copies on write) was followed entry by entry.
     cx.generation = space.generation();
+    (cx.code, cx.text) = (space.code(), space.text());
     give_back(cx);
     exit
 }
@@ -244,6 +291,8 @@ unsafe fn run_chain(mut op: *const Op, mut b: i64, cpu: *mut Cpu, cx: *mut Cx) {
     unsafe {
         (*cx).why = Why::Enter;
         loop {
+            #[cfg(feature = "counts")]
+            counts::count(op);
             op = ((*op).h)(op, cpu, cx, b).0;
             if op.is_null() {
                 break;
@@ -316,37 +365,31 @@ unsafe fn find(cpu: *mut Cpu, cx: *mut Cx) -> Found {
             (*cpu).page = va & !0xfff;
             return Found::Block(op);
         }
-        let space = &mut *(*cx).space;
-        let page = match block::fetch_page(space, va) {
-            Ok(p) => p,
-            Err(f) => return Found::Fault(f),
+        let (vpn, decoded) = (
+            va >> 12,
+            &raw mut (*cx).decoded[(va >> 12) as usize % DECODED_SIZE],
+        );
+        let mut op = if (*decoded).vpn == vpn {
+            (*(*decoded).code).get(off)
+        } else {
+            ptr::null()
         };
-        let kind = (*cx).kind;
-        let mut op = page.code(kind).map_or(ptr::null(), |c| c.get(off));
         if op.is_null() {
-            if !page.keeps_code() {
-                return Found::Once;
-            }
-            let page = page.clone_quiet();
-            if !page.has_code() && page.exclusive() {
-                // The page was writable through cached translations, here and on other threads.
-                (*cx).tlb = [TLB_NONE; TLB_SIZE];
-                (*cx).generation = space.renew_generation();
-            }
-            let code = match page.code(kind) {
-                Some(c) => c,
-                None => page.publish(kind, PageCode::new()),
+            let page = match block::fetch_page(&*(*cx).space, va) {
+                Ok(p) => p,
+                Err(f) => return Found::Fault(f),
             };
-            if !code.has_room() {
-                return Found::Once;
+            if let Some(code) = page.code((*cx).kind) {
+                *decoded = Decoded { vpn, code };
+                op = code.get(off);
             }
-            match block::build(&page, off, kind) {
-                Some(ops) => op = code.insert(off, ops),
-                None => return cross(cpu, cx, va),
-            }
-            if op.is_null() {
-                return Found::Once;
-            }
+        }
+        if op.is_null() {
+            op = match decode(cx, va) {
+                Ok(Some(op)) => op,
+                Ok(None) => return cross(cpu, cx, va),
+                Err(other) => return other,
+            };
         }
         (*cx).pcs[slot] = Pc { va, op };
         if !link.is_null() {
@@ -354,6 +397,41 @@ unsafe fn find(cpu: *mut Cpu, cx: *mut Cx) -> Found {
         }
         (*cpu).page = va & !0xfff;
         Found::Block(op)
+    }
+}
+
+/// Decodes the block at `va` and keeps it with its page. `None`: its first instruction reaches into the next page.
+unsafe fn decode(cx: *mut Cx, va: u64) -> Result<Option<*const Op>, Found> {
+    // SAFETY: the run's pointers.
+    unsafe {
+        let (space, kind, off) = (&mut *(*cx).space, (*cx).kind, (va & 0xfff) as usize);
+        let page = match block::fetch_page(space, va) {
+            Ok(p) => p.clone_quiet(),
+            Err(f) => return Err(Found::Fault(f)),
+        };
+        if !page.keeps_code() {
+            return Err(Found::Once);
+        }
+        if !page.has_code() && page.exclusive() {
+            // The page was writable through cached translations, here and on other threads.
+            (*cx).tlb = [TLB_NONE; TLB_SIZE];
+            (*cx).generation = space.renew_generation();
+        }
+        let code = match page.code(kind) {
+            Some(c) => c,
+            None => page.publish(kind, PageCode::new()),
+        };
+        if !code.has_room() {
+            return Err(Found::Once);
+        }
+        let Some(ops) = block::build(&page, off, kind) else {
+            return Ok(None);
+        };
+        let op = code.insert(off, ops);
+        if op.is_null() {
+            return Err(Found::Once);
+        }
+        Ok(Some(op))
     }
 }
 

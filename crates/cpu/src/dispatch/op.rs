@@ -92,6 +92,19 @@ pub(crate) struct Pc {
     pub op: *const Op,
 }
 
+/// Whose code a page has: number of the page in the space, and the code that was decoded from it.
+#[derive(Clone, Copy)]
+pub(crate) struct Decoded {
+    pub vpn: u64,
+    pub code: *const PageCode,
+}
+
+pub(crate) const DECODED_NONE: Decoded = Decoded {
+    vpn: u64::MAX,
+    code: std::ptr::null(),
+};
+pub(crate) const DECODED_SIZE: usize = 128;
+
 /// Why a handler returned no operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Why {
@@ -112,6 +125,7 @@ pub(crate) enum Why {
 pub(crate) struct Cx {
     pub tlb: [Tlb; TLB_SIZE],
     pub pcs: [Pc; PCS_SIZE],
+    pub decoded: [Decoded; DECODED_SIZE],
     pub space: *mut Space,
     pub machine: *mut Machine,
     pub why: Why,
@@ -134,9 +148,11 @@ pub(crate) struct Cx {
     pub old_ops: Vec<Box<[Op]>>,
     /// Code of instructions that lie on two pages.
     pub cross: HashMap<u64, Box<[Op]>>,
-    /// Whose caches these are: the space's id and its generation when they were filled.
+    /// Whose caches these are: the space's id, and its numbers of generation, code and text when they were filled.
     pub space_id: u64,
     pub generation: u64,
+    pub code: u64,
+    pub text: u64,
     pub epoch: u64,
     pub used: u64,
 }
@@ -423,6 +439,7 @@ pub(crate) unsafe fn fill_w(cx: *mut Cx, va: u64, now: bool) -> Result<*mut u8, 
         (*slot).w = va & !0xfff;
         if let Some(old) = t.replaced {
             (*cx).generation = space.generation();
+            (*cx).code = space.code();
             if old.has_code() {
                 flush_code(cx);
             }
@@ -447,10 +464,8 @@ pub(crate) unsafe fn flush_code(cx: *mut Cx) {
     // SAFETY: the run's context.
     unsafe {
         let cx = &mut *cx;
-        cx.pcs = [Pc {
-            va: u64::MAX,
-            op: std::ptr::null(),
-        }; PCS_SIZE];
+        cx.pcs.fill(super::PC_NONE);
+        cx.decoded.fill(DECODED_NONE);
         let old = cx.cross.drain().map(|(_, v)| v);
         cx.old_ops.extend(old);
         cx.dirty = true;
@@ -463,7 +478,7 @@ pub(crate) unsafe fn flush_code(cx: *mut Cx) {
 pub(crate) unsafe fn go<const F: bool>(op: *const Op, cpu: *mut Cpu, cx: *mut Cx, b: i64) -> Ret {
     // SAFETY: `op` is a decoded operation of code that lives to the run's end.
     unsafe {
-        if F {
+        if F && !cfg!(feature = "counts") {
             ((*op).h)(op, cpu, cx, b)
         } else {
             (*cx).b = b;

@@ -4,9 +4,11 @@
 //! instructions that are all different. So neighbours that touch registers alone and cannot fault are made one operation; but for the last one's,
 //! nobody sees the flags that they leave.
 
+use std::marker::PhantomData;
+
 use super::alu::{ADD, AND, OR, SUB, XOR, leave_flags, result};
 use super::lower::{Lower, goff};
-use super::op::{Cx, Handler, Op, Ret, Word, go, reg, set_reg};
+use super::op::{Cx, Handler, Insn, Miss, Op, Word, reg, set_reg, step};
 use crate::Cpu;
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
@@ -105,33 +107,35 @@ unsafe fn exec<W: Word, const K: u8, const LAST: bool>(cpu: *mut Cpu, to: u8, wi
     }
 }
 
-unsafe fn two<W: Word, V: Word, const K: u8, const L: u8>(
-    op: *const Op,
-    cpu: *mut Cpu,
-    cx: *mut Cx,
-    b: i64,
-) -> Ret {
-    // SAFETY: the run's pointers; `op` has a successor, for a block ends with a jump.
-    unsafe {
-        exec::<W, K, false>(cpu, (*op).a, (*op).b);
-        exec::<V, L, true>(cpu, (*op).base, (*op).index);
-        go::<true>(op.add(1), cpu, cx, b)
+/// Two parts.
+pub(super) struct Two<W, V, const K: u8, const L: u8>(PhantomData<(W, V)>);
+
+impl<W: Word, V: Word, const K: u8, const L: u8> Insn for Two<W, V, K, L> {
+    #[inline(always)]
+    unsafe fn exec<const F: bool>(op: *const Op, cpu: *mut Cpu, _: *mut Cx) -> Result<(), Miss> {
+        // SAFETY: the run's pointers.
+        unsafe {
+            exec::<W, K, false>(cpu, (*op).a, (*op).b);
+            exec::<V, L, true>(cpu, (*op).base, (*op).index);
+        }
+        Ok(())
     }
 }
 
-unsafe fn three<W: Word, const K: u8, const L: u8, const M: u8>(
-    op: *const Op,
-    cpu: *mut Cpu,
-    cx: *mut Cx,
-    b: i64,
-) -> Ret {
-    // SAFETY: as in `two`.
-    unsafe {
-        exec::<W, K, false>(cpu, (*op).a, (*op).b);
-        exec::<W, L, false>(cpu, (*op).base, (*op).index);
-        let last = (*op).x;
-        exec::<W, M, true>(cpu, last as u8, (last >> 8) as u8);
-        go::<true>(op.add(1), cpu, cx, b)
+/// Three parts.
+pub(super) struct Three<W, const K: u8, const L: u8, const M: u8>(PhantomData<W>);
+
+impl<W: Word, const K: u8, const L: u8, const M: u8> Insn for Three<W, K, L, M> {
+    #[inline(always)]
+    unsafe fn exec<const F: bool>(op: *const Op, cpu: *mut Cpu, _: *mut Cx) -> Result<(), Miss> {
+        // SAFETY: as in `Two`.
+        unsafe {
+            exec::<W, K, false>(cpu, (*op).a, (*op).b);
+            exec::<W, L, false>(cpu, (*op).base, (*op).index);
+            let last = (*op).x;
+            exec::<W, M, true>(cpu, last as u8, (last >> 8) as u8);
+        }
+        Ok(())
     }
 }
 
@@ -155,11 +159,11 @@ macro_rules! by_kind {
 }
 
 fn two_h<W: Word, V: Word>(p: [u8; 2]) -> Handler {
-    by_kind!(p[0], K => by_kind!(p[1], L => two::<W, V, K, L> as Handler))
+    by_kind!(p[0], K => by_kind!(p[1], L => step::<true, Two<W, V, K, L>> as Handler))
 }
 
 fn three_h<W: Word>(p: [u8; 3]) -> Handler {
-    by_kind!(p[0], K => by_kind!(p[1], L => by_kind!(p[2], M => three::<W, K, L, M> as Handler)))
+    by_kind!(p[0], K => by_kind!(p[1], L => by_kind!(p[2], M => step::<true, Three<W, K, L, M>> as Handler)))
 }
 
 /// Makes one operation of the first instructions of `list`, if they are of this kind, and says of how many: else of none. `dead` says of

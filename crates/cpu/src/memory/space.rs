@@ -94,6 +94,7 @@ pub struct Stats {
 
 const SHARED: u8 = 8;
 const OWNED: u8 = 16;
+const EXEC: u8 = Prot::EXEC.bits();
 
 #[derive(Clone)]
 struct Leaf {
@@ -131,6 +132,12 @@ pub struct Space {
     id: u64,
     /// Unique in the process; renewed whenever a pointer that was handed out may be stale.
     generation: AtomicU64,
+    /// Renewed whenever an address may have come to mean other code.
+    code: u64,
+    /// Renewed with `code`, and whenever a page with code appears: spaces that have the same one have the same pages with code.
+    text: u64,
+    /// The space that this one is a copy of.
+    origin: u64,
     /// A clone was made from a shared reference: leaves are not ours alone any more.
     cloned: AtomicBool,
 }
@@ -197,6 +204,9 @@ impl Clone for Space {
             copied: 0,
             id: new_generation(),
             generation: AtomicU64::new(new_generation()),
+            code: self.code,
+            text: self.text,
+            origin: self.id,
             cloned: AtomicBool::new(false),
         }
     }
@@ -212,6 +222,9 @@ impl Space {
             copied: 0,
             id: new_generation(),
             generation: AtomicU64::new(new_generation()),
+            code: new_generation(),
+            text: new_generation(),
+            origin: 0,
             cloned: AtomicBool::new(false),
         }
     }
@@ -240,6 +253,12 @@ impl Space {
         *self.generation.get_mut() = new_generation();
     }
 
+    /// What was code at some address is not, or is other code.
+    fn renew_code(&mut self) {
+        self.code = new_generation();
+        self.text = self.code;
+    }
+
     /// A number that no other space ever has.
     pub(crate) fn id(&self) -> u64 {
         self.id
@@ -250,7 +269,23 @@ impl Space {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Makes every cached translation and every cached pointer to code of this space stale.
+    /// A number that changes whenever an address may have come to mean other code, or code that may not be run.
+    pub(crate) fn code(&self) -> u64 {
+        self.code
+    }
+
+    /// A number that changes whenever a page with code comes or goes.
+    pub(crate) fn text(&self) -> u64 {
+        self.text
+    }
+
+    /// The id of the space that this one is a copy of. As long as [`Space::text`] of both is the same, the same addresses have the
+    /// same pages with code.
+    pub(crate) fn origin(&self) -> u64 {
+        self.origin
+    }
+
+    /// Makes every cached translation of this space stale.
     pub(crate) fn renew_generation(&mut self) -> u64 {
         self.renew();
         self.generation()
@@ -302,8 +337,14 @@ impl Space {
         if before.is_some() {
             self.owned -= usize::from(old & OWNED != 0);
             self.renew();
+            if (flags | old) & EXEC != 0 {
+                self.renew_code();
+            }
         } else {
             self.present += 1;
+            if flags & EXEC != 0 {
+                self.text = new_generation();
+            }
         }
     }
 
@@ -330,7 +371,7 @@ impl Space {
         let Some((first, last)) = Self::span(va, len) else {
             return;
         };
-        let mut changed = false;
+        let (mut changed, mut had_code) = (false, false);
         for key in self.keys(first, last) {
             let base = key * LEAF as u64;
             let lo = first.saturating_sub(base) as usize;
@@ -344,6 +385,7 @@ impl Space {
                 continue;
             }
             changed = true;
+            had_code |= (lo..=hi).any(|i| slot.leaf.flags[i] & EXEC != 0);
             self.present -= hit.count_ones() as usize;
             if slot.owned {
                 let owned = (lo..=hi).filter(|&i| slot.leaf.flags[i] & OWNED != 0).count();
@@ -363,6 +405,9 @@ impl Space {
         if changed {
             self.renew();
         }
+        if had_code {
+            self.renew_code();
+        }
     }
 
     /// Changes the rights of the pages present in `[va, va + len)`.
@@ -371,7 +416,7 @@ impl Space {
         let Some((first, last)) = Self::span(va, len) else {
             return;
         };
-        let mut changed = false;
+        let (mut changed, mut code) = (false, prot.contains(Prot::EXEC));
         for key in self.keys(first, last) {
             let base = key * LEAF as u64;
             let lo = first.saturating_sub(base) as usize;
@@ -385,6 +430,7 @@ impl Space {
                 continue;
             }
             changed = true;
+            code |= (lo..=hi).any(|i| slot.leaf.flags[i] & EXEC != 0);
             let leaf = self.leaf_mut(key);
             for i in lo..=hi {
                 if let Some(page) = &leaf.pages[i] {
@@ -397,6 +443,9 @@ impl Space {
         }
         if changed {
             self.renew();
+            if code {
+                self.renew_code();
+            }
         }
     }
 
@@ -433,6 +482,9 @@ impl Space {
             }
         }
         self.unmap(to, len);
+        if moved.iter().any(|m| m.2 & EXEC != 0) {
+            self.renew_code();
+        }
         for (vpn, page, flags) in moved {
             let va = to.wrapping_add((vpn << 12).wrapping_sub(from & !PAGE_MASK));
             let share = if flags & SHARED != 0 {
@@ -519,6 +571,7 @@ impl Space {
     /// Takes the private pages out that nobody else holds, in order of address; their entries stay.
     pub(super) fn take_sole(&mut self, take: &mut dyn FnMut(u64, PageRef)) {
         self.settle();
+        let mut code = false;
         for (&key, slot) in &mut self.leaves {
             // A leaf that another space shares stays whole.
             let Some(leaf) = Arc::get_mut(&mut slot.leaf) else {
@@ -528,11 +581,15 @@ impl Space {
                 if leaf.flags[i] & SHARED == 0
                     && let Some(page) = leaf.pages[i].take_if(|p| p.sole())
                 {
+                    code |= leaf.flags[i] & EXEC != 0;
                     take(key * LEAF as u64 + i as u64, page);
                 }
             }
         }
         self.renew();
+        if code {
+            self.renew_code();
+        }
     }
 
     /// Puts a page back that [`Space::take_sole`] took.
@@ -575,6 +632,9 @@ impl Space {
         self.copied += 1;
         self.owned += usize::from(!was_owned);
         self.renew();
+        if flags & EXEC != 0 {
+            self.renew_code();
+        }
         Some(WriteTarget {
             ptr,
             replaced: Some(old),
