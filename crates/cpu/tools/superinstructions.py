@@ -31,21 +31,12 @@ ENDS = {"jmp": "Jump", "call": "Call", "ret": "Return", "fused": "Fused", "jcc":
 
 def kind(symbol):
     """The handler's type as superinstruction.rs has it, and whether it ends a block; None if it is not for sequences."""
-    name = re.sub(r"turncoat_cpu::(\w+::)*", "", symbol)
-    name = re.sub(r"\b(op|alu|flow|sse|straight|string|system|fpu)::", "", name)
+    name = re.sub(r"turncoat_cpu::dispatch::(op|alu|flow|sse|straight|string|system|fpu)::", "", symbol)
     if m := re.fullmatch(r"step::<true, (.*)>", name):
-        return None if m[1].startswith(ALONE) else (with_modules(symbol, m[1]), False)
+        return None if m[1].startswith(ALONE) else (m[1], False)
     if (m := re.fullmatch(r"(\w+)::<true(?:, (.*))?>", name)) and m[1] in ENDS:
         return ENDS[m[1]] + (f"<{m[2]}>" if m[2] else ""), True
     return None
-
-
-def with_modules(symbol, name):
-    """Vector operations are told apart by their module."""
-    for module in ("hot_shift", "hot"):
-        if m := re.search(rf"\b{module}::(\w+)", symbol):
-            return re.sub(rf"\b{m[1]}\b", f"{module}::{m[1]}", name, count=1)
-    return name
 
 
 def counted(image):
