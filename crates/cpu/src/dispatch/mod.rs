@@ -69,6 +69,7 @@ impl Cx {
             (&raw mut (*cx).b).write(0);
             (&raw mut (*cx).dirty).write(false);
             (&raw mut (*cx).kind).write(0);
+            (&raw mut (*cx).forgets).write(false);
             (&raw mut (*cx).fault).write(Fault::new(FaultKind::InvalidOpcode));
             (&raw mut (*cx).link).write(ptr::null());
             (&raw mut (*cx).start_budget).write(0);
@@ -166,6 +167,10 @@ pub fn run(cpu: &mut Cpu, space: &mut Space, machine: &mut Machine, budget: &mut
     cx.dirty = false;
     cx.why = Why::Enter;
     cx.link = ptr::null();
+    if machine.forgets || cx.forgets {
+        cx.flush_all();
+    }
+    cx.forgets = machine.forgets;
     let cxp: *mut Cx = &mut *cx;
     // SAFETY: the context's pointers are the run's own borrows, and are cleared behind it.
     let (exit, left) = unsafe {
@@ -207,11 +212,7 @@ unsafe fn execute(cpu: *mut Cpu, cx: *mut Cx, mut b: i64) -> (Exit, i64) {
                     Ok(ops) => {
                         run_chain_once(&ops, b - 1, cpu, cx);
                         b = (*cx).b;
-                        (*cx).old_ops.push(ops);
-                        if (*cx).old_ops.len() > 64 {
-                            // Nothing can point to them: they are never linked to.
-                            (*cx).old_ops.drain(..32);
-                        }
+                        keep_for_now(cx, ops);
                     }
                     Err(f) => return (Exit::Fault(f), b),
                 }
@@ -234,6 +235,17 @@ unsafe fn execute(cpu: *mut Cpu, cx: *mut Cx, mut b: i64) -> (Exit, i64) {
             if trap {
                 return (Exit::Fault(Fault::new(FaultKind::Debug)), b);
             }
+        }
+    }
+}
+
+/// Keeps operations that are never linked to until others have run.
+unsafe fn keep_for_now(cx: *mut Cx, ops: Box<[Op]>) {
+    // SAFETY: the run's context; nothing points to what is dropped.
+    unsafe {
+        (*cx).old_ops.push(ops);
+        if (*cx).old_ops.len() > 64 {
+            (*cx).old_ops.drain(..32);
         }
     }
 }
@@ -322,7 +334,10 @@ unsafe fn find(cpu: *mut Cpu, cx: *mut Cx) -> Found {
             Err(f) => return Found::Fault(f),
         };
         let kind = (*cx).kind;
-        let mut op = page.code(kind).map_or(ptr::null(), |c| c.get(off));
+        let mut op = match (*cx).forgets {
+            true => ptr::null(),
+            false => page.code(kind).map_or(ptr::null(), |c| c.get(off)),
+        };
         if op.is_null() {
             if !page.keeps_code() {
                 return Found::Once;
@@ -337,6 +352,17 @@ unsafe fn find(cpu: *mut Cpu, cx: *mut Cx) -> Found {
                 Some(c) => c,
                 None => page.publish(kind, PageCode::new()),
             };
+            if (*cx).forgets {
+                // The page is marked as having code, as stores to it must be noticed.
+                let Some(ops) = block::build(&page, off, kind) else {
+                    return Found::Once;
+                };
+                let ops = ops.into_boxed_slice();
+                let op = ops.as_ptr();
+                keep_for_now(cx, ops);
+                (*cpu).page = va & !0xfff;
+                return Found::Block(op);
+            }
             if !code.has_room() {
                 return Found::Once;
             }
