@@ -912,6 +912,11 @@ impl World {
         self.machine.dispatcher = dispatcher;
     }
 
+    /// Whether every block of a program is decoded anew before it runs; it runs the same, and slowly.
+    pub fn set_forgets(&mut self, on: bool) {
+        self.machine.forgets = on;
+    }
+
     /// Starts or stops collecting system calls in strace's manner.
     pub fn set_trace(&mut self, on: bool) {
         self.trace = on.then(Vec::new);
