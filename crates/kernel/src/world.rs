@@ -176,6 +176,14 @@ impl StandInSpec {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum Fact {
+    /// The machine started something by itself that somebody left there: what made it do so (`unit`, `timer`), the file that says it.
+    Job {
+        by: &'static str,
+        path: Vec<u8>,
+        user: Vec<u8>,
+        command: Vec<u8>,
+        pid: Option<u32>,
+    },
     /// A program was started.
     Exec {
         path: Vec<u8>,

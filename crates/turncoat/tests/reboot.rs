@@ -1,6 +1,8 @@
 //! A machine that its intruder reboots: it goes, stays away, comes up, and what he left to be run runs.
 
 mod common;
+#[path = "reboot/ends.rs"]
+mod ends;
 #[path = "reboot/systemctl.rs"]
 mod systemctl;
 
