@@ -282,32 +282,56 @@ impl Calendar {
         let zone = self.zone.as_ref().unwrap_or(zone);
         let local = after + zone.offset_at(after);
         let today = local - local.rem_euclid(DAY);
-        let all = |part: &Part, most: i64| -> Vec<i64> { (0..most).filter(|n| named(part, *n)).collect() };
-        let (hours, minutes, seconds) = (
-            all(&self.hours, 24),
-            all(&self.minutes, 60),
-            all(&self.seconds, 60),
-        );
-        let unix = |l: i64| l - zone.offset_at(l - zone.offset_at(after));
         for n in 0..AHEAD {
             let midnight = if back { today - n * DAY } else { today + n * DAY };
-            if !self.on(&Civil::from_unix(midnight), midnight) {
+            if self.on(&Civil::from_unix(midnight), midnight)
+                && let Some(found) = self.of_day(midnight, after, zone, back)
+            {
+                return Some(found);
+            }
+        }
+        None
+    }
+
+    /// The moment of one day that is nearest to `after`, behind or before it.
+    fn of_day(&self, midnight: i64, after: i64, zone: &Zone, back: bool) -> Option<i64> {
+        let (morning, evening) = (
+            zone.offset_at(midnight - zone.offset),
+            zone.offset_at(midnight + DAY - zone.offset),
+        );
+        // On all days but two of a year one offset counts, and what is on the wrong side is passed over by hours and minutes.
+        let steady = morning == evening;
+        let unix = |l: i64| match steady {
+            true => l - morning,
+            false => l - zone.offset_at(l - morning),
+        };
+        let passed = |from: i64, len: i64| match (steady, back) {
+            (false, _) => false,
+            (true, false) => unix(from) + len <= after + 1,
+            (true, true) => unix(from) >= after,
+        };
+        let all = |part: &Part, most: i64| -> Vec<i64> {
+            let named = (0..most).filter(|n| named(part, *n));
+            if back {
+                named.rev().collect()
+            } else {
+                named.collect()
+            }
+        };
+        let (minutes, seconds) = (all(&self.minutes, 60), all(&self.seconds, 60));
+        for hour in all(&self.hours, 24).into_iter().map(|h| midnight + h * 3600) {
+            if passed(hour, 3600) {
                 continue;
             }
-            let of_day = hours.iter().flat_map(|h| {
-                let minutes = minutes
-                    .iter()
-                    .flat_map(|m| seconds.iter().map(move |s| m * 60 + s));
-                minutes.map(move |s| midnight + h * 3600 + s)
-            });
-            let mut all = of_day.map(unix);
-            let found = if back {
-                all.rfind(|t| *t < after)
-            } else {
-                all.find(|t| *t > after)
-            };
-            if found.is_some() {
-                return found;
+            for minute in minutes.iter().map(|m| hour + m * 60) {
+                if passed(minute, 60) {
+                    continue;
+                }
+                let side = |t: &i64| if back { *t < after } else { *t > after };
+                let found = seconds.iter().map(|s| unix(minute + s)).find(side);
+                if found.is_some() {
+                    return found;
+                }
             }
         }
         None
@@ -431,6 +455,23 @@ mod tests {
         ] {
             assert_eq!(Calendar::parse(text), None, "{text}");
         }
+        // Where the clock is set back, an hour comes once; where it is set on, it is not left out.
+        let berlin = ZONES.iter().find(|z| z.0.name == "Europe/Berlin").unwrap().0;
+        let walk = |text: &str, mut at: i64, back: bool| {
+            let c = Calendar::parse(text).unwrap();
+            let mut out = Vec::new();
+            for _ in 0..3 {
+                let next = c.step(at, &berlin, back).unwrap();
+                out.push(next - at);
+                at = next;
+            }
+            out
+        };
+        // 2027-03-27 12:00:00 UTC.
+        assert_eq!(walk("04:00", 1_806_148_800, false), [50_400, 86_400, 86_400]);
+        assert_eq!(walk("04:00", 1_806_148_800, true), [-32_400, -86_400, -86_400]);
+        assert_eq!(walk("*:*:*", 1_806_148_800, false), [1, 1, 1]);
+        assert_eq!(walk("*:0/30", 1_806_148_800, true), [-1_800, -1_800, -1_800]);
         let last = Calendar::parse("hourly").and_then(|c| c.step(1_795_658_400, &utc, true));
         assert_eq!(last, Some(1_795_658_400 - 3600));
     }

@@ -148,7 +148,7 @@ impl World {
 
     /// Does something at a time on the wall clock, in microseconds.
     fn later_at(&mut self, at: u64, what: Later) {
-        let mono = (at * 1_000).saturating_sub(self.clock.offset());
+        let mono = at.saturating_mul(1_000).saturating_sub(self.clock.offset());
         self.init_later(mono.max(self.clock.mono()), what);
     }
 

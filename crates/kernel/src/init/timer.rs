@@ -18,6 +18,10 @@ const USEC: u64 = 1_000_000;
 const MINUTE: u64 = 60 * USEC;
 /// When the manager began, in microseconds after the kernel.
 const USERSPACE: u64 = 1_200_000;
+/// Least time between two turns of a timer, in microseconds: what it starts may end at once.
+const LEAST: u64 = USEC / 10;
+/// What a turn costs of the world's time, in instructions.
+const COST: u64 = 400_000;
 /// Where timers with `Persistent=` leave a stamp.
 const STAMPS: &str = "/var/lib/systemd/timers";
 /// The settings that say when a timer fires.
@@ -240,7 +244,11 @@ impl World {
             }
         }
         if let Some(due) = due {
-            self.init_later((due * 1_000).max(at), Later::Elapse(name.to_owned()));
+            let due = due.max(match e.last_monotonic {
+                0 => now,
+                last => last + LEAST,
+            });
+            self.init_later(due.saturating_mul(1_000).max(at), Later::Elapse(name.to_owned()));
         }
     }
 
@@ -266,6 +274,8 @@ impl World {
         }
         (e.last, e.last_monotonic) = (real, mono);
         r.set("active", "running", now);
+        self.init.spent += COST;
+        let Some(r) = self.init.runs.get(name) else { return };
         let u = r.unit.clone();
         if u.flag("Timer", "Persistent") == Some(true) {
             self.stamp_timer(&format!("{STAMPS}/stamp-{name}"));
