@@ -415,7 +415,7 @@ pub fn draw(
     }
     pid += 20 + s.below(20) as u32;
     kthread(&mut out, &mut pid, 1, format!("jbd2/{disk}1-8"), 0, 2);
-    kthread(&mut out, &mut pid, 1, "ext4-rsv-conver".into(), -20, 2);
+    kthread(&mut out, &mut pid, 1, "ext4-rsv-conversion".into(), -20, 2);
     pid += 35 + s.below(20) as u32;
     for (i, d) in DAEMONS.iter().enumerate() {
         pid += match i {
@@ -430,6 +430,62 @@ pub fn draw(
         if installed(d.exe) && program.is_none_or(|p| installed(p)) {
             user(&mut out, pid, d, s, d.started);
         }
+    }
+    out
+}
+
+/// A worker of the kernel that is there for now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Worker {
+    /// Its number, if it is there since the boot.
+    pub pid: Option<u32>,
+    /// `kworker/0:1-events`.
+    pub name: String,
+    /// Seconds after boot at which it was made.
+    pub started: u64,
+}
+
+/// Draws the workers of usual priority, whose queue names what they did last. The kernel ends those that idle and makes others, so on a
+/// machine that is up for `up` seconds most are younger than it. `major` is the number of the disk that is written to.
+pub fn workers(s: &mut Stream, cores: u32, major: u32, up: u64) -> Vec<Worker> {
+    const QUEUES: [&str; 6] = [
+        "events",
+        "events",
+        "events",
+        "mm_percpu_wq",
+        "cgroup_destroy",
+        "ata_sff",
+    ];
+    let mut out = Vec::new();
+    let mut worker = |pid: Option<u32>, name: String, age: u64| {
+        let first = pid.filter(|_| age >= up);
+        out.push(Worker {
+            pid: first,
+            name,
+            // Booting makes the others as it goes.
+            started: up
+                .saturating_sub(age)
+                .max(if first.is_some() { 0 } else { up.min(4) }),
+        });
+    };
+    for c in 0..cores {
+        for n in 0..2 {
+            let queue = QUEUES[s.below(QUEUES.len() as u64) as usize];
+            // The first one of the first processor is the first worker of all.
+            let pid = (c == 0 && n == 0).then_some(7);
+            worker(
+                pid,
+                format!("kworker/{c}:{n}-{queue}"),
+                s.range(120, 21_600) as u64,
+            );
+        }
+    }
+    let unbound = 2 * cores;
+    let flush = format!("flush-{major}:0");
+    for (n, queue) in ["events_unbound", &flush, "events_unbound"].iter().enumerate() {
+        let pid = (n == 0).then_some(9);
+        let age = s.range(60, 5_400) as u64;
+        worker(pid, format!("kworker/u{unbound}:{n}-{queue}"), age);
     }
     out
 }
@@ -452,6 +508,17 @@ mod tests {
             assert!(p.windows(2).all(|w| w[0].pid < w[1].pid));
             assert!(p.iter().all(|q| q.ppid == 0 || p.iter().any(|r| r.pid == q.ppid)));
             assert!(p.iter().any(|q| q.comm == "sshd"));
+            for up in [20, 500_000] {
+                let w = workers(&mut Seed([i; 32]).stream("w"), 2, 8, up);
+                assert!(w.len() == 7 && w.iter().all(|w| w.started <= up));
+                // The numbers of the first workers are free for them.
+                let taken = |n: &u32| p.iter().any(|q| q.pid == *n);
+                assert!(!w.iter().filter_map(|w| w.pid.as_ref()).any(taken));
+                assert_eq!(
+                    w.iter().filter(|w| w.pid.is_some()).count(),
+                    if up == 20 { 2 } else { 0 }
+                );
+            }
         }
     }
 }

@@ -43,6 +43,8 @@ pub struct Machine {
     pub xcr0: u64,
     /// Which dispatcher runs.
     pub dispatcher: Dispatcher,
+    /// Every block is decoded anew before it runs, and nothing of it is kept: slow, to see that what is kept never shows.
+    pub forgets: bool,
     /// Instructions retired in all runs with this machine.
     pub retired: u64,
     /// Valid instructions that were met and are not implemented: mnemonic to count, at most 256 names.
@@ -66,6 +68,7 @@ impl Machine {
             tsc_aux: 0,
             xcr0: 3,
             dispatcher: Dispatcher::default(),
+            forgets: false,
             retired: 0,
             unimplemented: BTreeMap::new(),
         }

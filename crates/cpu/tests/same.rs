@@ -193,17 +193,21 @@ fn cpu(seed: u64, into_code: bool) -> Cpu {
 }
 
 /// Runs to the end; returns how it ended and all that a program or kernel could see.
-fn outcome(
-    mut c: Cpu,
-    mut s: Space,
-    kind: Dispatcher,
-    mut slice: impl FnMut() -> u64,
-    total: u64,
-) -> (String, Vec<u8>) {
-    let mut m = Machine {
+fn outcome(c: Cpu, s: Space, kind: Dispatcher, slice: impl FnMut() -> u64, total: u64) -> (String, Vec<u8>) {
+    let m = Machine {
         dispatcher: kind,
         ..Machine::default()
     };
+    outcome_on(m, c, s, slice, total)
+}
+
+fn outcome_on(
+    mut m: Machine,
+    mut c: Cpu,
+    mut s: Space,
+    mut slice: impl FnMut() -> u64,
+    total: u64,
+) -> (String, Vec<u8>) {
     let mut left = total;
     let mut log = String::new();
     loop {
@@ -284,6 +288,14 @@ fn compare(seed: u64, kind: Code, writable: bool) {
     let total = 300;
     let base = outcome(c(), s(), Dispatcher::TailCalls, || total, total);
     let mut q = Rng(seed | 3);
+    let forgetting = |dispatcher| {
+        let m = Machine {
+            dispatcher,
+            forgets: true,
+            ..Machine::default()
+        };
+        outcome_on(m, c(), s(), || total, total)
+    };
     let ways = [
         ("loop", outcome(c(), s(), Dispatcher::Loop, || total, total)),
         ("steps", outcome(c(), s(), Dispatcher::TailCalls, || 1, total)),
@@ -292,6 +304,8 @@ fn compare(seed: u64, kind: Code, writable: bool) {
             "slices",
             outcome(c(), s(), Dispatcher::TailCalls, || 1 + q.below(30), total),
         ),
+        ("forgetting", forgetting(Dispatcher::TailCalls)),
+        ("loop forgetting", forgetting(Dispatcher::Loop)),
         ("again", {
             // Decoded before by somebody else.
             let shared = s();

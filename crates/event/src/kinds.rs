@@ -582,7 +582,7 @@ kinds! {
     }
     /// The machine in a world started something by itself that an intruder left there.
     "world.job" WorldJob {
-        /// What started it: `cron`, `boot` (a crontab's @reboot), `unit`, `rc.local`, `init.d`.
+        /// What started it: `cron`, `boot` (a crontab's @reboot), `unit`, `timer`, `rc.local`, `init.d`.
         by: String,
         /// The file that says so.
         path: Bytes [search],

@@ -182,6 +182,7 @@ impl World {
         // What is laid down at boot is nobody's deed.
         w.facts = std::mem::take(&mut self.facts);
         w.vfs.take_changes();
+        w.init_goes_on(self);
         w.boots = self.boots + 1;
         let recording = w.vfs.record(false);
         w.note_in_wtmp(2, 0, "reboot", boot_time);

@@ -1,6 +1,7 @@
 //! What the host does to a world from outside, without a process in it: keeping its accounts.
 
 use crate::abi::{O_APPEND, O_CREAT, O_WRONLY};
+use crate::vfs::Timespec;
 use crate::world::World;
 
 /// A file of the world as the host sees it.
@@ -14,6 +15,8 @@ pub struct Look {
     pub uid: u32,
     /// Bytes.
     pub size: u64,
+    /// When its content changed last.
+    pub mtime: Timespec,
 }
 
 impl World {
@@ -99,6 +102,7 @@ impl World {
             mode: stat.mode,
             uid: stat.uid,
             size: stat.size,
+            mtime: stat.mtime,
         })
     }
 

@@ -3,7 +3,7 @@
 use crate::vfs::Path;
 use crate::world::World;
 use turncoat_cover::journal::{Entry, Store, append};
-use turncoat_cover::past::journal::{Boot, Machine, Sender};
+use turncoat_cover::past::journal::{Boot, Machine, Sender, Spoken};
 use turncoat_cover::past::lines::{Line, Program, Says};
 
 /// A file of the world as the journal's writer sees it.
@@ -36,6 +36,32 @@ impl World {
         let by = Sender { pid, uid, gid, comm };
         let at = self.clock.real() / 1_000;
         self.journal(|machine, boot| vec![machine.message(boot, at, &by, data)]);
+    }
+
+    /// What a program of a unit said on its standard output.
+    pub(crate) fn log_spoken(&mut self, by: &Sender, said: &Spoken, text: &[u8]) {
+        let at = self.clock.real() / 1_000;
+        self.journal(|machine, boot| vec![machine.spoken(boot, at, by, said, text)]);
+    }
+
+    /// journald says something of its own.
+    pub(crate) fn journald_says(&mut self, text: String) {
+        let pid = self.daemon_pid(b"systemd-journal");
+        let by = Sender {
+            pid,
+            uid: 0,
+            gid: 0,
+            comm: b"systemd-journal".to_vec(),
+        };
+        let said = Spoken {
+            unit: "systemd-journald.service".into(),
+            name: "systemd-journald".into(),
+            priority: 6,
+            cgroup: "/system.slice/systemd-journald.service".into(),
+            exe: b"/usr/lib/systemd/systemd-journald".to_vec(),
+            cmdline: b"/lib/systemd/systemd-journald".to_vec(),
+        };
+        self.log_spoken(&by, &said, text.as_bytes());
     }
 
     fn journal(&mut self, entries: impl FnOnce(&Machine, &Boot) -> Vec<Entry>) {

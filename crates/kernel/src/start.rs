@@ -39,6 +39,28 @@ impl World {
     /// # Errors
     /// As `fork(2)` and `execve(2)`.
     pub fn start(&mut self, s: &Start) -> KResult<u32> {
+        self.start_saying(s, [None; 2])
+    }
+
+    /// The same for a program whose output is read: the files that it says to, whose references become its own.
+    pub(crate) fn start_saying(&mut self, s: &Start, says: [Option<u32>; 2]) -> KResult<u32> {
+        let made = self.make_process(s, says);
+        if made.is_err() {
+            says.into_iter().flatten().for_each(|f| self.unref(f));
+        }
+        let pid = made?;
+        self.current = pid;
+        let done = self.exec_fresh(pid, &s.path, s.argv.clone(), s.env.clone());
+        self.after_task();
+        self.current = 0;
+        if let Err(e) = done {
+            self.group_exit(pid, 127 << 8);
+            return Err(e);
+        }
+        Ok(pid)
+    }
+
+    fn make_process(&mut self, s: &Start, says: [Option<u32>; 2]) -> KResult<u32> {
         self.rise();
         if self.going_down() || self.tasks.len() + 1 > self.limits.tasks {
             return Err(Errno::EAGAIN);
@@ -56,11 +78,14 @@ impl World {
             slots: Vec::new(),
         };
         let null = self.new_file(What::Char(Char::Null), O_RDWR, None)?;
-        self.add_ref(null);
-        self.add_ref(null);
-        for n in 0..3 {
+        let [out, err] = says;
+        for (n, said) in [None, out, err].into_iter().enumerate() {
+            // The first one has the reference that there is.
+            if n > 0 && said.is_none() {
+                self.add_ref(null);
+            }
             let slot = Slot {
-                file: null,
+                file: said.unwrap_or(null),
                 cloexec: false,
             };
             fds.set(n, slot);
@@ -95,14 +120,6 @@ impl World {
                 let old = std::mem::replace(&mut f.cwd, l);
                 self.vfs_release(&old);
             }
-        }
-        self.current = pid;
-        let done = self.exec_fresh(pid, &s.path, s.argv.clone(), s.env.clone());
-        self.after_task();
-        self.current = 0;
-        if let Err(e) = done {
-            self.group_exit(pid, 127 << 8);
-            return Err(e);
         }
         Ok(pid)
     }

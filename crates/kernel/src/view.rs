@@ -10,6 +10,26 @@ use crate::task::State;
 use crate::vfs::makedev;
 use crate::world::World;
 
+/// Works off a queue: a worker, or the rescuer of a queue, which are the only kernel threads with such a nice value.
+fn works(name: &[u8], nice: i32) -> bool {
+    nice == -20 || name.starts_with(b"kworker/")
+}
+
+/// Whether a kernel thread that waits does so without counting as load (TASK_IDLE): workers and those of RCU.
+fn idles(name: &[u8], nice: i32) -> bool {
+    works(name, nice) || name.starts_with(b"rcu_")
+}
+
+/// PF_KTHREAD, PF_NOFREEZE and PF_FORKNOEXEC; workers are PF_WQ_WORKER too, and threads of one processor PF_NO_SETAFFINITY.
+fn kthread_flags(name: &[u8], nice: i32) -> u32 {
+    let of_cpu = [&b"ksoftirqd/"[..], b"migration/", b"cpuhp/"];
+    match name {
+        n if works(n, nice) => 0x0420_8060,
+        n if of_cpu.iter().any(|p| n.starts_with(p)) => 0x0420_8040,
+        _ => 0x0020_8040,
+    }
+}
+
 impl World {
     /// Memory of the machine as free(1) and sysinfo(2) see it.
     pub(crate) fn machine_mem(&self) -> MachineMem {
@@ -120,7 +140,7 @@ impl World {
                 .and_then(|t| self.p(t.tgid).ok())
                 .and_then(|p| p.standin.as_ref())
             {
-                Some(s) if s.kthread => b'I',
+                Some(s) if s.kthread && idles(&s.name, self.t(tid).map_or(0, |t| t.nice)) => b'I',
                 _ => b'S',
             },
             Ok(State::Stopped) => b'T',
@@ -249,18 +269,19 @@ impl KernelView for World {
             mem.lib = s.rss / 2;
             mem.page_tables = if s.kthread { 0 } else { 49152 };
         }
-        let kthread = p.standin.as_ref().is_some_and(|s| s.kthread);
+        let kernels = p.standin.as_ref().filter(|s| s.kthread);
+        let kthread = kernels.is_some();
         Some(TaskView {
             tid,
             tgid: t.tgid,
             ppid: p.ppid,
             pgrp: p.pgid,
             session: p.sid,
-            comm: t.comm().to_vec(),
+            comm: kernels.map_or_else(|| t.comm().to_vec(), |s| s.name.clone()),
             state: self.task_state(tid),
             tty,
             tpgid,
-            flags: if kthread { 0x0020_8040 } else { 0x0040_0000 },
+            flags: kernels.map_or(0x0040_0000, |s| kthread_flags(&s.name, t.nice)),
             minflt: t.minflt,
             cminflt: p.child_flt.0,
             majflt: t.majflt,

@@ -87,7 +87,7 @@ pub struct Boot {
 /// A process without memory: it shows in /proc and can be signalled.
 #[derive(Clone, Debug)]
 pub struct StandInSpec {
-    /// Its number; `None`: the next free one.
+    /// Its number; `None`: the next free one, and at boot the one that fits its start.
     pub pid: Option<u32>,
     /// Parent.
     pub ppid: u32,
@@ -95,7 +95,7 @@ pub struct StandInSpec {
     pub pgid: Option<u32>,
     /// Session; `None`: its own.
     pub sid: Option<u32>,
-    /// Name, at most 15 bytes.
+    /// Name, at most 15 bytes; of a kernel thread 63.
     pub comm: Vec<u8>,
     /// Arguments, each ended by a zero byte; empty for kernel threads.
     pub cmdline: Vec<u8>,
@@ -176,6 +176,14 @@ impl StandInSpec {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum Fact {
+    /// The machine started something by itself that somebody left there: what made it do so (`unit`, `timer`), the file that says it.
+    Job {
+        by: &'static str,
+        path: Vec<u8>,
+        user: Vec<u8>,
+        command: Vec<u8>,
+        pid: Option<u32>,
+    },
     /// A program was started.
     Exec {
         path: Vec<u8>,
@@ -537,13 +545,21 @@ impl World {
             let _ = w.spawn_standin(init);
         }
         w.init_keeps(&b.standins);
-        for s in b.standins {
+        let (numbered, later): (Vec<_>, Vec<_>) = b.standins.into_iter().partition(|s| s.pid.is_some());
+        for s in numbered {
             let _ = w.spawn_standin(s);
         }
         // Timers, cron and log rotation started and ended programs ever since: one in 40 to 90 seconds, as the machine has it.
         let pace = 40 + b.boot_time / crate::time::SEC % 50;
-        w.last_pid += (b.now.saturating_sub(b.boot_time) / crate::time::SEC / pace).min(2_000_000) as u32;
+        let up = b.now.saturating_sub(b.boot_time);
+        w.last_pid += (up / crate::time::SEC / pace).min(2_000_000) as u32;
         w.forks = w.last_pid as u64;
+        for s in later {
+            let since = up.saturating_sub(s.start_ns) / crate::time::SEC / pace;
+            let fits = w.last_pid.saturating_sub(since.min(2_000_000) as u32);
+            let free = (2..=fits).rev().find(|p| !w.tasks.contains_key(p));
+            let _ = w.spawn_standin(StandInSpec { pid: free, ..s });
+        }
         let _ = w.fs(0, |v, c| {
             let booted = crate::vfs::Timespec {
                 sec: (b.boot_time / crate::time::SEC) as i64,
@@ -902,6 +918,11 @@ impl World {
     /// Chooses how instructions are carried out; a run is the same by either way.
     pub fn set_dispatcher(&mut self, dispatcher: turncoat_cpu::Dispatcher) {
         self.machine.dispatcher = dispatcher;
+    }
+
+    /// Whether every block of a program is decoded anew before it runs; it runs the same, and slowly.
+    pub fn set_forgets(&mut self, on: bool) {
+        self.machine.forgets = on;
     }
 
     /// Starts or stops collecting system calls in strace's manner.

@@ -1,6 +1,8 @@
 //! A machine that its intruder reboots: it goes, stays away, comes up, and what he left to be run runs.
 
 mod common;
+#[path = "reboot/ends.rs"]
+mod ends;
 #[path = "reboot/systemctl.rs"]
 mod systemctl;
 
@@ -205,6 +207,7 @@ fn a_reboot_by_the_intruder_is_one() {
     assert!(up < 120 && before > up, "{before} {up}");
     assert!(l.now.seconds() - i64::try_from(up).unwrap() > went.seconds());
 
+    assert!(l.ask("cat /proc/7/comm").starts_with("kworker/0:0-"));
     assert_eq!(
         l.ask("cat /root/kept/file; stat -c %a /root/kept/file"),
         "mine\n600\n"
@@ -241,6 +244,34 @@ fn a_reboot_by_the_intruder_is_one() {
     let guest = snapshot.guest(reader.birth().seed);
     let report = Rerun::new(reader, guest).run(&mut |_, _| {});
     assert_eq!(report.ended, Ended::Whole);
+}
+
+/// fs/proc/array.c: names of the kernel's threads are not cut at 15 bytes, and only those that idle are idle.
+#[test]
+fn threads_of_the_kernel_show_as_linux_shows_them() {
+    let mut l = Live::new(&mut snapshot());
+    l.run_for(1);
+    let ps = l.ask("ps ax -o stat=,args=");
+    let has = |line: &str| {
+        ps.lines()
+            .any(|l| l.split_whitespace().eq(line.split_whitespace()))
+    };
+    for line in [
+        "S [kthreadd]",
+        "I< [rcu_gp]",
+        "I< [kworker/0:0H-events_highpri]",
+        "I [rcu_tasks_trace_kthread]",
+        "S [ksoftirqd/0]",
+        "I [rcu_preempt]",
+        "S [migration/0]",
+        "S [kauditd]",
+        "SN [khugepaged]",
+        "I< [ext4-rsv-conversion]",
+    ] {
+        assert!(has(line), "{line}: {ps}");
+    }
+    let workers = l.ask("grep -l ^kworker/0: /proc/[0-9]*/comm | wc -l; awk '{print $2, $3, $9}' /proc/2/stat; pgrep -c kworker/u");
+    assert_eq!(workers, "4\n(kthreadd) S 2129984\n4\n");
 }
 
 #[test]

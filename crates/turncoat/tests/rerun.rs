@@ -191,9 +191,20 @@ fn live(snapshot: &mut Snapshot, birth: &Birth, other: bool) -> (Vec<u8>, [u8; 3
 }
 
 fn again(journal: &[u8], snapshot: &mut Snapshot, dispatcher: Dispatcher) -> (Report, [u8; 32]) {
+    again_on(journal, snapshot, dispatcher, false)
+}
+
+/// `forgets`: every block is decoded anew before it runs.
+fn again_on(
+    journal: &[u8],
+    snapshot: &mut Snapshot,
+    dispatcher: Dispatcher,
+    forgets: bool,
+) -> (Report, [u8; 32]) {
     let reader = Reader::new(journal).unwrap();
     let mut guest = snapshot.guest(reader.birth().seed);
     guest.world().set_dispatcher(dispatcher);
+    guest.world().set_forgets(forgets);
     let mut rerun = Rerun::new(reader, guest);
     let report = rerun.run(&mut |_, _| {});
     assert_eq!(report.ended, Ended::Whole);
@@ -227,6 +238,16 @@ fn a_journal_gives_the_same_run_by_every_way() {
         let (other, same) = again(journal, &mut snapshot, Dispatcher::Loop);
         assert_eq!((other, same), (report, *digest));
     }
+    // What was decoded is gone at every block.
+    std::thread::scope(|s| {
+        for ((journal, digest), dispatcher) in first.iter().zip([Dispatcher::TailCalls, Dispatcher::Loop]) {
+            let fresh = &fresh;
+            s.spawn(move || {
+                let (_, same) = again_on(journal, &mut fresh(256 << 20), dispatcher, true);
+                assert_eq!(same, *digest);
+            });
+        }
+    });
     // On two threads at once, in a machine booted anew whose cache keeps almost no page (what was decoded goes with it), beside
     // neighbours that come and go.
     std::thread::scope(|s| {

@@ -131,6 +131,23 @@ pub struct Sender {
     pub comm: Vec<u8>,
 }
 
+/// What a program of a unit said on its standard output, apart from the text.
+#[derive(Clone, Debug)]
+pub struct Spoken {
+    /// `x.service`.
+    pub unit: String,
+    /// SyslogIdentifier=, or the program's name.
+    pub name: String,
+    /// Priority, 0 to 7.
+    pub priority: u8,
+    /// Its control group.
+    pub cgroup: String,
+    /// The program.
+    pub exe: Vec<u8>,
+    /// Its arguments.
+    pub cmdline: Vec<u8>,
+}
+
 /// A message of syslog(3) taken apart as journald 252 does (`journald-syslog.c`).
 #[derive(Debug, PartialEq, Eq)]
 struct Parsed<'a> {
@@ -225,6 +242,43 @@ impl Machine {
         put("_GID", by.gid.to_string().as_bytes());
         put("_COMM", &by.comm);
         put("_SOURCE_REALTIME_TIMESTAMP", at.to_string().as_bytes());
+        Entry {
+            realtime: at,
+            monotonic: at.saturating_sub(boot.at),
+            boot: id(&boot.id),
+            fields,
+        }
+    }
+}
+
+impl Machine {
+    /// The entry that journald makes of a line that a program of a unit said, at this many microseconds since the epoch.
+    pub fn spoken(&self, boot: &Boot, at: u64, by: &Sender, s: &Spoken, text: &[u8]) -> Entry {
+        let mut fields: Vec<Vec<u8>> = Vec::new();
+        let mut put = |name: &str, value: &[u8]| fields.push([name.as_bytes(), b"=", value].concat());
+        put("_TRANSPORT", b"stdout");
+        put("PRIORITY", (s.priority & 7).to_string().as_bytes());
+        // Of daemons.
+        put("SYSLOG_FACILITY", b"3");
+        put("SYSLOG_IDENTIFIER", s.name.as_bytes());
+        put("MESSAGE", text);
+        put("_PID", by.pid.to_string().as_bytes());
+        put("_UID", by.uid.to_string().as_bytes());
+        put("_GID", by.gid.to_string().as_bytes());
+        // A process that is gone has told no more.
+        for (name, value) in [("_COMM", &by.comm), ("_EXE", &s.exe), ("_CMDLINE", &s.cmdline)] {
+            if !value.is_empty() {
+                put(name, value);
+            }
+        }
+        put("_SELINUX_CONTEXT", b"unconfined\n");
+        put("_SYSTEMD_CGROUP", s.cgroup.as_bytes());
+        put("_SYSTEMD_UNIT", s.unit.as_bytes());
+        put("_SYSTEMD_SLICE", b"system.slice");
+        put("_BOOT_ID", boot.id.as_bytes());
+        put("_MACHINE_ID", self.machine_id.as_bytes());
+        put("_HOSTNAME", self.host.as_bytes());
+        put("_RUNTIME_SCOPE", b"system");
         Entry {
             realtime: at,
             monotonic: at.saturating_sub(boot.at),

@@ -77,6 +77,7 @@ impl Cx {
             (&raw mut (*cx).b).write(0);
             (&raw mut (*cx).dirty).write(false);
             (&raw mut (*cx).kind).write(0);
+            (&raw mut (*cx).forgets).write(false);
             (&raw mut (*cx).fault).write(Fault::new(FaultKind::InvalidOpcode));
             (&raw mut (*cx).link).write(ptr::null());
             (&raw mut (*cx).start_budget).write(0);
@@ -212,6 +213,10 @@ pub fn run(cpu: &mut Cpu, space: &mut Space, machine: &mut Machine, budget: &mut
     cx.dirty = false;
     cx.why = Why::Enter;
     cx.link = ptr::null();
+    if machine.forgets || cx.forgets {
+        cx.flush_all();
+    }
+    cx.forgets = machine.forgets;
     let cxp: *mut Cx = &mut *cx;
     // SAFETY: the context's pointers are the run's own borrows, and are cleared behind it.
     let (exit, left) = unsafe {
@@ -254,11 +259,7 @@ unsafe fn execute(cpu: *mut Cpu, cx: *mut Cx, mut b: i64) -> (Exit, i64) {
                     Ok(ops) => {
                         run_chain_once(&ops, b - 1, cpu, cx);
                         b = (*cx).b;
-                        (*cx).old_ops.push(ops);
-                        if (*cx).old_ops.len() > 64 {
-                            // Nothing can point to them: they are never linked to.
-                            (*cx).old_ops.drain(..32);
-                        }
+                        keep_for_now(cx, ops);
                     }
                     Err(f) => return (Exit::Fault(f), b),
                 }
@@ -281,6 +282,17 @@ unsafe fn execute(cpu: *mut Cpu, cx: *mut Cx, mut b: i64) -> (Exit, i64) {
             if trap {
                 return (Exit::Fault(Fault::new(FaultKind::Debug)), b);
             }
+        }
+    }
+}
+
+/// Keeps operations that are never linked to until others have run.
+unsafe fn keep_for_now(cx: *mut Cx, ops: Box<[Op]>) {
+    // SAFETY: the run's context; nothing points to what is dropped.
+    unsafe {
+        (*cx).old_ops.push(ops);
+        if (*cx).old_ops.len() > 64 {
+            (*cx).old_ops.drain(..32);
         }
     }
 }
@@ -379,7 +391,7 @@ unsafe fn find(cpu: *mut Cpu, cx: *mut Cx) -> Found {
                 Ok(p) => p,
                 Err(f) => return Found::Fault(f),
             };
-            if let Some(code) = page.code((*cx).kind) {
+            if let Some(code) = page.code((*cx).kind).filter(|_| !(*cx).forgets) {
                 *decoded = Decoded { vpn, code };
                 op = code.get(off);
             }
@@ -390,6 +402,10 @@ unsafe fn find(cpu: *mut Cpu, cx: *mut Cx) -> Found {
                 Ok(None) => return cross(cpu, cx, va),
                 Err(other) => return other,
             };
+            if (*cx).forgets {
+                (*cpu).page = va & !0xfff;
+                return Found::Block(op);
+            }
         }
         (*cx).pcs[slot] = Pc { va, op };
         if !link.is_null() {
@@ -400,7 +416,8 @@ unsafe fn find(cpu: *mut Cpu, cx: *mut Cx) -> Found {
     }
 }
 
-/// Decodes the block at `va` and keeps it with its page. `None`: its first instruction reaches into the next page.
+/// Decodes the block at `va` and keeps it with its page or, where nothing is kept, for now. `None`: its first instruction reaches into the next
+/// page.
 unsafe fn decode(cx: *mut Cx, va: u64) -> Result<Option<*const Op>, Found> {
     // SAFETY: the run's pointers.
     unsafe {
@@ -421,6 +438,15 @@ unsafe fn decode(cx: *mut Cx, va: u64) -> Result<Option<*const Op>, Found> {
             Some(c) => c,
             None => page.publish(kind, PageCode::new()),
         };
+        if (*cx).forgets {
+            // The page is marked as having code, as stores to it must be noticed.
+            let ops = block::build(&page, off, kind)
+                .ok_or(Found::Once)?
+                .into_boxed_slice();
+            let op = ops.as_ptr();
+            keep_for_now(cx, ops);
+            return Ok(Some(op));
+        }
         if !code.has_room() {
             return Err(Found::Once);
         }

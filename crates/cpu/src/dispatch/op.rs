@@ -135,6 +135,8 @@ pub(crate) struct Cx {
     pub dirty: bool,
     /// Which dispatcher's code is run.
     pub kind: usize,
+    /// No block outlives its run.
+    pub forgets: bool,
     pub fault: Fault,
     /// Link to fill when the code at `rip` has been found in the same page.
     pub link: *const AtomicU64,

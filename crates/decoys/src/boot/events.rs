@@ -32,6 +32,20 @@ pub fn kinds(s: Stamped, away: impl Fn(Down) -> u64) -> Vec<Kind> {
             cwd: Some(bytes(cwd)),
         }
         .into(),
+        Fact::Job {
+            by,
+            path,
+            user,
+            command,
+            pid,
+        } => kinds::WorldJob {
+            by: by.into(),
+            path: bytes(path),
+            user: bytes(user),
+            command: bytes(command),
+            pid,
+        }
+        .into(),
         Fact::Exit { status, .. } => {
             let signal = status & 0x7f;
             kinds::ProcessExit {

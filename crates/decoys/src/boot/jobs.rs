@@ -4,7 +4,6 @@
 //! only what somebody added since ([`Known`]) really runs, so that an idle world wakes up for nothing.
 
 use super::schedule::When;
-use super::units::Unit;
 use std::collections::BTreeSet;
 use turncoat_cover::clock::Zone;
 use turncoat_cover::past::lines::{CRON, Line, Says};
@@ -29,12 +28,6 @@ const PARTS: [&str; 4] = [
     "/etc/cron.weekly",
     "/etc/cron.monthly",
 ];
-const WANTS: [&str; 4] = [
-    "/etc/systemd/system/multi-user.target.wants",
-    "/etc/systemd/system/default.target.wants",
-    "/etc/systemd/system/graphical.target.wants",
-    "/etc/systemd/system/sysinit.target.wants",
-];
 /// Run levels 2 to 5 start the same on Debian.
 const LEVELS: [&str; 4] = ["/etc/rc2.d", "/etc/rc3.d", "/etc/rc4.d", "/etc/rc5.d"];
 
@@ -43,7 +36,7 @@ const LEVELS: [&str; 4] = ["/etc/rc2.d", "/etc/rc3.d", "/etc/rc4.d", "/etc/rc5.d
 pub struct Known {
     /// Lines of tables, with their files.
     lines: BTreeSet<(Vec<u8>, Vec<u8>)>,
-    /// Scripts of `/etc/cron.*`, services and scripts of run levels: path, size and mode.
+    /// Scripts of `/etc/cron.*` and of run levels: path, size and mode.
     files: BTreeSet<(Vec<u8>, u64, u32)>,
     rc_local: Option<Vec<u8>>,
 }
@@ -79,7 +72,6 @@ impl Known {
                 .collect(),
             files: PARTS
                 .iter()
-                .chain(&WANTS)
                 .chain(&LEVELS)
                 .flat_map(|d| files(world, d))
                 .collect(),
@@ -242,7 +234,7 @@ impl Jobs {
 
     /// Starts what is to be started at boot.
     pub fn boot(&mut self, world: &mut World, known: &Known, now: Time, out: &mut Vec<Kind>) {
-        services(world, known, out);
+        world.init_boots();
         for (path, ..) in fresh(world, known, &LEVELS) {
             let name = path.rsplit(|b| *b == b'/').next().unwrap_or_default();
             if name.starts_with(b"S") {
@@ -275,44 +267,6 @@ fn fresh(world: &mut World, known: &Known, dirs: &[&str]) -> Vec<(Vec<u8>, u64, 
         .filter(|f| !known.files.contains(f))
         .filter(|f| names.insert(f.0.rsplit(|b| *b == b'/').next().unwrap_or_default().to_vec()))
         .collect()
-}
-
-fn services(world: &mut World, known: &Known, out: &mut Vec<Kind>) {
-    for (path, ..) in fresh(world, known, &WANTS) {
-        if !path.ends_with(b".service") {
-            continue;
-        }
-        let Some(text) = world.read_file(&path) else {
-            continue;
-        };
-        let unit = Unit::parse(&String::from_utf8_lossy(&text));
-        let user = unit.user.clone().unwrap_or_else(|| "root".into()).into_bytes();
-        let Some(account) = world.account(&user) else {
-            continue;
-        };
-        for words in &unit.commands {
-            let argv: Vec<Vec<u8>> = words.iter().map(|w| w.clone().into_bytes()).collect();
-            let env = [UNIT_PATH.into(), "LANG=C.UTF-8".into()]
-                .into_iter()
-                .chain(unit.environment.iter().cloned())
-                .map(String::into_bytes)
-                .collect();
-            let start = Start {
-                account: account.clone(),
-                parent: 1,
-                path: argv.first().cloned().unwrap_or_default(),
-                cwd: unit.directory.clone().unwrap_or_else(|| "/".into()).into_bytes(),
-                argv,
-                env,
-                unit: path
-                    .rsplit(|b| *b == b'/')
-                    .next()
-                    .map(|n| String::from_utf8_lossy(n).into_owned()),
-            };
-            let pid = world.start(&start).ok();
-            out.push(told("unit", &path, &user, words.join(" ").into_bytes(), pid));
-        }
-    }
 }
 
 /// Starts a script of root's.

@@ -14,7 +14,6 @@ mod parts;
 mod run;
 mod schedule;
 mod streams;
-mod units;
 
 pub use guest::KernelGuest;
 pub use kmsg::lines as kernel_log;
@@ -137,6 +136,7 @@ impl Snapshot {
         // An image without journald has no journal either.
         let _ = world.daemon_log();
         world.init_listens();
+        world.init_knows();
         let sshd = streams::serve_ssh(&mut world, &cover.ssh_ports());
         if cover.telnet {
             // An image without inetd has none that listens; who starts the decoy has looked.

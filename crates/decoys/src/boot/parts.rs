@@ -70,6 +70,21 @@ pub fn after_boot(cover: &Cover, booted: i64) -> Cover {
     now
 }
 
+/// The kernel's workers, as they are at this moment.
+fn workers(cover: &Cover, major: u32, now: Time) -> Vec<StandInSpec> {
+    let up = (now.seconds() - cover.host.booted).max(0) as u64;
+    let mut drawn = cover.stream(&format!("workers {}", now.seconds()));
+    let cores = cover.hardware.cores;
+    turncoat_cover::processes::workers(&mut drawn, cores, major, up)
+        .into_iter()
+        .map(|w| StandInSpec {
+            pid: w.pid,
+            start_ns: w.started * 1_000_000_000,
+            ..StandInSpec::kthread(&w.name)
+        })
+        .collect()
+}
+
 /// The boot of the machine of `cover`, which the clock shows `now`; `past`: with the files that the cover lays over the image, which
 /// a machine that boots again has on its disk.
 pub fn boot(
@@ -143,6 +158,7 @@ pub fn boot(
                 ..StandInSpec::daemon(&p.comm, "")
             }
         })
+        .chain(workers(cover, major, now))
         .collect();
     let mut machine = Machine::new(facts::cpuid(hw));
     // The time-stamp counter runs at the processor's clock; the world retires about a billion instructions a second of its time.

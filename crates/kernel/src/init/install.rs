@@ -66,6 +66,9 @@ impl World {
         }) {
             return Some("enabled");
         }
+        if u.path.starts_with(super::transient::DIR) {
+            return Some("transient");
+        }
         let wanted = !u.all("Install", "WantedBy").is_empty() || !u.all("Install", "RequiredBy").is_empty();
         Some(
             match (wanted || !aliases.is_empty(), u.all("Install", "Also").is_empty()) {

@@ -59,6 +59,14 @@ pub(crate) enum Later {
     Kill(u32),
     /// A unit starts again.
     Restart(String),
+    /// A timer has its turn.
+    Elapse(String),
+    /// What units say is heard further.
+    Hear,
+    /// logind says that the machine will end, shuts users out, and ends it.
+    Wall,
+    NoLogin,
+    Shutdown,
 }
 
 /// A command line of a unit: how it is run.
@@ -115,6 +123,11 @@ impl World {
     pub(super) fn queue(&mut self, u: &Arc<Unit>, work: Work) -> Option<u32> {
         if self.init.jobs.len() >= JOBS_MAX || self.going_down() {
             return None;
+        }
+        // What is under way already is not begun again.
+        let same = |j: &&Job| j.unit == u.name && j.work == work && work == Work::Start;
+        if let Some(j) = self.init.jobs.iter().find(same) {
+            return Some(j.id);
         }
         self.init.last_job += 1;
         let id = self.init.last_job;
@@ -213,6 +226,15 @@ impl World {
         let (sub, said) = match unit::kind(&name) {
             Some("target") => ("active", "Reached target"),
             Some("socket") => ("listening", "Listening on"),
+            Some("timer") if self.known(&super::state::triggered(u)).is_none() => {
+                let what = super::state::triggered(u);
+                self.init_says(
+                    3,
+                    format!("{name}: Refusing to start, unit {what} to trigger not loaded."),
+                );
+                self.init_says(3, format!("Failed to start {name} - {}.", u.description()));
+                return self.done(id, "failed");
+            }
             Some("timer" | "path") => ("waiting", "Started"),
             Some("slice") => ("active", "Created slice"),
             _ => return self.done(id, "failed"),
@@ -221,6 +243,9 @@ impl World {
             r.set("active", sub, now);
         }
         self.init_says(6, format!("{said} {name} - {}.", u.description()));
+        if unit::kind(&name) == Some("timer") {
+            self.timer_starts(u);
+        }
         self.done(id, "done");
     }
 
@@ -323,7 +348,12 @@ impl World {
     /// Runs a command of a unit; a daemon that stands in is set up instead. Gives its process.
     fn run_command(&mut self, u: &Arc<Unit>, c: &Command, key: &'static str, index: usize) -> Option<u32> {
         let now = self.clock.mono();
-        let stood = self.init.stood.get(&u.name).cloned();
+        let stood = self
+            .init
+            .stood
+            .get(&u.name)
+            .filter(|_| self.stands_in(u))
+            .cloned();
         let pid = match stood {
             Some(s) if key == "ExecStart" => self.stand_up(&u.name, s),
             _ => self.run_program(u, c),
@@ -343,9 +373,21 @@ impl World {
         pid
     }
 
+    /// A stand-in is for the program that the unit started before anybody changed it.
+    fn stands_in(&self, u: &Unit) -> bool {
+        let started = |u: &Unit| u.all("Service", "ExecStart").join("\n");
+        let was = self.init.own.get(&u.name);
+        was.is_none_or(|was| started(was) == started(u))
+    }
+
+    fn main_stands_in(&self, name: &str) -> bool {
+        let main = self.init.runs.get(name).map_or(0, |r| r.main);
+        self.p(main).is_ok_and(|p| p.standin.is_some())
+    }
+
     /// Runs the commands of a key side by side. A stand-in has nothing to read or to end, and would die of their signals.
     fn run_commands(&mut self, u: &Arc<Unit>, key: &'static str) {
-        if self.init.stood.contains_key(&u.name) {
+        if self.main_stands_in(&u.name) {
             return;
         }
         for i in 0..u.all("Service", key).len().min(8) {
@@ -391,8 +433,11 @@ impl World {
             .later
             .retain(|(_, l)| *l != Later::Restart(name.clone()));
         if unit::kind(&name) != Some("service") {
-            let r = self.init.runs.get_mut(&name);
-            r.into_iter().for_each(|r| r.set("inactive", "dead", now));
+            self.forget_timer(&name);
+            if let Some(r) = self.init.runs.get_mut(&name) {
+                r.timer = None;
+                r.set("inactive", "dead", now);
+            }
             let said = if name.ends_with(".target") {
                 "Stopped target"
             } else {
@@ -410,7 +455,7 @@ impl World {
         if let Some(j) = self.job_mut(id) {
             j.stopping = true;
         }
-        let stood = self.init.stood.contains_key(&name);
+        let stood = self.main_stands_in(&name);
         self.run_commands(&u, "ExecStop");
         let only_main = matches!(u.get("Service", "KillMode"), Some("process" | "none"));
         let main = self.init.runs.get(&name).map_or(0, |r| r.main);
@@ -615,6 +660,13 @@ impl World {
                         self.send_group(pid, SigInfo::user(SIGKILL, 1, 0));
                     }
                 }
+                Later::Hear => {
+                    self.net_clock();
+                    self.hear_streams();
+                    self.net_effects();
+                }
+                Later::Elapse(name) => self.timer_fires(&name),
+                Later::Wall | Later::NoLogin | Later::Shutdown => self.logind_due(&l),
                 Later::Restart(name) => {
                     let Some(r) = self.init.runs.get_mut(&name) else {
                         continue;

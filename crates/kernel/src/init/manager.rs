@@ -67,7 +67,8 @@ fn invalid(name: &str) -> Refusal {
 }
 
 /// Calls that only root may make: polkit would decide for others, and is not there.
-const ROOTS: [&str; 28] = [
+const ROOTS: [&str; 29] = [
+    "StartTransientUnit",
     "StartUnit",
     "StopUnit",
     "RestartUnit",
@@ -179,6 +180,7 @@ impl World {
             | "ReloadUnit"
             | "ReloadOrRestartUnit"
             | "ReloadOrTryRestartUnit" => self.work_on(at, member, &text(0)),
+            "StartTransientUnit" => self.start_transient(at, m),
             "KillUnit" => self.kill_unit(&text(0), &text(1), m.body.get(2)),
             "ResetFailed" => {
                 self.init.runs.retain(|_, r| r.active != "failed");
@@ -570,6 +572,7 @@ pub(super) fn load_state(u: Option<&Unit>, name: &str) -> &'static str {
             let action = u.get("Unit", "SuccessAction").is_some();
             if exec || action { "loaded" } else { "bad-setting" }
         }
+        Some(u) if unit::kind(name) == Some("timer") && !super::timer::says_when(u) => "bad-setting",
         Some(_) => "loaded",
     }
 }

@@ -3,24 +3,30 @@
 //! Two stream sockets are served by the host: `/run/systemd/private` of process 1, which root's `systemctl` uses, and
 //! `/run/dbus/system_bus_socket` of dbus-daemon. Answers follow from the world's files, tasks and clock only.
 //!
-//! [`bus`] reads a connection, [`wire`] its messages; `manager` and `names` answer them, `props` tells properties; `unit` reads unit
-//! files, `install` enables them, `state` knows what a boot started, `jobs` starts and stops, `run` has the programs, `timer` the clock, `hosts` small daemons.
+//! [`bus`] reads a connection, [`wire`] its messages; `manager` and `names` and `logind` answer them, `props` tells properties; `unit` reads unit
+//! files, `install` enables them, `state` knows what a boot started, `jobs` starts and stops, `run` has the programs, `output` what they say, `timer` fires by the
+//! expressions of `calendar`, `transient` makes units for one run, `hosts` has small daemons.
 
 pub mod bus;
+mod calendar;
 mod hosts;
 mod install;
 mod jobs;
+mod logind;
 mod manager;
 mod names;
+mod output;
 mod props;
 mod run;
 mod state;
 mod timer;
+mod transient;
 mod unit;
 pub mod wire;
 
 use crate::abi::O_RDWR;
 use crate::abi::net::{AF_UNIX, Control, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_STREAM, SockAddr};
+use crate::abi::sig::SIGKILL;
 use crate::fd::What;
 use crate::net::{Caller, Outgoing, SockId};
 use crate::time::TimerRef;
@@ -47,6 +53,8 @@ pub(crate) struct Init {
     /// What the boot started is known.
     settled: bool,
     runs: BTreeMap<String, Run>,
+    /// Units as they were before anybody came, as far as a boot starts them or a timer could.
+    own: Arc<BTreeMap<String, unit::Unit>>,
     /// Daemons that stand in, by unit.
     stood: Arc<BTreeMap<String, StandInSpec>>,
     jobs: Vec<Job>,
@@ -60,6 +68,12 @@ pub(crate) struct Init {
     pub(crate) due: bool,
     listeners: Vec<Listener>,
     peers: Vec<Peer>,
+    /// The end of the machine that somebody has set a time for, and what the terminals are told.
+    scheduled: Option<logind::Scheduled>,
+    wall: logind::Wall,
+    /// What programs of units say to.
+    streams: Vec<output::Stream>,
+    rates: BTreeMap<String, output::Rate>,
     next_name: u32,
     /// Processes of units that ended, with their status.
     gone: Vec<(u32, i32)>,
@@ -168,6 +182,50 @@ impl World {
         self.init.stood = Arc::new(named.map(|s| (s.unit.clone(), s.clone())).collect());
     }
 
+    /// Remembers the units of this machine, so that what somebody adds later is known for it.
+    pub fn init_knows(&mut self) {
+        let mut own = BTreeMap::new();
+        for u in self.boot_units() {
+            own.insert(u.name.clone(), u);
+        }
+        for (name, _) in self.unit_files() {
+            let Some(u) = self.unit(&name).filter(|_| name.ends_with(".timer")) else {
+                continue;
+            };
+            if let Some(started) = self.unit(&state::triggered(&u)) {
+                own.insert(started.name.clone(), started);
+            }
+            own.insert(u.name.clone(), u);
+        }
+        self.init.own = Arc::new(own);
+    }
+
+    /// What init knew before a boot and knows after it.
+    pub(crate) fn init_goes_on(&mut self, before: &World) {
+        self.init.own = before.init.own.clone();
+    }
+
+    /// init starts what somebody added to the machine, as a boot does.
+    pub fn init_boots(&mut self) {
+        if self.init.listeners.is_empty() {
+            return;
+        }
+        self.init.busy = true;
+        for u in self.settle_anew() {
+            // A daemon whose unit was changed is set up as the unit says now.
+            for pid in self.unit_processes(&u.name) {
+                self.group_exit(pid, SIGKILL.into());
+            }
+            let u = Arc::new(u);
+            if self.queue(&u, jobs::Work::Start).is_some() && unit::kind(&u.name) == Some("service") {
+                self.began_itself("unit", &u.path, &u);
+            }
+        }
+        self.init.busy = false;
+        self.look_at_timers();
+        self.init_timer();
+    }
+
     /// Whether sshd was started anew since this was asked last.
     pub fn sshd_is_back(&mut self) -> bool {
         std::mem::take(&mut self.init.sshd_back)
@@ -239,8 +297,11 @@ impl World {
             self.net_clock();
             self.take_peers();
             self.hear_peers();
+            self.hear_streams();
             self.net_effects();
         }
+        self.look_at_timers();
+        self.collect_transients();
         self.init_timer();
         self.init.busy = false;
     }

@@ -1,10 +1,8 @@
-//! Who is on the system bus beside systemd: the bus itself (D-Bus specification, "Message Bus Messages") and logind, as far as the
-//! commands that end the machine ask it (org.freedesktop.login1(5)).
+//! Who is on the system bus, and what the bus itself answers (D-Bus specification, "Message Bus Messages").
 
 use super::hosts::{HOSTNAMED, TIMEDATED};
 use super::wire::{Kind, Message, Value};
 use super::{Answer, Refusal};
-use crate::Down;
 use crate::world::World;
 
 const BUS: &str = "org.freedesktop.DBus";
@@ -197,90 +195,6 @@ impl World {
                 Ok(p.map_or((0, 0), |p| (p.pid, p.uid)))
             }
         }
-    }
-
-    fn logind_call(&mut self, at: usize, m: &Message) -> Answer {
-        let (root, pid) = self
-            .init
-            .peers
-            .get(at)
-            .map_or((false, 0), |p| (p.uid == 0, p.pid));
-        if m.interface.as_deref() == Some("org.freedesktop.DBus.Properties") {
-            return self.session_property(m);
-        }
-        let how = match m.member.as_deref().unwrap_or_default() {
-            "ListInhibitors" => return Ok(vec![Value::Array("(ssssuu)".into(), vec![])]),
-            "ListSessions" => return Ok(vec![Value::Array("(susso)".into(), self.sessions())]),
-            "SetWallMessage" => return Ok(vec![]),
-            "Reboot" | "RebootWithFlags" => Down::Reboot,
-            "PowerOff" | "PowerOffWithFlags" => Down::PowerOff,
-            "Halt" | "HaltWithFlags" => Down::Halt,
-            what => {
-                self.bus_gap(at, what);
-                return Err(unknown_method(m));
-            }
-        };
-        if !root {
-            return Err(denied());
-        }
-        self.go_down(pid, how);
-        Ok(vec![])
-    }
-
-    /// A property of a session: its terminal, leader or user.
-    fn session_property(&mut self, m: &Message) -> Answer {
-        let path = m.path.as_deref().unwrap_or_default();
-        let id = path
-            .strip_prefix("/org/freedesktop/login1/session/_3")
-            .and_then(|i| i.parse().ok());
-        let name = m.body.get(1).and_then(Value::text).unwrap_or_default();
-        let found = id.and_then(|id| self.conns.get(&crate::Conn(id)));
-        let Some((leader, user)) = found.map(|c| (c.leader, String::from_utf8_lossy(&c.user).into_owned()))
-        else {
-            return Err(Refusal(
-                "org.freedesktop.DBus.Error.UnknownObject",
-                format!("Unknown object '{path}'."),
-            ));
-        };
-        let tty = self
-            .p(leader)
-            .ok()
-            .and_then(|p| p.ctty)
-            .map_or(String::new(), |t| t.name());
-        let value = match name {
-            "TTY" => Value::Str(tty.trim_start_matches("/dev/").to_owned()),
-            "Leader" => Value::U32(leader),
-            "Name" => Value::Str(user),
-            "Remote" => Value::Bool(true),
-            "State" => Value::str("active"),
-            "Type" => Value::str("tty"),
-            "Class" => Value::str("user"),
-            "Service" => Value::str("sshd"),
-            _ => {
-                return Err(Refusal(
-                    "org.freedesktop.DBus.Error.UnknownProperty",
-                    format!("Unknown interface org.freedesktop.login1.Session or property {name}."),
-                ));
-            }
-        };
-        Ok(vec![Value::Variant(Box::new(value))])
-    }
-
-    /// Sessions as logind lists them: number, user, name, seat, object.
-    fn sessions(&mut self) -> Vec<Value> {
-        let all: Vec<(u32, Vec<u8>)> = self.conns.iter().map(|(c, s)| (c.0, s.user.clone())).collect();
-        let mut out = Vec::new();
-        for (id, user) in all {
-            let Some(a) = self.account(&user) else { continue };
-            out.push(Value::Struct(vec![
-                Value::Str(id.to_string()),
-                Value::U32(a.uid),
-                Value::Str(String::from_utf8_lossy(&user).into_owned()),
-                Value::str(""),
-                Value::Path(format!("/org/freedesktop/login1/session/_3{id}")),
-            ]));
-        }
-        out
     }
 }
 

@@ -251,23 +251,29 @@ impl World {
 
     fn timer(&mut self, u: &Unit) -> Vec<(&'static str, Value)> {
         let e = self.elapses(u);
-        let offset = self.clock.offset() / 1_000;
+        let [calendars, spans] = super::timer::settings(u, &e);
+        let us = |key: &str, else_: u64| u.get("Timer", key).and_then(span).unwrap_or(else_) / 1_000;
+        let result = self.init.runs.get(&u.name).map_or("success", |r| r.result);
         vec![
             ("Unit", Value::Str(triggered(u))),
+            ("TimersMonotonic", spans),
+            ("TimersCalendar", calendars),
             ("NextElapseUSecRealtime", Value::U64(e.realtime)),
             ("NextElapseUSecMonotonic", Value::U64(e.monotonic)),
             ("LastTriggerUSec", Value::U64(e.last)),
-            (
-                "LastTriggerUSecMonotonic",
-                Value::U64(e.last.saturating_sub(offset)),
-            ),
-            ("Result", Value::str("success")),
+            ("LastTriggerUSecMonotonic", Value::U64(e.last_monotonic)),
+            ("Result", Value::str(result)),
+            ("AccuracyUSec", Value::U64(us("AccuracySec", 60 * SEC))),
+            ("RandomizedDelayUSec", Value::U64(us("RandomizedDelaySec", 0))),
             (
                 "Persistent",
                 Value::Bool(u.flag("Timer", "Persistent") == Some(true)),
             ),
             ("WakeSystem", Value::Bool(false)),
-            ("RemainAfterElapse", Value::Bool(true)),
+            (
+                "RemainAfterElapse",
+                Value::Bool(u.flag("Timer", "RemainAfterElapse") != Some(false)),
+            ),
         ]
     }
 
@@ -385,7 +391,10 @@ impl World {
                 "LoadError",
                 Value::Struct(vec![Value::str(error.0), Value::Str(error.1)]),
             ),
-            ("Transient", Value::Bool(false)),
+            (
+                "Transient",
+                Value::Bool(u.path.starts_with(super::transient::DIR)),
+            ),
             (
                 "Perpetual",
                 Value::Bool(matches!(

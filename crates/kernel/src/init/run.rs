@@ -1,4 +1,4 @@
-//! Programs of units: how their command lines are run, and how daemons that stand in are set up anew.
+//! Programs of units: how their command lines are run, and how daemons that stand in are set up anew. `output` has what they say.
 
 use super::jobs::Command;
 use super::unit::{self, Unit};
@@ -10,7 +10,7 @@ use turncoat_cover::past::lines::SSHD;
 /// What units get in their environment beside what they say.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin";
 
-/// Puts values for `$NAME` (words of their own) and `${NAME}`.
+/// Puts values for `$NAME` (words of their own) and `${NAME}`; `$$` is a dollar.
 fn expanded(argv: &[String], env: &[String]) -> Vec<String> {
     let value = |name: &str| {
         let found = env
@@ -28,13 +28,18 @@ fn expanded(argv: &[String], env: &[String]) -> Vec<String> {
             continue;
         }
         let (mut text, mut rest) = (String::new(), a.as_str());
-        while let Some((before, after)) = rest.split_once("${") {
-            let Some((name, tail)) = after.split_once('}') else {
-                break;
-            };
+        while let Some((before, after)) = rest.split_once('$') {
             text.push_str(before);
-            text.push_str(value(name));
-            rest = tail;
+            rest = after;
+            if let Some(tail) = after.strip_prefix('$') {
+                text.push('$');
+                rest = tail;
+            } else if let Some((name, tail)) = after.strip_prefix('{').and_then(|a| a.split_once('}')) {
+                text.push_str(value(name));
+                rest = tail;
+            } else {
+                text.push('$');
+            }
         }
         out.push(text + rest);
     }
@@ -135,7 +140,8 @@ impl World {
             env: bytes(env),
             unit: Some(u.name.clone()),
         };
-        self.start(&start).ok()
+        let says = self.unit_output(u, &c.path);
+        self.start_saying(&start, says).ok()
     }
 
     /// A program by its path, or by its name in the usual directories.
@@ -146,5 +152,20 @@ impl World {
         let dirs = PATH.trim_start_matches("PATH=").split(':');
         let mut all = dirs.map(|d| format!("{d}/{path}"));
         all.find(|p| self.look(p.as_bytes()).is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn variables_are_put_in() {
+        let env = ["A=1 2".to_owned(), "B=x".to_owned()];
+        let words =
+            |all: &[&str]| super::expanded(&all.iter().map(|w| w.to_string()).collect::<Vec<_>>(), &env);
+        assert_eq!(
+            words(&["$A", "${A}", "a${B}c$$d$", "$B$"]),
+            ["1", "2", "1 2", "axc$d$", "$B$"]
+        );
+        assert_eq!(words(&["${B", "$$B"]), ["${B", "$B"]);
     }
 }

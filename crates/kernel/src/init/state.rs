@@ -2,7 +2,7 @@
 
 use super::unit::{self, Unit};
 use crate::world::World;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Most units that a boot is taken to have started.
@@ -40,6 +40,8 @@ pub(crate) struct Run {
     pub active_enter: u64,
     pub active_exit: u64,
     pub inactive_enter: u64,
+    /// When it fires, if it is a timer that does.
+    pub timer: Option<Box<super::timer::Elapses>>,
     /// Restarts by itself.
     pub restarts: u32,
     /// Told to stop: it does not start again by itself.
@@ -96,18 +98,50 @@ impl World {
         if self.init.settled {
             return;
         }
+        let own = self.init.own.clone();
+        let stands = self.standin_units();
+        self.settle_with(|u| own.is_empty() || own.contains_key(&u.name) || stands.contains_key(&u.name));
+    }
+
+    /// The same right after a boot. Gives what is still to be started: services and timers that somebody added or changed.
+    pub(super) fn settle_anew(&mut self) -> Vec<Unit> {
+        let own = self.init.own.clone();
+        let mut fresh = Vec::new();
+        for u in self.boot_units() {
+            let starts = matches!(unit::kind(&u.name), Some("service" | "timer"));
+            if starts && !own.is_empty() && !self.was_there(&u) {
+                fresh.push(u);
+            }
+        }
+        self.settle_with(|u| !fresh.iter().any(|f| f.name == u.name));
+        fresh
+    }
+
+    fn settle_with(&mut self, there: impl Fn(&Unit) -> bool) {
         self.init.settled = true;
+        for u in self.boot_units() {
+            if there(&u) {
+                self.settle_one(u);
+            }
+        }
+        self.settle_rest();
+    }
+
+    /// The units that a boot starts as the files are now, and those of what runs.
+    pub(super) fn boot_units(&mut self) -> Vec<Unit> {
+        let mut out = Vec::new();
+        let stands = self.standin_units();
         let mut todo: VecDeque<String> = ["default.target", "user.slice"].map(String::from).into();
-        todo.extend(self.standin_units().into_keys());
-        let mut seen: BTreeMap<String, ()> = BTreeMap::new();
+        todo.extend(stands.keys().cloned());
+        let mut seen: BTreeSet<String> = BTreeSet::new();
         while let Some(name) = todo.pop_front() {
-            if seen.len() >= UNITS || seen.insert(name.clone(), ()).is_some() {
+            if seen.len() >= UNITS || !seen.insert(name.clone()) {
                 continue;
             }
             let Some(u) = self.unit(&name).filter(|u| !u.masked) else {
                 continue;
             };
-            if u.name != name && seen.insert(u.name.clone(), ()).is_some() {
+            if u.name != name && !seen.insert(u.name.clone()) {
                 continue;
             }
             for key in ["Wants", "Requires", "BindsTo"] {
@@ -121,11 +155,11 @@ impl World {
             if u.name != name {
                 todo.extend(self.wanted_by_links(&u.name.clone()));
             }
-            if self.standin_units().contains_key(&u.name) || self.conditions_hold(&u) {
-                self.settle_one(u);
+            if stands.contains_key(&u.name) || self.conditions_hold(&u) {
+                out.push(u);
             }
         }
-        self.settle_rest();
+        out
     }
 
     /// Main processes of what init keeps, by unit.

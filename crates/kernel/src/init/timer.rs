@@ -1,176 +1,105 @@
-//! When timers fire (systemd.timer(5), systemd.time(7)): the calendar expressions that Debian's units use.
+//! Timers (systemd.timer(5)): when they fire, and what they start then.
+//!
+//! Timers that the machine came with are told by its log and do not fire, so that an idle world wakes up for nothing; those that somebody
+//! added or changed do.
 
+use super::calendar::Calendar;
+use super::jobs::{Later, Work};
 use super::props::span;
 use super::state::triggered;
-use super::unit::Unit;
+use super::unit::{self, Unit};
+use super::wire::Value;
+use crate::time::SEC;
 use crate::world::World;
-use turncoat_cover::clock::{Civil, DAYS, Zone};
+use turncoat_cover::clock::{ZONES, Zone};
 
-const DAY: i64 = 86_400;
-/// Days that are looked ahead and back.
-const AHEAD: i64 = 370;
+/// Microseconds of a second and of a minute.
+const USEC: u64 = 1_000_000;
+const MINUTE: u64 = 60 * USEC;
+/// When the manager began, in microseconds after the kernel.
+const USERSPACE: u64 = 1_200_000;
+/// Least time between two turns of a timer, in microseconds: what it starts may end at once.
+const LEAST: u64 = USEC / 10;
+/// What a turn costs of the world's time, in instructions.
+const COST: u64 = 400_000;
+/// Where timers with `Persistent=` leave a stamp.
+const STAMPS: &str = "/var/lib/systemd/timers";
+/// The settings that say when a timer fires.
+pub(super) const ELAPSES: [&str; 6] = [
+    "OnCalendar",
+    "OnActiveSec",
+    "OnBootSec",
+    "OnStartupSec",
+    "OnUnitActiveSec",
+    "OnUnitInactiveSec",
+];
 
-/// A calendar expression.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Calendar {
-    /// Days of the week, Sunday first.
-    weekdays: [bool; 7],
-    months: Vec<u32>,
-    days: Vec<u32>,
-    hours: Vec<u32>,
-    minutes: Vec<u32>,
-    seconds: Vec<u32>,
-}
-
-/// `*`, `a,b`, `a/b` and `a..b` between two bounds.
-fn field(text: &str, low: u32, high: u32) -> Option<Vec<u32>> {
-    let mut out = Vec::new();
-    for part in text.split(',') {
-        let (range, step) = match part.split_once('/') {
-            Some((r, s)) => (r, Some(s.parse::<u32>().ok()?.max(1))),
-            None => (part, None),
-        };
-        let (from, to) = match (range, range.split_once("..")) {
-            ("*", _) => (low, high),
-            (_, Some((a, b))) => (a.parse().ok()?, b.parse().ok()?),
-            (n, None) => {
-                let n = n.parse().ok()?;
-                (n, if step.is_some() { high } else { n })
-            }
-        };
-        if from < low || to > high {
-            return None;
-        }
-        out.extend((from..=to).step_by(step.unwrap_or(1) as usize));
-    }
-    out.sort_unstable();
-    out.dedup();
-    Some(out)
-}
-
-impl Calendar {
-    fn parse(text: &str) -> Option<Calendar> {
-        let text = match text {
-            "minutely" => "*-*-* *:*:00",
-            "hourly" => "*-*-* *:00:00",
-            "daily" => "*-*-* 00:00:00",
-            "weekly" => "Mon *-*-* 00:00:00",
-            "monthly" => "*-*-01 00:00:00",
-            "yearly" | "annually" => "*-01-01 00:00:00",
-            t => t,
-        };
-        let mut c = Calendar {
-            weekdays: [true; 7],
-            months: field("*", 1, 12)?,
-            days: field("*", 1, 31)?,
-            hours: vec![0],
-            minutes: vec![0],
-            seconds: vec![0],
-        };
-        for word in text.split_whitespace() {
-            if word.contains(':') {
-                let mut parts = word.split(':');
-                c.hours = field(parts.next()?, 0, 23)?;
-                c.minutes = field(parts.next()?, 0, 59)?;
-                c.seconds = field(parts.next().unwrap_or("0"), 0, 59)?;
-            } else if word.contains('-') {
-                let mut parts = word.rsplit('-');
-                c.days = field(parts.next()?, 1, 31)?;
-                c.months = field(parts.next()?, 1, 12)?;
-                if parts.next().is_some_and(|y| y != "*") {
-                    return None;
-                }
-            } else {
-                c.weekdays = [false; 7];
-                for d in word.split(',') {
-                    let at = DAYS.iter().position(|n| d.starts_with(n))?;
-                    c.weekdays[at] = true;
-                }
-            }
-        }
-        Some(c)
-    }
-
-    fn on(&self, day: &Civil) -> bool {
-        self.weekdays.get(day.weekday as usize) == Some(&true)
-            && self.months.contains(&day.month)
-            && self.days.contains(&day.day)
-    }
-
-    /// The first second behind `after`, or the last one before it; seconds since the epoch.
-    fn step(&self, after: i64, zone: &Zone, back: bool) -> Option<i64> {
-        let local = after + zone.offset_at(after);
-        let today = local - local.rem_euclid(DAY);
-        for n in 0..AHEAD {
-            let midnight = if back { today - n * DAY } else { today + n * DAY };
-            if !self.on(&Civil::from_unix(midnight)) {
-                continue;
-            }
-            let of_day = self.hours.iter().flat_map(|h| {
-                let minutes = self
-                    .minutes
-                    .iter()
-                    .flat_map(|m| self.seconds.iter().map(move |s| m * 60 + s));
-                minutes.map(move |s| midnight + i64::from(h * 3600 + s))
-            });
-            let unix = |l: i64| l - zone.offset_at(l - zone.offset_at(after));
-            let mut all = of_day.map(unix);
-            let found = if back {
-                all.rfind(|t| *t < after)
-            } else {
-                all.find(|t| *t > after)
-            };
-            if found.is_some() {
-                return found;
-            }
-        }
-        None
-    }
-}
-
-/// When a timer fires next on the wall clock and by the monotonic clock, and when it fired last, in microseconds; 0: not.
+/// When a timer fires next on the wall clock and by the monotonic clock, and when it fired last on both, in microseconds; 0: not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Elapses {
+pub(crate) struct Elapses {
     pub realtime: u64,
     pub monotonic: u64,
     pub last: u64,
+    pub last_monotonic: u64,
+    /// When what it starts changed last, as far as it has been looked at.
+    seen: u64,
+}
+
+/// A moment between two at which others wake up too: the same second of each minute, or of ten seconds, on one machine (sleep_between in
+/// sd-event.c). Microseconds.
+fn between(a: u64, b: u64, perturb: u64) -> u64 {
+    if b <= a + 1 {
+        return a;
+    }
+    for period in [MINUTE, 10 * USEC, USEC, USEC / 4] {
+        let mut c = b / period * period + perturb % period;
+        if c >= b {
+            match c.checked_sub(period) {
+                Some(earlier) => c = earlier,
+                None => return b,
+            }
+        }
+        if c >= a {
+            return c;
+        }
+    }
+    b
 }
 
 impl World {
-    /// When a timer fires: as the machine's log tells it, or by its calendar and the delay that is drawn for it.
+    /// When a timer fires and fired: as it was reckoned, as the machine's log tells it, or by its calendar.
     pub(super) fn elapses(&mut self, u: &Unit) -> Elapses {
+        if let Some(e) = self.init.runs.get(&u.name).and_then(|r| r.timer.as_deref()) {
+            return *e;
+        }
         let offset = self.clock.offset() / 1_000;
-        let now = (self.clock.real() / crate::time::SEC) as i64;
-        let booted = (offset / 1_000_000) as i64;
-        let zone = self.facts_of.zone.unwrap_or(turncoat_cover::clock::ZONES[0].0);
-        let us = |s: i64| s.max(0) as u64 * 1_000_000;
-        let service = triggered(u);
+        let now = (self.clock.real() / SEC) as i64;
+        let booted = (offset / USEC) as i64;
+        let us = |s: i64| s.max(0) as u64 * USEC;
+        let up = self.init.runs.get(&u.name).map_or(0, |r| r.active_enter / 1_000);
         let mut out = Elapses::default();
+        if up == 0 || !self.was_there(u) {
+            return out;
+        }
+        let service = triggered(u);
         let told = self.facts_of.timers.clone();
-        let told = told.filter(|_| u.path.starts_with("/lib/"));
         if let Some((last, next)) = told.and_then(|t| Some((t.ran(&service, now)?, t.runs(&service, now)?))) {
             out.last = if last > booted { us(last) } else { 0 };
+            out.last_monotonic = out.last.saturating_sub(offset);
             match u.get("Timer", "OnCalendar") {
                 Some(_) => out.realtime = us(next),
                 None => out.monotonic = us(next).saturating_sub(offset),
             }
             return out;
         }
+        let zone = self.zone();
         if let Some(c) = u.get("Timer", "OnCalendar").and_then(Calendar::parse) {
-            let delay = u.get("Timer", "RandomizedDelaySec").and_then(span).unwrap_or(0) / crate::time::SEC;
-            let guid = self.bus_guid();
-            let drawn = guid.bytes().chain(u.name.bytes());
-            let drawn = drawn.fold(7u64, |h, b| h.wrapping_mul(131).wrapping_add(b.into()));
-            let late = (drawn % delay.max(1)) as i64;
+            let late = (self.delay(u, 0) / USEC) as i64;
             out.realtime = c.step(now - late, &zone, false).map_or(0, |t| us(t + late));
             let last = c.step(now - late, &zone, true).map_or(0, |t| t + late);
-            out.last = if last > booted && u.path.starts_with("/lib/") {
-                us(last)
-            } else {
-                0
-            };
+            out.last = if last > booted { us(last) } else { 0 };
+            out.last_monotonic = out.last.saturating_sub(offset);
         }
-        let up = self.init.runs.get(&u.name).map_or(0, |r| r.active_enter / 1_000);
         let spans = [("OnBootSec", 0), ("OnStartupSec", 0), ("OnActiveSec", up)];
         let all = spans
             .into_iter()
@@ -179,6 +108,297 @@ impl World {
         out.monotonic = all.filter(|t| *t > uptime).min().unwrap_or(0);
         out
     }
+
+    fn zone(&self) -> Zone {
+        self.facts_of.zone.unwrap_or(ZONES[0].0)
+    }
+
+    /// What RandomizedDelaySec adds for a turn, in microseconds.
+    fn delay(&self, u: &Unit, turn: u64) -> u64 {
+        let most = u.get("Timer", "RandomizedDelaySec").and_then(span).unwrap_or(0) / 1_000;
+        let turn = if u.flag("Timer", "FixedRandomDelay") == Some(true) {
+            0
+        } else {
+            turn
+        };
+        let drawn = self.bus_guid().into_bytes().into_iter().chain(u.name.bytes());
+        let drawn = drawn.chain(turn.to_le_bytes()).fold(7u64, |h, b| {
+            h.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(b.into())
+        });
+        (drawn >> 8) % most.max(1)
+    }
+
+    /// Where in its minute this machine wakes up, by its boot id (initialize_perturb in sd-event.c). Microseconds.
+    fn perturb(&self) -> u64 {
+        let digits: Vec<u8> = self
+            .facts_of
+            .boot_id
+            .bytes()
+            .filter(u8::is_ascii_hexdigit)
+            .collect();
+        let digit = |b: &u8| char::from(*b).to_digit(16).unwrap_or(0) as u64;
+        let bytes: Vec<u64> = digits
+            .chunks_exact(2)
+            .map(|d| digit(&d[0]) << 4 | digit(&d[1]))
+            .collect();
+        let word = |at: usize| bytes.iter().skip(at).take(8).rev().fold(0u64, |w, b| w << 8 | b);
+        (word(0) ^ word(8)) % MINUTE
+    }
+
+    /// A timer starts: it reckons when it fires, if that is for it to do.
+    pub(super) fn timer_starts(&mut self, u: &Unit) {
+        if self.was_there(u) {
+            return;
+        }
+        let mut e = Elapses::default();
+        if u.flag("Timer", "Persistent") == Some(true) {
+            let stamp = format!("{STAMPS}/stamp-{}", u.name);
+            let now = self.clock.real() / 1_000;
+            match self.look(stamp.as_bytes()) {
+                Some(l) => {
+                    let at = l.mtime.sec.max(0) as u64 * USEC + u64::from(l.mtime.nsec) / 1_000;
+                    e.last = Some(at).filter(|at| *at < now).unwrap_or(0);
+                }
+                None => self.stamp_timer(&stamp),
+            }
+        }
+        if let Some(r) = self.init.runs.get_mut(&u.name) {
+            r.timer = Some(Box::new(e));
+        }
+        self.timer_waits(&u.name);
+    }
+
+    /// Leaves the moment of a timer's turn where its next start finds it.
+    fn stamp_timer(&mut self, stamp: &str) {
+        let recording = self.vfs.record(false);
+        let root = self.vfs.root_path();
+        let _ = self.fs(0, |v, c| {
+            let _ = v.mkdir(c, &root, STAMPS.as_bytes(), 0o755);
+            v.unlink(c, &root, stamp.as_bytes())
+        });
+        let _ = self.scribble(stamp.as_bytes(), Some(0), b"", Some(0o644));
+        self.vfs.record(recording);
+    }
+
+    /// Reckons when a timer fires next (timer_enter_waiting in timer.c).
+    fn timer_waits(&mut self, name: &str) {
+        let (now, real) = (self.clock.mono() / 1_000, self.clock.real() / 1_000);
+        let offset = self.clock.offset() / 1_000;
+        let Some((u, mut e, since)) = self.init.runs.get(name).and_then(|r| {
+            let e = **r.timer.as_ref()?;
+            Some((r.unit.clone(), e, r.inactive_exit / 1_000))
+        }) else {
+            return;
+        };
+        let what = self.real_name(&triggered(&u));
+        let (began, ended, seen) = (self.init.runs.get(&what)).map_or((0, 0, 0), |r| {
+            (r.inactive_exit / 1_000, r.inactive_enter / 1_000, r.changed)
+        });
+        let zone = self.zone();
+        let from = if e.last != 0 { e.last } else { since + offset };
+        let calendars = u.all("Timer", "OnCalendar").into_iter().take(32);
+        let realtime = calendars
+            .filter_map(Calendar::parse)
+            .filter_map(|c| c.step((from / USEC) as i64, &zone, false))
+            .map(|t| (t.max(0) as u64 * USEC).max(offset + USERSPACE))
+            .min();
+        let mut monotonic: Option<u64> = None;
+        for key in ELAPSES.into_iter().skip(1) {
+            let base = match key {
+                "OnActiveSec" => Some(since),
+                "OnBootSec" => Some(0),
+                "OnStartupSec" => Some(USERSPACE),
+                "OnUnitActiveSec" => Some(began.max(e.last_monotonic)).filter(|b| *b > 0),
+                _ if ended > 0 => Some(ended),
+                _ => Some(e.last_monotonic).filter(|b| *b > 0),
+            };
+            for value in u.all("Timer", key).into_iter().take(32).filter_map(span) {
+                let Some(at) = base.map(|b| b.saturating_add(value / 1_000)) else {
+                    continue;
+                };
+                // What counts from a moment that does not come again has one turn.
+                let once = !key.starts_with("OnUnit") && e.last_monotonic != 0 && at < now;
+                if !once {
+                    monotonic = Some(monotonic.map_or(at, |m| m.min(at)));
+                }
+            }
+        }
+        e.realtime = realtime.map_or(0, |t| t + self.delay(&u, t));
+        e.monotonic = monotonic.map_or(0, |t| t + self.delay(&u, t));
+        e.seen = seen;
+        let accuracy = u.get("Timer", "AccuracySec").and_then(span).unwrap_or(60 * SEC) / 1_000;
+        let perturb = self.perturb();
+        let wakes = |at: u64, now: u64| between(at.max(now), at.saturating_add(accuracy).max(now), perturb);
+        let by_clock = (e.realtime != 0).then(|| wakes(e.realtime, real).saturating_sub(offset));
+        let by_span = (e.monotonic != 0).then(|| wakes(e.monotonic, now));
+        let due = by_clock.into_iter().chain(by_span).min();
+        let over = u.flag("Timer", "RemainAfterElapse") == Some(false);
+        self.forget_timer(name);
+        let at = self.clock.mono();
+        if let Some(r) = self.init.runs.get_mut(name) {
+            r.timer = Some(Box::new(e));
+            match due {
+                Some(_) => r.set("active", "waiting", at),
+                None if over => r.set("inactive", "dead", at),
+                None => r.set("active", "elapsed", at),
+            }
+        }
+        if let Some(due) = due {
+            let due = due.max(match e.last_monotonic {
+                0 => now,
+                last => last + LEAST,
+            });
+            self.init_later(due.saturating_mul(1_000).max(at), Later::Elapse(name.to_owned()));
+        }
+    }
+
+    /// A timer does not wait any more.
+    pub(super) fn forget_timer(&mut self, name: &str) {
+        self.init
+            .later
+            .retain(|(_, l)| !matches!(l, Later::Elapse(n) if n == name));
+    }
+
+    /// A timer has its turn.
+    pub(super) fn timer_fires(&mut self, name: &str) {
+        let now = self.clock.mono();
+        let (mono, real) = (now / 1_000, self.clock.real() / 1_000);
+        let Some(r) = self.init.runs.get_mut(name).filter(|r| r.sub == "waiting") else {
+            return;
+        };
+        let Some(e) = r.timer.as_deref_mut() else { return };
+        let ripe = |at: u64, now: u64| at != 0 && at <= now;
+        if !ripe(e.realtime, real) && !ripe(e.monotonic, mono) {
+            // The wall clock was set.
+            return self.timer_waits(name);
+        }
+        (e.last, e.last_monotonic) = (real, mono);
+        r.set("active", "running", now);
+        self.init.spent += COST;
+        let Some(r) = self.init.runs.get(name) else { return };
+        let u = r.unit.clone();
+        if u.flag("Timer", "Persistent") == Some(true) {
+            self.stamp_timer(&format!("{STAMPS}/stamp-{name}"));
+        }
+        let what = triggered(&u);
+        match self.known(&what).filter(|u| !u.masked) {
+            Some(started) => {
+                self.queue(&started, Work::Start);
+                self.began_itself("timer", &u.path, &started);
+            }
+            None => {
+                let why = format!("Unit {what} not found.");
+                self.init_says(4, format!("{name}: Failed to queue unit startup job: {why}"));
+                self.init_says(4, format!("{name}: Failed with result 'resources'."));
+                if let Some(r) = self.init.runs.get_mut(name) {
+                    r.result = "resources";
+                    r.set("failed", "failed", now);
+                }
+            }
+        }
+    }
+
+    /// Timers whose service has ended, or was started by somebody else, reckon anew.
+    pub(super) fn look_at_timers(&mut self) {
+        let armed = self.init.runs.iter().filter(|(_, r)| r.timer.is_some());
+        let all: Vec<(String, String)> = armed
+            .filter(|(_, r)| r.active == "active")
+            .map(|(n, r)| (n.clone(), triggered(&r.unit)))
+            .collect();
+        for (name, what) in all {
+            let what = self.real_name(&what);
+            let (changed, down) = (self.init.runs.get(&what)).map_or((0, true), |r| {
+                (r.changed, matches!(r.active, "inactive" | "failed"))
+            });
+            let Some(r) = self.init.runs.get(&name) else {
+                continue;
+            };
+            let follows = || r.timer.as_ref().is_some_and(|e| e.seen != changed);
+            if r.sub == "running" && down || r.sub != "running" && follows() {
+                self.timer_waits(&name);
+            }
+        }
+    }
+
+    /// A unit that a timer or the boot has started goes on record.
+    pub(super) fn began_itself(&mut self, by: &'static str, path: &str, u: &Unit) {
+        let ran = self
+            .init
+            .runs
+            .get(&u.name)
+            .and_then(|r| r.ran.last().map(|x| x.pid));
+        let user = u.get("Service", "User").unwrap_or("root");
+        let fact = crate::Fact::Job {
+            by,
+            path: path.as_bytes().to_vec(),
+            user: user.as_bytes().to_vec(),
+            command: u
+                .get("Service", "ExecStart")
+                .unwrap_or_default()
+                .as_bytes()
+                .to_vec(),
+            pid: ran.filter(|p| *p != 0),
+        };
+        self.fact(1, fact);
+    }
+}
+
+/// Whether a timer says when it fires.
+pub(super) fn says_when(u: &Unit) -> bool {
+    ELAPSES.iter().any(|k| !u.all("Timer", k).is_empty())
+}
+
+/// The properties TimersCalendar and TimersMonotonic of a timer: each setting with the moment that is next.
+pub(super) fn settings(u: &Unit, e: &Elapses) -> [Value; 2] {
+    let calendars = u.all("Timer", "OnCalendar").into_iter().map(|c| {
+        Value::Struct(vec![
+            Value::str("OnCalendar"),
+            Value::str(c),
+            Value::U64(e.realtime),
+        ])
+    });
+    let mut spans = Vec::new();
+    for key in ELAPSES.into_iter().skip(1) {
+        for span in u.all("Timer", key).into_iter().filter_map(span) {
+            spans.push(Value::Struct(vec![
+                Value::str(monotonic_name(key)),
+                Value::U64(span / 1_000),
+                Value::U64(e.monotonic),
+            ]));
+        }
+    }
+    [
+        Value::Array("(sst)".into(), calendars.collect()),
+        Value::Array("(stt)".into(), spans),
+    ]
+}
+
+fn monotonic_name(key: &'static str) -> &'static str {
+    match key {
+        "OnActiveSec" => "OnActiveUSec",
+        "OnBootSec" => "OnBootUSec",
+        "OnStartupSec" => "OnStartupUSec",
+        "OnUnitActiveSec" => "OnUnitActiveUSec",
+        _ => "OnUnitInactiveUSec",
+    }
+}
+
+impl World {
+    /// Whether a unit is as it was before anybody came: the machine's own timers do not fire.
+    pub(super) fn was_there(&mut self, u: &Unit) -> bool {
+        let own = self.init.own.clone();
+        if own.get(&u.name) != Some(u) {
+            return false;
+        }
+        if unit::kind(&u.name) != Some("timer") {
+            return true;
+        }
+        let what = triggered(u);
+        match own.get(&what) {
+            Some(was) => self.unit(&what).as_ref() == Some(was),
+            None => true,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -186,19 +406,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calendars_step() {
-        let utc = turncoat_cover::clock::ZONES[0].0;
-        // 2026-11-26 02:00:00 UTC, a Thursday.
-        let now = 1_795_658_400;
-        let next = |t: &str| Calendar::parse(t).and_then(|c| c.step(now, &utc, false));
-        assert_eq!(next("daily"), Some(now + 22 * 3600));
-        assert_eq!(next("*-*-* 6,18:00"), Some(now + 4 * 3600));
-        assert_eq!(next("Sun *-*-* 03:10:00"), Some(now + 3 * DAY + 4_200));
-        assert_eq!(next("weekly"), Some(now + 4 * DAY - 7_200));
-        assert_eq!(next("*:0/5"), Some(now + 300));
-        let last = Calendar::parse("hourly").and_then(|c| c.step(now, &utc, true));
-        assert_eq!(last, Some(now - 3600));
-        assert_eq!(Calendar::parse("what"), None);
-        assert_eq!(Calendar::parse("*-*-* 25:00"), None);
+    fn wakes_fall_together() {
+        let p = 17 * USEC + 250_000;
+        assert_eq!(between(100 * USEC, 160 * USEC, p), 137_250_000);
+        assert_eq!(between(100 * USEC, 100 * USEC, p), 100 * USEC);
+        assert_eq!(between(100 * USEC, 101 * USEC, p), 100_250_000);
+        assert_eq!(between(140 * USEC, 155 * USEC, p), 147_250_000);
     }
 }

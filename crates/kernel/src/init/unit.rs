@@ -4,7 +4,8 @@ use crate::world::World;
 use std::collections::BTreeSet;
 
 /// Where units lie, the first ones win. The links in `/etc` say what is enabled.
-pub(super) const DIRS: [&str; 4] = [
+pub(super) const DIRS: [&str; 5] = [
+    super::transient::DIR,
     "/etc/systemd/system",
     "/run/systemd/system",
     "/usr/local/lib/systemd/system",
@@ -205,7 +206,7 @@ pub(super) fn words(line: &str) -> Vec<String> {
     let mut chars = line.chars();
     while let Some(c) = chars.next() {
         match (c, quote) {
-            ('\\', q) if q != Some('\'') => word.get_or_insert_default().extend(chars.next()),
+            ('\\', q) if q != Some('\'') => word.get_or_insert_default().extend(escaped(&mut chars)),
             (c, Some(q)) if c == q => quote = None,
             ('"' | '\'', None) => {
                 quote = Some(c);
@@ -217,6 +218,26 @@ pub(super) fn words(line: &str) -> Vec<String> {
     }
     out.extend(word);
     out
+}
+
+/// What a backslash and what follows it stand for (cunescape): control characters by letter or number, or itself.
+fn escaped(chars: &mut std::str::Chars) -> Option<char> {
+    Some(match chars.next()? {
+        'n' => '\n',
+        't' => '\t',
+        'r' => '\r',
+        's' => ' ',
+        'x' => {
+            let rest = chars.as_str();
+            let code = rest.get(..2).and_then(|d| u8::from_str_radix(d, 16).ok());
+            if let Some(code) = code.filter(u8::is_ascii) {
+                chars.nth(1);
+                return Some(char::from(code));
+            }
+            'x'
+        }
+        c => c,
+    })
 }
 
 impl World {
@@ -347,5 +368,6 @@ mod tests {
             words("/bin/sh -c \"a 'b' \\\"c\\\"\" x"),
             ["/bin/sh", "-c", "a 'b' \"c\"", "x"]
         );
+        assert_eq!(words(r#""a\nb" c\x41\s\\d 'e\n'"#), ["a\nb", "cA \\d", "e\\n"]);
     }
 }

@@ -90,6 +90,8 @@ pub(crate) struct StandIn {
     pub vsz: u64,
     pub threads: u32,
     pub kthread: bool,
+    /// Its name in full: that of a kernel thread is longer than a task's may be (proc_task_name in fs/proc/array.c).
+    pub name: Vec<u8>,
     /// ignored: signals with handlers in the real program
     pub ignores: SigSet,
 }
@@ -374,6 +376,7 @@ impl World {
             vsz: s.vsz,
             threads: s.threads.max(1),
             kthread: s.kthread,
+            name: s.comm.into_iter().take(63).collect(),
             ignores,
         }));
         self.tasks.insert(pid, Arc::new(t));

@@ -589,6 +589,17 @@ impl Ttys {
         }
     }
 
+    /// Shows bytes that no process wrote; what there is no room for is lost.
+    pub fn say(&mut self, id: TtyId, bytes: &[u8]) {
+        let Some(t) = self.tty_mut(id) else { return };
+        t.write_output(bytes);
+        if t.console {
+            t.out.queue.clear();
+        } else {
+            self.wake(id, Side::Master);
+        }
+    }
+
     fn master_write(&mut self, id: TtyId, bytes: &[u8]) -> KResult<usize> {
         let t = self.tty_mut(id).ok_or(Errno::EIO)?;
         let n = bytes.len().min(FLIP_MAX.saturating_sub(t.flip.len()));
