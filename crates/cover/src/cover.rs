@@ -301,7 +301,7 @@ impl Cover {
         out.extend(files::system::files(self, image, &story, now));
         out.extend(files::homes::files(self, image, &story, &past));
         out.extend(bait::draw(self, now).into_iter().flat_map(|l| l.files));
-        out.extend(past::files(self, image, &past, now));
+        out.extend(past::files(self, image, &past, kernel.unwrap_or_default(), now));
         if let Some(kernel) = kernel {
             let journal = past::journal::files(self, image, &past, kernel, now);
             out.extend(journal);

@@ -118,6 +118,7 @@ fn run(w: &mut World, command: &str) -> Duration {
         local: "192.0.2.10:22".parse().expect("address"),
         greet: false,
         method: String::new(),
+        sshd: None,
     })
     .expect("open");
     loop {

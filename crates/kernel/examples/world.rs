@@ -170,6 +170,7 @@ fn main() {
             local: "192.0.2.10:22".parse().expect("address"),
             greet: true,
             method: String::new(),
+            sshd: None,
         })
         .expect("open");
     let opened = t0.elapsed();

@@ -49,6 +49,7 @@ fn open(w: &mut World, command: Option<&str>) -> Conn {
         local: "192.0.2.10:22".parse().expect("address"),
         greet: true,
         method: String::new(),
+        sshd: None,
     })
     .expect("open")
 }

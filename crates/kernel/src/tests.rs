@@ -113,6 +113,7 @@ fn login(w: &mut World, user: &str, tty: bool) -> Conn {
         local: "192.0.2.10:22".parse().unwrap(),
         greet: false,
         method: String::new(),
+        sshd: None,
     })
     .unwrap()
 }
@@ -255,6 +256,7 @@ fn a_fork_bomb_stays_within_bounds() {
         local: "192.0.2.10:22".parse().unwrap(),
         greet: false,
         method: String::new(),
+        sshd: None,
     });
     assert_eq!(again.err(), Some(Errno::EAGAIN));
 }

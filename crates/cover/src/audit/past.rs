@@ -44,7 +44,60 @@ fn apt_timers(s: &Seen) -> Result<Vec<i64>, String> {
 /// The longest that the job takes, in seconds.
 const NIGHT: i64 = 1500;
 
+/// Number, second and name of the processes of cron and sshd in the journal since the boot.
+fn logged_pids(s: &Seen) -> Result<Vec<(f64, i64, &str)>, String> {
+    let booted = s.number("proc.stat", "btime")? as f64;
+    let one = |l: &'_ str| -> Option<(f64, i64)> {
+        let mut words = l.split(' ');
+        let at: f64 = words.next()?.parse().ok()?;
+        let (name, rest) = words.nth(1)?.split_once('[')?;
+        let pid = rest.strip_suffix("]:")?.parse().ok()?;
+        (["CRON", "sshd"].contains(&name) && at > booted + 60.0).then_some((at, pid))
+    };
+    Ok(s.lines("journal")?
+        .into_iter()
+        .filter_map(|l| one(l).map(|(at, pid)| (at, pid, l)))
+        .collect())
+}
+
+/// A session's sshd is older than what cron started while it lasted, and says its last word later.
+const SINCE: f64 = 6.0 * 3_600.0;
+
 pub(super) const CHECKS: &[Check] = &[
+    c(
+        "past-pids",
+        "numbers of processes in the journal rise with time, to those of now, and so many were made since the boot",
+        |s| {
+            let pids = logged_pids(s)?;
+            let last: i64 = s
+                .line("loadavg")?
+                .rsplit(' ')
+                .next()
+                .and_then(|n| n.parse().ok())
+                .ok_or("loadavg names no process")?;
+            let forks = s.number("proc.stat", "processes")?;
+            hold((forks - last).abs() < 600, || {
+                format!("{forks} processes were made since the boot, the last has number {last}")
+            })?;
+            let mut highest: Vec<(f64, i64)> = Vec::new();
+            for (at, pid, line) in pids {
+                hold(pid <= last, || {
+                    format!("the last process has number {last}, but {line:?}")
+                })?;
+                let before = highest
+                    .iter()
+                    .filter(|h| h.0 < at - SINCE)
+                    .map(|h| h.1)
+                    .max()
+                    .unwrap_or(0);
+                hold(pid + 60 > before, || {
+                    format!("number {before} was given before {line:?}")
+                })?;
+                highest.push((at, pid));
+            }
+            Ok(())
+        },
+    ),
     c(
         "past-dpkg",
         "dpkg has every package in the version that dpkg.log wrote last",

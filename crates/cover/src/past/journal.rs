@@ -48,7 +48,8 @@ impl Machine {
         put("_HOSTNAME", &self.host);
         put("_RUNTIME_SCOPE", "system");
         put("PRIORITY", &l.priority.to_string());
-        put("MESSAGE", &l.text);
+        // journald cuts what is blank at the end of a message of syslog(3).
+        put("MESSAGE", l.text.trim_end());
         match l.says {
             Says::Kernel => {
                 put("_TRANSPORT", "kernel");
@@ -86,9 +87,8 @@ impl Machine {
                 put("_SOURCE_REALTIME_TIMESTAMP", &l.at.to_string());
             }
             Says::Program(p) => {
-                let facility = if l.private { 10 } else { p.facility };
                 put("_TRANSPORT", "syslog");
-                put("SYSLOG_FACILITY", &facility.to_string());
+                put("SYSLOG_FACILITY", &l.facility().to_string());
                 put("SYSLOG_IDENTIFIER", p.name);
                 put("SYSLOG_PID", &l.pid.to_string());
                 put("_PID", &l.pid.to_string());
@@ -133,18 +133,24 @@ pub struct Sender {
 
 /// A message of syslog(3) taken apart as journald 252 does (`journald-syslog.c`).
 #[derive(Debug, PartialEq, Eq)]
-struct Parsed<'a> {
-    priority: u32,
-    stamp: Option<&'a [u8]>,
-    name: Option<&'a [u8]>,
-    pid: Option<&'a [u8]>,
-    text: &'a [u8],
+pub struct Parsed<'a> {
+    /// Facility times eight, and priority.
+    pub priority: u32,
+    /// When, as the program wrote it.
+    pub stamp: Option<&'a [u8]>,
+    /// Who says it.
+    pub name: Option<&'a [u8]>,
+    /// Its process, as it says.
+    pub pid: Option<&'a [u8]>,
+    /// What it says.
+    pub text: &'a [u8],
 }
 
 /// LOG_USER and LOG_INFO.
 const UNMARKED: u32 = 1 << 3 | 6;
 
-fn parsed(data: &[u8]) -> Parsed<'_> {
+/// Takes a message of syslog(3) apart.
+pub fn parsed(data: &[u8]) -> Parsed<'_> {
     let end = data
         .iter()
         .rposition(|b| !b.is_ascii_whitespace() && *b != 0)

@@ -9,6 +9,7 @@ use crate::worlds::{Conn, Door, Guest, Input, NotConnected, Open, Opened, Produc
 use sha2::Digest;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use turncoat_cover::past::refused::Refused;
 use turncoat_event::{Bytes, Kind, Sha256, Time, kinds};
 use turncoat_kernel::net::SockId;
 use turncoat_kernel::vfs::ChangeKind;
@@ -113,7 +114,7 @@ impl KernelGuest {
         let log = turncoat_cover::past::journal::boot_lines(&cover, &kmsg::lines(&cover));
         self.world.reboot(boot);
         if let Some(life) = &mut self.life {
-            life.down_until(now);
+            life.booted(&cover, now);
         }
         self.world.log(&log);
         let _ = self.world.daemon_log();
@@ -287,7 +288,6 @@ impl Guest for KernelGuest {
             }
         };
         let greet = command.is_none();
-        self.world.refused(o.refused.clone());
         let open = KernelOpen {
             user: o.user.clone(),
             account: None,
@@ -305,11 +305,18 @@ impl Guest for KernelGuest {
             local: o.local,
             greet,
             method: o.method.to_string(),
+            sshd: o.sshd,
         };
         self.world
             .open(open)
             .map(|c| Conn(c.0))
             .map_err(|e| e.name().to_string())
+    }
+
+    fn refused(&mut self, refused: &[Refused], now: Time) {
+        if let (Some(life), None) = (&mut self.life, self.away) {
+            life.hear(&mut self.world, refused, now);
+        }
     }
 
     fn connect(&mut self, user: &[u8], to: &Target) -> Result<Conn, NotConnected> {

@@ -158,7 +158,7 @@ pub fn boot(
     Boot {
         plan,
         files,
-        facts: facts::facts(cover),
+        facts: facts::facts(cover, &Below(image)),
         hostname: cover.host.name.clone().into_bytes(),
         machine,
         boot_time: booted as u64 * 1_000_000_000,
