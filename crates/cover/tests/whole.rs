@@ -65,7 +65,7 @@ fn nothing_is_before_the_installation_or_in_the_future() {
         let c = cover(i, 1);
         for f in c.files(&Host) {
             assert!(
-                f.mtime >= c.host.installed - 900,
+                f.mtime >= c.host.installed - 1_200,
                 "{i} {} before installation",
                 f.path
             );

@@ -116,6 +116,7 @@ fn main() {
             blocks_used: 30_000,
             files: 1_248_480,
             installed: stamp,
+            stamps: Default::default(),
             booted: stamp,
             limit_pages: 65_536,
             limit_inodes: 100_000,

@@ -55,6 +55,7 @@ fn world(code: &[u8]) -> World {
             blocks_used: 100,
             files: 10_000,
             installed: stamp,
+            stamps: Default::default(),
             booted: stamp,
             limit_pages: 2048,
             limit_inodes: 500,

@@ -9,6 +9,7 @@ pub mod packages;
 pub mod pids;
 pub mod refused;
 pub mod rotate;
+pub mod stamps;
 pub mod text;
 pub mod timeline;
 pub mod unattended;
