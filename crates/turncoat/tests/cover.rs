@@ -327,6 +327,11 @@ const FAULTS: &[(&str, &str, Edit)] = &[
         "lastb",
         Add("admin    ssh:notty    192.0.2.1 Tue Nov 17 10:27:04 2026"),
     ),
+    (
+        "past-units",
+        "units.boot",
+        All("Queued start job for default target graphical.target.\n"),
+    ),
     ("past-lists", "dpkg.lists", Grow("", 4_000)),
     ("past-inodes", "inodes", Add("1 2 3 3.000000000 /etc/x")),
     ("past-pids", "loadavg", All("0.00 0.00 0.00 1/74 300\n")),

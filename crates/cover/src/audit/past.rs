@@ -90,6 +90,23 @@ fn unpacked(s: &Seen) -> Result<(BTreeMap<String, i64>, i64), String> {
 
 pub(super) const CHECKS: &[Check] = &[
     c(
+        "past-units",
+        "what is up was started in the journal of the boot, as far as that goes back",
+        |s| {
+            let told = s.get("units.boot")?;
+            if !told.contains("Queued start job") {
+                return Ok(());
+            }
+            for unit in s.lines("units")? {
+                // The root was there before the manager.
+                hold(unit == "-.mount" || told.contains(&format!(" {unit} - ")), || {
+                    format!("nothing started {unit}")
+                })?;
+            }
+            Ok(())
+        },
+    ),
+    c(
         "past-lists",
         "dpkg's lists of files are as old as the unpacking of their packages in dpkg.log, which were built before; its state as the last run",
         |s| {

@@ -183,6 +183,14 @@ pub const PROBES: &[Probe] = &[
     p("ssh.v", "ssh -V"),
     p("sshd.t", "sshd -T"),
     p("sshd.unit", "systemctl show ssh -p MainPID,SubState"),
+    p(
+        "units",
+        "systemctl list-units --type=service,timer,mount,socket --no-legend --plain | cut -d ' ' -f 1",
+    ),
+    p(
+        "units.boot",
+        "journalctl -q -b --no-pager -o cat _PID=1 | grep -a '^Queued\\|^Started\\|^Finished\\|^Mounted\\|^Listening'",
+    ),
     p("init.state", "systemctl is-system-running"),
     p("sshd.keys", "cat /etc/ssh/ssh_host_*_key.pub"),
     p("sshd.config", "cat /etc/ssh/sshd_config"),

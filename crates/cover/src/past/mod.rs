@@ -3,6 +3,7 @@
 //! [`timeline`](Timeline::draw) decides once what happened; the log writers only tell it, so two logs cannot disagree.
 
 pub mod binary;
+mod boot;
 pub mod journal;
 pub mod lines;
 pub mod packages;

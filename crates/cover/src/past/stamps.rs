@@ -15,12 +15,25 @@ pub struct Stamps {
     pub made: i64,
     /// When the base system was there: what the packages' scripts made is as old.
     pub based: i64,
-    /// Lists of files (`dpkg -L`) with the time at which they were unpacked last, in that order.
-    pub unpacked: Vec<(String, i64)>,
+    /// Packages in the order of their unpacking.
+    pub unpacked: Vec<Unpacked>,
+    /// What a kernel's installation writes beside its package, with the time.
+    pub written: Vec<(String, i64)>,
     /// When dpkg last wrote its state.
     pub state: i64,
     /// Files that are read by themselves, with the time.
     pub read: Vec<(String, i64)>,
+}
+
+/// A package as it came to the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unpacked {
+    /// The list of its files (`dpkg -L`).
+    pub list: String,
+    /// When the machine had it first, seconds since the epoch.
+    pub first: i64,
+    /// When it was unpacked last.
+    pub last: i64,
 }
 
 /// When dpkg unpacks the package of this number in a run.
@@ -136,34 +149,67 @@ impl Stamps {
     /// Those of `cover` at `now`.
     pub fn of(cover: &Cover, image: &dyn Image, past: &Past, now: i64) -> Stamps {
         let first = past.runs.first().map_or(cover.host.installed, |r| r.start);
-        let mut of: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+        let mut of: BTreeMap<(&str, &str), (i64, i64)> = BTreeMap::new();
+        let kernel = crate::Release::current().kernel_package(&cover.host.kernel.release);
+        let mut written = Vec::new();
         for r in past.runs.iter().filter(|r| r.end <= now) {
             for (i, c) in r.changes.iter().enumerate().filter(|(_, c)| !c.new.is_empty()) {
-                of.insert((&c.package.name, &c.package.arch), unpacks(r, i));
+                let at = unpacks(r, i);
+                of.entry((&c.package.name, &c.package.arch)).or_insert((at, at)).1 = at;
+                if c.package.name == kernel {
+                    written = made_by_kernel(&cover.host.kernel.release, r.end - 1);
+                }
             }
         }
-        let mut unpacked: Vec<(String, i64)> = of
+        let mut unpacked: Vec<Unpacked> = of
             .into_iter()
-            .map(|((name, arch), at)| {
+            .map(|((name, arch), (first, last))| {
                 let both = format!("/var/lib/dpkg/info/{name}:{arch}.list");
                 let list = if image.has(&both) {
                     both
                 } else {
                     format!("/var/lib/dpkg/info/{name}.list")
                 };
-                (list, at)
+                Unpacked { list, first, last }
             })
             .collect();
-        unpacked.sort_by_key(|(_, at)| *at);
+        unpacked.sort_by_key(|u| u.last);
         let ended = past.runs.iter().map(|r| r.end).filter(|t| *t <= now).max();
         Stamps {
             made: first - cover.stream("mke2fs").range(60, 200),
             based: past.runs.first().map_or(first, |r| r.end),
             unpacked,
+            written,
             state: ended.unwrap_or(first),
             read: read(cover, past, now),
         }
     }
+}
+
+/// The initial disk, depmod's tables, and the links to the newest kernel.
+fn made_by_kernel(release: &str, at: i64) -> Vec<(String, i64)> {
+    const TABLES: &[&str] = &[
+        "alias",
+        "alias.bin",
+        "builtin.alias.bin",
+        "builtin.bin",
+        "dep",
+        "dep.bin",
+        "devname",
+        "softdep",
+        "symbols",
+        "symbols.bin",
+    ];
+    let tables = TABLES
+        .iter()
+        .map(|t| format!("/usr/lib/modules/{release}/modules.{t}"));
+    let links = ["/vmlinuz", "/initrd.img", "/vmlinuz.old", "/initrd.img.old"];
+    [format!("/boot/initrd.img-{release}")]
+        .into_iter()
+        .chain(tables)
+        .chain(links.map(str::to_owned))
+        .map(|path| (path, at))
+        .collect()
 }
 
 fn read(cover: &Cover, past: &Past, now: i64) -> Vec<(String, i64)> {

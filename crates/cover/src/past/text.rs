@@ -127,7 +127,7 @@ pub(super) fn files(
     let from = (now - 36 * 86_400).max(cover.host.installed);
     let mut lines = super::lines::draw(cover, past, from, now);
     if cover.host.booted > from {
-        lines.extend(boot_lines(cover, kernel));
+        lines.extend(boot_lines(cover, image, kernel));
         lines.sort_by_key(|l| l.at);
     }
     rsyslog.files(cover, &lines, now)

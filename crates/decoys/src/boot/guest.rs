@@ -3,7 +3,7 @@
 use super::jobs::Jobs;
 use super::life::Life;
 use super::streams::Streams;
-use super::{Ground, accounts, events, jobs, kmsg, parts, streams};
+use super::{Below, Ground, accounts, events, jobs, kmsg, parts, streams};
 use crate::auth::Accounts;
 use crate::worlds::{Conn, Door, Guest, Input, NotConnected, Open, Opened, Produced, Program, Target, Wants};
 use sha2::Digest;
@@ -111,7 +111,8 @@ impl KernelGuest {
         let cover = parts::after_boot(&ground.cover, booted);
         // The world's own randomness goes on: this seed is not used.
         let boot = parts::boot(&cover, &ground.image, ground.outside, now, [0; 32], false);
-        let log = turncoat_cover::past::journal::boot_lines(&cover, &kmsg::lines(&cover));
+        let log =
+            turncoat_cover::past::journal::boot_lines(&cover, &Below(&ground.image), &kmsg::lines(&cover));
         self.world.reboot(boot);
         if let Some(life) = &mut self.life {
             life.booted(&cover, now);

@@ -1,11 +1,11 @@
 //! From what the cover knows of packages and habits to times of the image's inodes.
 
 use std::collections::HashMap;
-use turncoat_cover::past::stamps::Stamps as Told;
+use turncoat_cover::past::stamps::{Stamps as Told, Unpacked};
 use turncoat_kernel::image::{Image, Ino, Kind};
 use turncoat_kernel::vfs::stamps::{Stamp, Stamps};
 
-/// dpkg's files about its state, which each run writes anew, and those that it made once.
+/// dpkg's files about its state, which each run writes anew.
 const STATE: &[&str] = &["/var/lib/dpkg/status"];
 
 /// Finds paths of package lists in the image; each directory is looked up once.
@@ -48,7 +48,12 @@ pub(super) fn of(image: &Image, told: &Told) -> Stamps {
     };
     let mut known: HashMap<u32, Stamp> = HashMap::new();
     let is_dir = |ino: Ino| image.inode(ino).is_ok_and(|m| m.kind == Kind::Dir);
-    for (list, at) in &told.unpacked {
+    for Unpacked {
+        list,
+        first,
+        last: at,
+    } in &told.unpacked
+    {
         let Some((ino, files)) = finder.read(list) else {
             continue;
         };
@@ -75,7 +80,7 @@ pub(super) fn of(image: &Image, told: &Told) -> Stamps {
             };
             if is_dir(ino) {
                 let d = known.entry(ino.number()).or_default();
-                d.placed = d.placed.or(Some(*at));
+                d.placed = Some(d.placed.map_or(*first, |p| p.min(*first)));
             } else {
                 known.entry(ino.number()).or_default().placed = Some(*at);
                 // What comes into a directory changes it.
@@ -83,11 +88,13 @@ pub(super) fn of(image: &Image, told: &Told) -> Stamps {
             }
         }
     }
-    for path in STATE {
+    let state = STATE.iter().map(|path| (*path, told.state));
+    for (path, at) in told.written.iter().map(|(p, at)| (p.as_str(), *at)).chain(state) {
         if let Some((dir, ino)) = finder.find(path.as_bytes()) {
             let s = known.entry(ino.number()).or_default();
-            (s.placed, s.written) = (Some(told.state), Some(told.state));
-            known.entry(dir.number()).or_default().written = Some(told.state);
+            (s.placed, s.written) = (Some(at), Some(at));
+            let d = known.entry(dir.number()).or_default();
+            d.written = d.written.max(Some(at));
         }
     }
     for (path, at) in &told.read {

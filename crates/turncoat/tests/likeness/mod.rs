@@ -408,7 +408,7 @@ fn said(
     }
     let past = Past::draw(cover, image, now);
     let mut logged = lines::draw(cover, &past, (now - 36 * 86_400).max(cover.host.installed), now);
-    logged.extend(journal::boot_lines(cover, kernel_log));
+    logged.extend(journal::boot_lines(cover, image, kernel_log));
     for l in logged {
         let name = match l.says {
             lines::Says::Kernel => "kernel",
