@@ -121,9 +121,9 @@ fn date(text: &str) -> Option<i64> {
     Some(days_from_civil(year, month, day) * 86_400 + h * 3600 + m * 60 + s - offset)
 }
 
-/// Bytes of a changelog that are looked at, and of one whose package is seldom uploaded to a stable release.
+/// Bytes of a changelog that are looked at, and of its beginning: most packages were not touched since the release.
 const LOOKED_AT: usize = 48 << 10;
-const GLANCED_AT: usize = 6 << 10;
+const GLANCED_AT: usize = 2 << 10;
 
 /// The first `len` bytes of a packed changelog.
 fn changelog(image: &dyn Image, path: &str, len: usize) -> Option<String> {
@@ -167,15 +167,23 @@ fn uploads(text: &str) -> Vec<(String, i64)> {
 pub fn versions(image: &dyn Image, package: &Package) -> Vec<(String, i64)> {
     let doc = format!("/usr/share/doc/{}", package.name);
     let marked = package.version.contains(&Release::current().stable_mark);
-    let len = if marked { LOOKED_AT } else { GLANCED_AT };
     // What is only built anew is told in a file of its own; what is made for Debian alone has one changelog.
     let rebuilt = changelog(
         image,
         &format!("{doc}/changelog.Debian.{}.gz", package.arch),
         GLANCED_AT,
     );
-    let source = changelog(image, &format!("{doc}/changelog.Debian.gz"), len)
-        .or_else(|| changelog(image, &format!("{doc}/changelog.gz"), len));
+    let source = |len| {
+        changelog(image, &format!("{doc}/changelog.Debian.gz"), len)
+            .or_else(|| changelog(image, &format!("{doc}/changelog.gz"), len))
+    };
+    if !marked && rebuilt.is_none() {
+        let last = source(GLANCED_AT).and_then(|text| Some(uploads(&text).first()?.1));
+        if last.is_some_and(|at| at <= Release::current().released) {
+            return Vec::new();
+        }
+    }
+    let source = source(LOOKED_AT);
     let mut out = rebuilt.as_deref().map(uploads).unwrap_or_default();
     out.extend(uploads(&source.unwrap_or_default()));
     out.reverse();
