@@ -110,6 +110,16 @@ pub struct Cover {
     seed: Seed,
 }
 
+/// A machine that has been up for a while.
+pub struct Booted {
+    /// What the cover writes over the image.
+    pub files: Vec<File>,
+    /// Sessions that logind has counted since the boot.
+    pub sessions: u32,
+    /// Times of what the image holds.
+    pub stamps: past::stamps::Stamps,
+}
+
 impl Cover {
     /// Draws the cover of `seed`. `given` is kept with the seed: the same two give the same cover.
     pub fn new(seed: Seed, given: &Given) -> Result<Cover, CoverError> {
@@ -283,17 +293,12 @@ impl Cover {
 
     /// The files above the image at `now`: people and jobs went on since the cover was made.
     pub fn files_at(&self, image: &dyn Image, now: i64) -> Vec<File> {
-        self.booted_at(image, None, now).0
+        self.booted_at(image, None, now).files
     }
 
-    /// The same with the journal, if `kernel` is given: the kernel's log since boot (priority, microseconds since boot, text).
-    /// And how many sessions logind has counted since.
-    pub fn booted_at(
-        &self,
-        image: &dyn Image,
-        kernel: Option<&[(u8, u64, String)]>,
-        now: i64,
-    ) -> (Vec<File>, u32) {
+    /// The same with the journal, if `kernel` is given: the kernel's log since boot (priority, microseconds since boot, text). And what
+    /// else a machine that has been up for so long knows.
+    pub fn booted_at(&self, image: &dyn Image, kernel: Option<&[(u8, u64, String)]>, now: i64) -> Booted {
         let now = now.max(self.made);
         let past = past::Past::draw(self, image, now);
         let mut out = files::etc::files(self, image);
@@ -301,7 +306,10 @@ impl Cover {
         out.extend(files::system::files(self, image, &story, now));
         out.extend(files::homes::files(self, image, &story, &past));
         out.extend(bait::draw(self, now).into_iter().flat_map(|l| l.files));
-        out.extend(past::files(self, image, &past, now));
+        let stamps = past::stamps::Stamps::of(self, image, &past, now);
+        // mke2fs(8) makes it with the file system.
+        out.push(File::dir("/lost+found", 0o700, stamps.made));
+        out.extend(past::files(self, image, &past, kernel.unwrap_or_default(), now));
         if let Some(kernel) = kernel {
             let journal = past::journal::files(self, image, &past, kernel, now);
             out.extend(journal);
@@ -312,7 +320,19 @@ impl Cover {
         out.reverse();
         out.retain(|f| seen.insert(f.path.clone()));
         out.reverse();
-        (out, past::lines::sessions(&past.line))
+        let read: std::collections::HashMap<&str, i64> = stamps
+            .read
+            .iter()
+            .map(|(path, at)| (path.as_str(), *at))
+            .collect();
+        for f in &mut out {
+            f.atime = read.get(f.path.as_str()).map_or(f.atime, |at| f.atime.max(*at));
+        }
+        Booted {
+            files: out,
+            sessions: past::lines::sessions(&past.line),
+            stamps,
+        }
     }
 
     /// The files of interest as they lay there when the cover was made, with what they give away.

@@ -18,8 +18,6 @@ pub struct Live {
     pub interrupts: u64,
     /// Context switches since boot.
     pub switches: u64,
-    /// Processes made since boot.
-    pub forks: u64,
     /// Memory in KiB.
     pub memory: Memory,
     /// Network interface: bytes received, packets received, bytes sent, packets sent.
@@ -165,7 +163,6 @@ impl Pulse {
             ],
             interrupts: 80_000 + (busy.sum(t) * self.turns.0 + packets * 1.1) as u64,
             switches: 150_000 + (busy.sum(t) * self.turns.1 + packets * 1.7) as u64,
-            forks: 1_400 + (busy.sum(t) / 9_000.0) as u64 + (t / 40.0) as u64,
             memory,
             network: [
                 (packets * 131.0) as u64 + 4_000,
@@ -210,9 +207,7 @@ mod tests {
                 let now = c.host.booted as f64 + 20.0 + f64::from(step * step) * 7.0;
                 let l = Live::at(&c, c.host.booted, now);
                 assert!(l.cpu.iter().zip(last.cpu).all(|(a, b)| *a >= b), "{i} {step}");
-                assert!(
-                    l.interrupts >= last.interrupts && l.forks >= last.forks && l.switches >= last.switches
-                );
+                assert!(l.interrupts >= last.interrupts && l.switches >= last.switches);
                 assert!(l.network.iter().zip(last.network).all(|(a, b)| *a >= b));
                 let sum: u64 = l.cpu.iter().sum();
                 let all = l.uptime * 100.0 * f64::from(c.hardware.cores);

@@ -54,7 +54,7 @@ fn open(program: Program) -> Open {
         peer: a,
         local: a,
         method: "password",
-        refused: Vec::new(),
+        sshd: None,
     }
 }
 

@@ -65,7 +65,7 @@ pub struct Machine {
     /// How long a refused password takes.
     pub fail_delay: FailDelay,
     /// Passwords that were refused, for the logs of worlds.
-    pub refused: crate::refused::Ledger,
+    pub refused: Arc<crate::refused::Ledger>,
     /// Turns for computing password hashes, which cost 10 ms and 16 MiB each.
     pub hashing: tokio::sync::Semaphore,
     /// Hashes of passwords that were accepted.

@@ -1,100 +1,146 @@
-//! Passwords that were refused, by source, until the machine that the source gets has them in its log.
+//! Passwords that the machine refused lately, whoever tried them: its worlds have them in their logs when somebody looks.
+//!
+//! A server that stands in the internet has nothing in its log as often. The decoy refuses by itself, without a world; so what was refused
+//! is kept here, each connection with the number of the process that would have served it, and a world that somebody is in takes from here
+//! what its log has not got yet. Two worlds of one machine tell the same, to the last number.
 
-use crate::auth::source_key;
-use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
-use turncoat_cover::past::refused::{Ending, Refused, Try, visible};
-use turncoat_event::Time;
+use turncoat_cover::past::pids;
+use turncoat_cover::past::refused::{Asked, Ending, Refused, Try, visible};
+use turncoat_event::{Time, WorldId};
 
-/// Tries that are kept of a source.
-const TRIES: usize = 50;
-/// Sources whose tries are kept; past it, those of the one that began first are forgotten.
-const SOURCES: usize = 4_096;
+/// Tries that are kept. Each costs a world some 3 KiB of its journal.
+const TRIES: usize = 120;
 /// Bytes of a name that are kept: sshd's log cuts them, too.
 const NAME: usize = 100;
 
-#[derive(Default)]
+/// One connection.
 struct Kept {
-    sources: HashMap<IpAddr, VecDeque<(u64, Refused)>>,
-    order: VecDeque<IpAddr>,
+    link: u64,
+    refused: Refused,
+    /// Somebody was let in on it at last.
+    inside: bool,
+    /// The world whose own programs log it.
+    own: Option<WorldId>,
 }
 
-/// The tries of all sources.
 #[derive(Default)]
-pub struct Ledger(Mutex<Kept>);
+struct All {
+    /// In the order in which they were first refused.
+    kept: VecDeque<Kept>,
+    /// The number of a process that was given last.
+    pid: u32,
+    /// Where that is due by then.
+    moved: u32,
+}
+
+/// What was refused.
+pub struct Ledger {
+    /// When the machine was started, in seconds since the epoch.
+    booted: i64,
+    all: Mutex<All>,
+}
+
+/// Who is refused, and where.
+pub struct Who<'a> {
+    /// The client.
+    pub from: SocketAddr,
+    /// Its connection.
+    pub link: u64,
+    /// Who asked for the password.
+    pub by: Asked,
+    /// The world whose own programs log it.
+    pub own: Option<WorldId>,
+    /// The name that was given.
+    pub user: &'a [u8],
+    /// The machine has the account.
+    pub known: bool,
+}
 
 fn micros(at: Time) -> u64 {
     u64::try_from(at.0 / 1_000).unwrap_or(0)
 }
 
 impl Ledger {
-    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// For a machine that was started at this second since the epoch.
+    pub fn new(booted: i64) -> Ledger {
+        Ledger {
+            booted,
+            all: Mutex::default(),
+        }
     }
 
-    /// A password was refused on the connection `link`; it is answered at `at`.
-    pub fn note(&self, from: SocketAddr, link: u64, at: Time, user: &[u8], known: bool) {
-        let source = source_key(from.ip());
-        let kept = &mut *self.kept();
-        if !kept.sources.contains_key(&source) {
-            if kept.order.len() >= SOURCES
-                && let Some(first) = kept.order.pop_front()
-            {
-                kept.sources.remove(&first);
-            }
-            kept.order.push_back(source);
-        }
-        let all = kept.sources.entry(source).or_default();
+    fn all(&self) -> std::sync::MutexGuard<'_, All> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A password was refused; it is answered at `at`.
+    pub fn note(&self, who: &Who<'_>, at: Time) {
+        let all = &mut *self.all();
         let one = Try {
             at: micros(at),
-            user: visible(user.get(..NAME).unwrap_or(user)),
-            known,
+            user: visible(who.user.get(..NAME).unwrap_or(who.user)),
+            known: who.known,
         };
-        match all.iter_mut().find(|r| r.0 == link) {
-            Some((_, r)) => r.tries.push(one),
-            None => all.push_back((
-                link,
-                Refused {
-                    from,
+        if let Some(k) = all.kept.iter_mut().rev().find(|k| k.link == who.link) {
+            k.refused.tries.push(one);
+        } else {
+            // The counter goes on with time, and each connection takes two.
+            let here = pids::at(self.booted, at.seconds());
+            all.pid = (all.pid + here.saturating_sub(all.moved) + 2).max(here);
+            all.moved = here;
+            all.kept.push_back(Kept {
+                link: who.link,
+                refused: Refused {
+                    from: who.from,
+                    by: who.by,
+                    pid: all.pid,
                     tries: vec![one],
                     ended: None,
                     how: Ending::Closed,
                 },
-            )),
+                inside: false,
+                own: who.own,
+            });
         }
         // The oldest go first, a connection at a time.
-        while all.len() > 1 && all.iter().map(|r| r.1.tries.len()).sum::<usize>() > TRIES {
-            all.pop_front();
+        let mut tries: usize = all.kept.iter().map(|k| k.refused.tries.len()).sum();
+        while tries > TRIES
+            && all.kept.len() > 1
+            && let Some(first) = all.kept.pop_front()
+        {
+            tries -= first.refused.tries.len();
         }
     }
 
     /// The connection is over.
-    pub fn ended(&self, from: SocketAddr, link: u64, at: Time, how: Ending) {
-        let kept = &mut *self.kept();
-        let of = kept.sources.get_mut(&source_key(from.ip()));
-        if let Some((_, r)) = of.and_then(|all| all.iter_mut().find(|r| r.0 == link)) {
-            r.ended = Some(micros(at));
-            r.how = how;
+    pub fn ended(&self, link: u64, at: Time, how: Ending) {
+        let all = &mut *self.all();
+        if let Some(k) = all.kept.iter_mut().rev().find(|k| k.link == link && !k.inside) {
+            k.refused.ended = Some(micros(at));
+            k.refused.how = how;
         }
     }
 
-    /// Takes what is kept of a source whose connection `link` was let in: what is over, and that connection's own.
-    pub fn take(&self, from: SocketAddr, link: u64) -> Vec<Refused> {
-        let source = source_key(from.ip());
-        let kept = &mut *self.kept();
-        let Some(all) = kept.sources.remove(&source) else {
-            return Vec::new();
-        };
-        let (told, open): (VecDeque<_>, VecDeque<_>) = all
-            .into_iter()
-            .partition(|(l, r)| r.ended.is_some() || *l == link);
-        if open.is_empty() {
-            kept.order.retain(|s| *s != source);
-        } else {
-            kept.sources.insert(source, open);
-        }
-        told.into_iter().map(|r| r.1).collect()
+    /// Somebody was let in on this connection after all. Gives the process that serves it, if its log has it already.
+    pub fn let_in(&self, link: u64) -> Option<u32> {
+        let all = &mut *self.all();
+        let k = all.kept.iter_mut().rev().find(|k| k.link == link)?;
+        k.inside = true;
+        Some(k.refused.pid)
+    }
+
+    /// What has happened since `after` and is not in the log of this world by itself, in the order of its beginning.
+    pub fn since(&self, after: Time, world: WorldId) -> Vec<Refused> {
+        let after = micros(after);
+        self.all()
+            .kept
+            .iter()
+            .filter(|k| k.own != Some(world) && k.refused.last() > after)
+            .map(|k| k.refused.clone())
+            .collect()
     }
 }
 
@@ -102,49 +148,74 @@ impl Ledger {
 mod tests {
     use super::*;
 
-    fn at(port: u16) -> SocketAddr {
-        SocketAddr::from(([198, 51, 100, 7], port))
+    const BOOTED: i64 = 1_000;
+
+    fn who(n: u64, user: &[u8]) -> Who<'_> {
+        Who {
+            from: SocketAddr::from(([198, 51, 100, 7], 1000 + n as u16)),
+            link: n,
+            by: Asked::Sshd,
+            own: None,
+            user,
+            known: true,
+        }
+    }
+
+    fn second(n: u64) -> Time {
+        Time((BOOTED + n as i64) * 1_000_000_000)
+    }
+
+    fn world(n: u8) -> WorldId {
+        WorldId::new(Time(0), [n; 10])
     }
 
     #[test]
-    fn the_last_of_a_source_are_kept_and_given_once() {
-        let l = Ledger::default();
-        for n in 0..70u64 {
-            l.note(
-                at(1000 + n as u16),
-                n,
-                Time(n as i64 * 1_000_000_000),
-                b"root",
-                true,
-            );
-            l.ended(
-                at(1000 + n as u16),
-                n,
-                Time(n as i64 * 1_000_000_000 + 1),
-                Ending::Reset,
-            );
+    fn the_last_are_kept_each_with_a_number_of_its_own() {
+        let l = Ledger::new(BOOTED);
+        for n in 0..TRIES as u64 + 70 {
+            l.note(&who(n, b"root"), second(n));
+            l.ended(n, second(n), Ending::Reset);
         }
-        l.note(at(9), 900, Time(99_000_000_000), b"a\nb", false);
-        let given = l.take(at(9), 900);
-        assert_eq!(given.len(), TRIES);
-        assert_eq!(given.first().unwrap().tries[0].at, 21_000_000);
-        let last = given.last().unwrap();
+        l.note(&who(900, b"a\nb"), second(901));
+        let all = l.since(Time(0), world(1));
+        assert_eq!(all.len(), TRIES);
+        assert!(all.windows(2).all(|w| w[1].pid >= w[0].pid + 2));
+        assert!(
+            all.iter()
+                .all(|r| r.pid >= pids::at(BOOTED, r.tries[0].at as i64 / 1_000_000))
+        );
+        let last = all.last().unwrap();
         assert_eq!((last.tries[0].user.as_str(), last.ended), ("a\\nb", None));
-        assert!(l.take(at(9), 900).is_empty());
+        assert_eq!(l.since(second(900), world(1)), std::slice::from_ref(last));
+        assert_eq!(l.since(second(901), world(1)), []);
     }
 
     #[test]
-    fn what_goes_on_is_told_later_and_sources_are_bounded() {
-        let l = Ledger::default();
-        l.note(at(1), 1, Time(5), b"root", true);
-        assert!(l.take(at(2), 2).is_empty());
-        l.ended(at(1), 1, Time(7_000), Ending::Closed);
-        assert_eq!(l.take(at(2), 2).len(), 1);
-        for n in 0..SOURCES as u32 + 9 {
-            let from = SocketAddr::from((std::net::Ipv4Addr::from(0xcb00_0000 + n), 5));
-            l.note(from, u64::from(n), Time(1), b"x", false);
-        }
-        let kept = l.kept();
-        assert_eq!((kept.sources.len(), kept.order.len()), (SOURCES, SOURCES));
+    fn what_goes_on_is_told_as_far_as_it_is_and_who_is_let_in_does_not_end() {
+        let l = Ledger::new(BOOTED);
+        l.note(&who(1, b"root"), second(5));
+        assert_eq!(l.since(Time(0), world(1))[0].ended, None);
+        l.note(&who(1, b"root"), second(8));
+        let pid = l.let_in(1).unwrap();
+        l.ended(1, second(20), Ending::Closed);
+        let all = l.since(second(5), world(1));
+        assert_eq!(
+            (all.len(), all[0].tries.len(), all[0].pid, all[0].ended),
+            (1, 2, pid, None)
+        );
+        assert_eq!(l.let_in(2), None);
+    }
+
+    #[test]
+    fn what_a_world_logs_itself_is_told_to_others_only() {
+        let l = Ledger::new(BOOTED);
+        let telnet = Who {
+            by: Asked::Login,
+            own: Some(world(1)),
+            ..who(1, b"root")
+        };
+        l.note(&telnet, second(5));
+        assert_eq!(l.since(Time(0), world(1)), []);
+        assert_eq!(l.since(Time(0), world(2)).len(), 1);
     }
 }

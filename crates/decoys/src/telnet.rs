@@ -7,6 +7,7 @@
 
 use crate::Machine;
 use crate::auth::{Attempt, Opens, Policy};
+use crate::refused::Who;
 use crate::sending::{Sending, at};
 use crate::ssh::{End, Meter, Passed, Peer};
 use crate::worlds::{Conn, Handle, Input, Open, Output, Produced, Program};
@@ -20,6 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use turncoat_cover::past::refused::{Asked, Ending};
 use turncoat_event::record::{Frame, Item};
 use turncoat_event::{Bytes, Chunk, Direction, Gate, Kind, Mark, Origin, Refused, SessionId, Sha256, kinds};
 use turncoat_wire::telnet::{self, Reader, Said, Side};
@@ -32,6 +34,8 @@ const UNREAD: usize = 64 << 10;
 const BEFORE_LOGIN: u64 = 256 << 10;
 /// Commands of a client whose names are kept, to tell tools apart.
 const OPTIONS: usize = 64;
+/// What `login` waits after a refused password, in nanoseconds.
+const FAIL_DELAY: i64 = 3_000_000_000;
 /// Variables that are recorded.
 const VARIABLES: usize = 64;
 /// The name of the service in `/etc/services` and `/etc/inetd.conf`.
@@ -63,6 +67,8 @@ struct Session {
     mark: Mark,
     world: Handle,
     conn: Conn,
+    /// The connection's number in the log of refused passwords.
+    link: u64,
     reader: Reader,
     /// Whether somebody has logged in.
     inside: bool,
@@ -142,8 +148,9 @@ pub async fn serve(
     }
     let (out, mut outputs) = mpsc::unbounded_channel();
     let waiting = Arc::new(AtomicU64::new(0));
+    let link = id.0.iter().fold(0u64, |a, b| a.rotate_left(8) ^ u64::from(*b));
     let open = Open {
-        link: id.0.iter().fold(0u64, |a, b| a.rotate_left(8) ^ u64::from(*b)),
+        link,
         user: Vec::new(),
         program: Program::Service(SERVICE.to_vec()),
         terminal: None,
@@ -151,7 +158,7 @@ pub async fn serve(
         peer: peer.source,
         local: SocketAddr::new(peer.local.ip(), PORT),
         method: "none",
-        refused: Vec::new(),
+        sshd: None,
     };
     let opened = world
         .open(open, origin.clone(), 0, mark, out, waiting.clone())
@@ -181,6 +188,7 @@ pub async fn serve(
         mark,
         world,
         conn,
+        link,
         reader: Reader::new(Side::Client),
         inside: false,
         term: b"network".to_vec(),
@@ -198,6 +206,7 @@ pub async fn serve(
     };
     let end = s.run(&mut stream, &mut outputs, ending).await;
     s.world.input(s.conn, Input::Close, s.mark);
+    machine.refused.ended(link, (machine.clock)(), Ending::Closed);
     s.event(close(end, s.bytes_in, s.bytes_out));
     if !s.inside {
         machine.worlds.leave(&s.world);
@@ -404,6 +413,7 @@ impl Session {
                 self.world.input(self.conn, Input::Answer { spoil }, self.mark);
             }
             Produced::Entered { .. } => {
+                self.telnet.machine.refused.let_in(self.link);
                 self.inside = true;
                 self.options_told();
                 let (columns, rows) = self.size.unwrap_or((80, 24));
@@ -475,6 +485,20 @@ impl Session {
             accepted,
             policy: why.into(),
         });
+        if !accepted {
+            let who = Who {
+                from: self.peer.source,
+                link: self.link,
+                by: Asked::Login,
+                own: Some(self.world.id()),
+                user,
+                known: exists,
+            };
+            // login says so when it has waited (FAIL_DELAY of login.defs).
+            machine
+                .refused
+                .note(&who, (machine.clock)().plus_nanos(FAIL_DELAY));
+        }
         if by_world.is_some() {
             return false;
         }

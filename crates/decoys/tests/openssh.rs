@@ -213,7 +213,7 @@ fn start() -> Running {
         judge: Mutex::new(Judge::new(Policy::List(db), [1; 32], Limits::default())),
         accounts: RwLock::new(BTreeSet::from([b"root".to_vec()])),
         fail_delay: FailDelay::NONE,
-        refused: Default::default(),
+        refused: Arc::new(turncoat_decoys::refused::Ledger::new(0)),
         hashing: tokio::sync::Semaphore::new(1),
         hashes: Default::default(),
         clock,

@@ -69,6 +69,7 @@ fn boot(image: std::sync::Arc<Image>) -> World {
             blocks_used: 30_000,
             files: 1_248_480,
             installed: stamp,
+            stamps: Default::default(),
             booted: stamp,
             limit_pages: 65_536,
             limit_inodes: 100_000,
@@ -118,6 +119,7 @@ fn run(w: &mut World, command: &str) -> Duration {
         local: "192.0.2.10:22".parse().expect("address"),
         greet: false,
         method: String::new(),
+        sshd: None,
     })
     .expect("open");
     loop {

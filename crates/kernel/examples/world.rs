@@ -39,6 +39,7 @@ fn boot(image: Option<Arc<Image>>, files: Vec<CoverFile>) -> World {
             blocks_used: 30_000,
             files: 1_248_480,
             installed: stamp,
+            stamps: Default::default(),
             booted: stamp,
             limit_pages: 65_536,
             limit_inodes: 100_000,
@@ -170,6 +171,7 @@ fn main() {
             local: "192.0.2.10:22".parse().expect("address"),
             greet: true,
             method: String::new(),
+            sshd: None,
         })
         .expect("open");
     let opened = t0.elapsed();

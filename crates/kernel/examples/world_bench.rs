@@ -49,6 +49,7 @@ fn open(w: &mut World, command: Option<&str>) -> Conn {
         local: "192.0.2.10:22".parse().expect("address"),
         greet: true,
         method: String::new(),
+        sshd: None,
     })
     .expect("open")
 }
@@ -117,6 +118,7 @@ fn main() {
             blocks_used: 30_000,
             files: 1_248_480,
             installed: stamp,
+            stamps: Default::default(),
             booted: stamp,
             limit_pages: 65_536,
             limit_inodes: 100_000,

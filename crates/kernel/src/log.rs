@@ -1,10 +1,15 @@
-//! The machine's log: lines go into the journal's file of the world, as journald would write them.
+//! The machine's log: lines go into the journal's file of the world, as journald would write them, and into rsyslog's files where the
+//! machine has rsyslog.
 
+use crate::login::utmp;
 use crate::vfs::Path;
 use crate::world::World;
+use std::net::SocketAddr;
 use turncoat_cover::journal::{Entry, Store, append};
-use turncoat_cover::past::journal::{Boot, Machine, Sender, Spoken};
+use turncoat_cover::past::journal::{Boot, Machine, Sender, Spoken, parsed};
 use turncoat_cover::past::lines::{Line, Program, Says};
+use turncoat_cover::past::refused::{Asked, Refused, Try};
+use turncoat_cover::past::text::Rsyslog;
 
 /// A file of the world as the journal's writer sees it.
 struct InWorld<'a> {
@@ -28,6 +33,41 @@ impl World {
     /// Appends lines to the journal. A world without a journal, or one whose intruder removed or broke it, logs nothing.
     pub fn log(&mut self, lines: &[Line]) {
         self.journal(|machine, boot| lines.iter().map(|l| machine.entry(boot, l)).collect());
+        self.rsyslog(|r| lines.iter().map(|l| (l.facility(), r.line(l))).collect());
+    }
+
+    /// Hands messages to rsyslog, if the machine has it: facility and line of each.
+    fn rsyslog(&mut self, said: impl FnOnce(&Rsyslog) -> Vec<(u8, Vec<u8>)>) {
+        let Some(rsyslog) = self.facts_of.rsyslog.clone() else {
+            return;
+        };
+        let recording = self.vfs.record(false);
+        for (facility, line) in said(&rsyslog) {
+            for path in Rsyslog::paths(facility) {
+                // One that somebody has removed stays away: rsyslog goes on writing to what it has open.
+                let _ = self.scribble(path.as_bytes(), None, &line, None);
+            }
+        }
+        self.vfs.record(recording);
+    }
+
+    /// A password was refused: its record in `btmp`, as sshd (loginrec.c) or `login` (failure.c) writes it.
+    pub fn log_in_btmp(&mut self, r: &Refused, t: &Try) {
+        let ip = r.from.ip().to_canonical();
+        let (from, host) = (SocketAddr::new(ip, 0), r.host());
+        let (pid, line) = match r.by {
+            Asked::Sshd => (r.pid, "ssh:notty"),
+            Asked::Login => (r.pid.saturating_add(1), "pts/0"),
+        };
+        let mut rec = utmp(6, pid, line, r.named(t).as_bytes(), &host, from, 0, t.at * 1_000);
+        if r.by == Asked::Sshd {
+            // sshd gives no id and no parts of a second there.
+            rec[40..44].fill(0);
+            rec[344..348].fill(0);
+        }
+        let recording = self.vfs.record(false);
+        let _ = self.scribble(b"/var/log/btmp", None, &rec, None);
+        self.vfs.record(recording);
     }
 
     /// What a program wrote to `/dev/log`, as journald keeps it.
@@ -36,12 +76,23 @@ impl World {
         let by = Sender { pid, uid, gid, comm };
         let at = self.clock.real() / 1_000;
         self.journal(|machine, boot| vec![machine.message(boot, at, &by, data)]);
+        self.rsyslog(|r| {
+            let p = parsed(data);
+            let mut tag = p.name.unwrap_or_default().to_vec();
+            if let Some(pid) = p.pid {
+                tag = [&tag, &b"["[..], pid, b"]"].concat();
+            }
+            vec![((p.priority >> 3) as u8, r.message(at, &tag, p.text))]
+        });
     }
 
     /// What a program of a unit said on its standard output.
     pub(crate) fn log_spoken(&mut self, by: &Sender, said: &Spoken, text: &[u8]) {
         let at = self.clock.real() / 1_000;
         self.journal(|machine, boot| vec![machine.spoken(boot, at, by, said, text)]);
+        let tag = format!("{}[{}]", said.name, by.pid);
+        // journald hands it on as a daemon's.
+        self.rsyslog(|r| vec![(3, r.message(at, tag.as_bytes(), text))]);
     }
 
     /// journald says something of its own.

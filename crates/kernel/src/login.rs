@@ -14,7 +14,6 @@ use crate::{Creds, Errno, KResult};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use turncoat_cover::past::lines::{self, Line, Says};
-use turncoat_cover::past::refused::Refused;
 
 /// Most input bytes kept for a program that does not read.
 const BACKLOG: usize = 64 << 10;
@@ -74,6 +73,8 @@ pub struct Open {
     pub greet: bool,
     /// How it was let in, as sshd logs it: `password`, or `publickey` and the key behind the address. Empty: not logged.
     pub method: String,
+    /// The number of the sshd that serves the connection, if somebody knows it already.
+    pub sshd: Option<u32>,
 }
 
 fn fields(line: &[u8]) -> Vec<&[u8]> {
@@ -267,22 +268,16 @@ impl World {
         };
         let mut helpers = Vec::new();
         let parent = if a.uid == 0 {
-            let p = self.spawn_standin(server(
-                &format!("sshd: {name}@{on}"),
-                Creds::root(),
-                listener,
-                None,
-            ))?;
+            let mut first = server(&format!("sshd: {name}@{on}"), Creds::root(), listener, None);
+            first.pid = o.sshd;
+            let p = self.spawn_standin(first)?;
             self.find_exe(p);
             helpers.push(p);
             p
         } else {
-            let p = self.spawn_standin(server(
-                &format!("sshd: {name} [priv]"),
-                Creds::root(),
-                listener,
-                None,
-            ))?;
+            let mut first = server(&format!("sshd: {name} [priv]"), Creds::root(), listener, None);
+            first.pid = o.sshd;
+            let p = self.spawn_standin(first)?;
             let creds = Creds::user(a.uid, a.gid, a.groups.clone());
             let c = self.spawn_standin(server(&format!("sshd: {name}@{on}"), creds, p, Some(p)))?;
             self.find_exe(p);
@@ -416,7 +411,6 @@ impl World {
         if o.method.is_empty() {
             return;
         }
-        self.log_refused(pid);
         let (name, uid, n) = (
             String::from_utf8_lossy(&a.user).into_owned(),
             a.uid,
@@ -458,38 +452,6 @@ impl World {
             },
         ];
         self.log(&lines);
-    }
-
-    /// These passwords were refused before the login that follows, which logs them.
-    pub fn refused(&mut self, refused: Vec<Refused>) {
-        for r in refused {
-            // A connection that is over had two sshds of its own, which are gone; the login's are still to come.
-            let pid = r.ended.and_then(|_| {
-                let pid = self.alloc_pid().ok();
-                let _ = self.alloc_pid();
-                pid
-            });
-            self.refused.push((pid, r));
-        }
-    }
-
-    /// What sshd and PAM logged of refused passwords, and their records in `btmp` (login.c and loginrec.c of OpenSSH). `own` is the sshd
-    /// of the connection that was let in.
-    fn log_refused(&mut self, own: u32) {
-        for (pid, r) in std::mem::take(&mut self.refused) {
-            let pid = pid.unwrap_or(own);
-            self.log(&r.lines(pid));
-            let ip = r.from.ip().to_canonical();
-            let from = SocketAddr::new(ip, 0);
-            for t in &r.tries {
-                let (user, host) = (t.user.as_bytes(), ip.to_string());
-                let mut rec = utmp(6, pid, "ssh:notty", user, &host, from, 0, t.at * 1_000);
-                // sshd gives no id and no parts of a second there.
-                rec[40..44].fill(0);
-                rec[344..348].fill(0);
-                let _ = self.scribble(b"/var/log/btmp", None, &rec, None);
-            }
-        }
     }
 
     /// What they log when the connection is over.
@@ -1238,7 +1200,7 @@ fn describe(e: Errno) -> &'static str {
 
 /// `struct utmp` of x86-64 (384 bytes).
 #[allow(clippy::too_many_arguments)]
-fn utmp(
+pub(crate) fn utmp(
     kind: u16,
     pid: u32,
     line: &str,

@@ -55,6 +55,7 @@ fn world(code: &[u8]) -> World {
             blocks_used: 100,
             files: 10_000,
             installed: stamp,
+            stamps: Default::default(),
             booted: stamp,
             limit_pages: 2048,
             limit_inodes: 500,
@@ -113,6 +114,7 @@ fn login(w: &mut World, user: &str, tty: bool) -> Conn {
         local: "192.0.2.10:22".parse().unwrap(),
         greet: false,
         method: String::new(),
+        sshd: None,
     })
     .unwrap()
 }
@@ -255,6 +257,7 @@ fn a_fork_bomb_stays_within_bounds() {
         local: "192.0.2.10:22".parse().unwrap(),
         greet: false,
         method: String::new(),
+        sshd: None,
     });
     assert_eq!(again.err(), Some(Errno::EAGAIN));
 }

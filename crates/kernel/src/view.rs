@@ -530,15 +530,14 @@ impl KernelView for World {
             btime: (self.clock.offset() / crate::time::SEC) as i64,
             cpus: (0..cpus).map(cpu).collect(),
             context_switches: live.as_ref().map_or(secs * 210, |l| l.switches) + self.switches * 3,
-            // `forks` begins with the processes of the boot.
-            forks: self.forks + live.as_ref().map_or(secs / 30, |l| l.forks),
+            forks: self.forks + u64::from(self.pids_due()),
             running: running.max(1),
             blocked: 0,
             load: std::array::from_fn(|i| {
                 let own = ((self.load[i] * 100) >> 16) as u32;
                 own + live.as_ref().map_or(0, |l| (l.load[i] * 100.0) as u32)
             }),
-            last_pid: self.last_pid,
+            last_pid: self.last_pid + self.pids_due(),
             disk: {
                 let [reads, sectors_read, writes, sectors_written] = match &live {
                     Some(l) => l.disk,

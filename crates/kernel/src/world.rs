@@ -20,7 +20,7 @@ use crate::wait::WaitKey;
 use crate::{Creds, KResult};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use turncoat_cover::past::refused::Refused;
+use turncoat_cover::past::pids;
 use turncoat_cpu::{Exit, FaultKind, Machine, PageRef};
 
 /// A connection to the world: a login or a command on behalf of a decoy.
@@ -424,12 +424,12 @@ pub struct World {
     /// The code page that every program gets (`[vdso]`).
     pub(crate) vdso: PageRef,
     pub(crate) last_pid: u32,
+    /// What [`pids::at`] gave when it moved on last.
+    pub(crate) pids_at: u32,
     pub(crate) next_id: u32,
     pub(crate) next_conn: u32,
     /// Connections before the machine booted: sessions are counted from there.
     pub(crate) first_conn: u32,
-    /// Passwords that were refused before the login that follows, which logs them; with the sshd of those whose connection is over.
-    pub(crate) refused: Vec<(Option<u32>, Refused)>,
     pub(crate) anon_ino: u64,
     pub(crate) forks: u64,
     pub(crate) switches: u64,
@@ -507,10 +507,10 @@ impl World {
             zero: PageRef::zeroed(),
             vdso,
             last_pid: 0,
+            pids_at: u32::MAX,
             next_id: 0,
             next_conn: b.sessions,
             first_conn: 0,
-            refused: Vec::new(),
             anon_ino: 20_000,
             forks: 0,
             switches: 0,
@@ -549,14 +549,14 @@ impl World {
         for s in numbered {
             let _ = w.spawn_standin(s);
         }
-        // Timers, cron and log rotation started and ended programs ever since: one in 40 to 90 seconds, as the machine has it.
-        let pace = 40 + b.boot_time / crate::time::SEC % 50;
-        let up = b.now.saturating_sub(b.boot_time);
-        w.last_pid += (up / crate::time::SEC / pace).min(2_000_000) as u32;
+        // Timers, cron and log rotation started and ended programs ever since.
+        w.pids_at = 0;
+        w.pids_at = w.pids_due();
+        w.last_pid = w.last_pid.max(w.pids_at);
         w.forks = w.last_pid as u64;
         for s in later {
-            let since = up.saturating_sub(s.start_ns) / crate::time::SEC / pace;
-            let fits = w.last_pid.saturating_sub(since.min(2_000_000) as u32);
+            let booted = (b.boot_time / crate::time::SEC) as i64;
+            let fits = pids::at(booted, booted + (s.start_ns / crate::time::SEC) as i64).min(w.last_pid);
             let free = (2..=fits).rev().find(|p| !w.tasks.contains_key(p));
             let _ = w.spawn_standin(StandInSpec { pid: free, ..s });
         }

@@ -237,6 +237,7 @@ pub fn in_world(
         local,
         greet: false,
         method: "password".into(),
+        sshd: None,
     };
     let conn = world
         .open(open)

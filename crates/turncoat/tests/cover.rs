@@ -327,6 +327,15 @@ const FAULTS: &[(&str, &str, Edit)] = &[
         "lastb",
         Add("admin    ssh:notty    192.0.2.1 Tue Nov 17 10:27:04 2026"),
     ),
+    (
+        "past-units",
+        "units.boot",
+        All("Queued start job for default target graphical.target.\n"),
+    ),
+    ("past-lists", "dpkg.lists", Grow("", 4_000)),
+    ("past-inodes", "inodes", Add("1 2 3 3.000000000 /etc/x")),
+    ("past-pids", "loadavg", All("0.00 0.00 0.00 1/74 300\n")),
+    ("past-pids", "proc.stat", Grow("processes", 5_000)),
     ("people-history", "histories", Grow("", 3_600)),
     ("people-history-young", "histories", Grow("", -700 * 86_400)),
     (
@@ -508,6 +517,15 @@ fn the_audit_names_each_fault() {
 
 /// Runs one command as root; what it said, and the facts of it.
 fn ran(world: &mut turncoat_kernel::World, command: &str) -> (String, Vec<turncoat_kernel::Stamped>) {
+    ran_by(world, command, None)
+}
+
+/// The same with the number of the sshd that serves the connection.
+fn ran_by(
+    world: &mut turncoat_kernel::World,
+    command: &str,
+    sshd: Option<u32>,
+) -> (String, Vec<turncoat_kernel::Stamped>) {
     use turncoat_kernel::Out;
     let conn = world
         .open(turncoat_kernel::Open {
@@ -520,6 +538,7 @@ fn ran(world: &mut turncoat_kernel::World, command: &str) -> (String, Vec<turnco
             local: "192.0.2.1:22".parse().unwrap(),
             greet: false,
             method: "password".into(),
+            sshd,
         })
         .unwrap();
     let (mut said, mut all) = (Vec::new(), Vec::new());
@@ -659,72 +678,98 @@ fn what_programs_say_to_the_log_is_in_the_journal() {
     assert!(told.contains("dev-log") && told.contains("\n0\n"), "{told}");
 }
 
+/// What the machine refused, whoever asked, is in the log of each of its worlds, once, in order, under the same numbers.
 #[test]
-fn passwords_that_were_refused_are_in_the_log_of_who_got_in() {
-    use turncoat_cover::past::refused::{Refused, Try};
+fn passwords_that_were_refused_are_in_the_logs() {
+    use turncoat_cover::past::refused::{Asked, Refused, Try};
+    use turncoat_decoys::worlds::Guest;
     let cover = cover("bastion", 4);
     let entropy: turncoat_decoys::machine::Entropy = Arc::new(|b: &mut [u8]| b.fill(7));
-    let mut snapshot = Snapshot::boot(&cover, image(), Outside::Timeout, Time(now()), &entropy).unwrap();
-    let mut world = snapshot.world([6; 32]);
+    // Four hours in which cron says something, too.
+    let begun = now() - 4 * 3_600_000_000_000;
+    let mut snapshot = Snapshot::boot(&cover, image(), Outside::Timeout, Time(begun), &entropy).unwrap();
     let micros = now() as u64 / 1_000;
-    let tried = |port: u16, before: u64, user: &str, known| Refused {
-        from: format!("198.51.100.7:{port}").parse().unwrap(),
+    let base = turncoat_cover::past::pids::at(cover.host.booted, now() / 1_000_000_000);
+    let tried = |from: &str, before: u64, user: &str, known| Refused {
+        from: from.parse().unwrap(),
+        by: if from.ends_with(":23") {
+            Asked::Login
+        } else {
+            Asked::Sshd
+        },
+        pid: base + 400 - u32::try_from(before / 60).unwrap(),
         tries: vec![Try {
             at: micros - before * 1_000_000,
             user: user.into(),
             known,
         }],
-        ended: (port != 40124).then_some(micros - before * 1_000_000 + 400_000),
+        ended: (!from.ends_with(":40124")).then_some(micros - before * 1_000_000 + 400_000),
         how: Default::default(),
     };
-    world.refused(vec![
-        tried(40101, 60, "oracle", false),
-        tried(40102, 50, "root", true),
-        tried(40124, 9, "root", true),
-    ]);
-    let told = ran(
-        &mut world,
-        "journalctl -q --no-pager -t sshd -o short-unix | grep 198.51.100.7; lastb -w | grep 198.51.100.7",
-    )
-    .0;
-    let pid = |with: &str| {
-        let line = told
-            .lines()
-            .find(|l| l.contains(with))
-            .unwrap_or_else(|| panic!("no {with:?} in {told}"));
-        line.split("sshd[")
-            .nth(1)
-            .and_then(|r| r.split(']').next())
-            .unwrap()
-            .parse::<u32>()
-            .unwrap()
+    let all = [
+        tried("192.0.2.99:40101", 12_000, "oracle", false),
+        tried("198.51.100.7:40102", 5_000, "root", true),
+        tried("203.0.113.5:23", 700, "root", true),
+        tried("198.51.100.7:40124", 9, "root", true),
+    ];
+    let own = all[3].pid;
+    let look = "journalctl -q --no-pager -n 60 -o short-unix; lastb -w | head -4";
+    let mut told = Vec::new();
+    for seed in [6, 7] {
+        let mut guest = snapshot.guest([seed; 32]);
+        // In two parts, the first of which comes again.
+        guest.refused(&all[..2], Time(now() - 3_000_000_000_000));
+        guest.refused(&all, Time(now()));
+        guest.refused(&all, Time(now()));
+        guest.run(1_000_000, Time(now()));
+        told.push(ran_by(guest.world(), look, Some(own)).0);
+    }
+    let refused = |told: &str| -> Vec<String> {
+        let lines = told.lines().filter(|l| {
+            ["192.0.2.99", "198.51.100.7 port 4010", "203.0.113.5", "Failed"]
+                .iter()
+                .any(|w| l.contains(w))
+        });
+        lines.map(str::to_owned).collect()
     };
-    let invalid = pid("Failed password for invalid user oracle from 198.51.100.7 port 40101 ssh2");
-    assert_eq!(
-        invalid,
-        pid("Connection closed by invalid user oracle 198.51.100.7 port 40101 [preauth]")
-    );
-    let other = pid("Failed password for root from 198.51.100.7 port 40102 ssh2");
-    let own = pid("Failed password for root from 198.51.100.7 port 40124 ssh2");
-    assert!(invalid < other && other < own, "{told}");
-    assert_eq!(
-        own,
-        pid("Accepted password for root from 198.51.100.7 port 40124 ssh2")
-    );
+    assert_eq!(refused(&told[0]), refused(&told[1]));
+    let told = &told[0];
+    for line in [
+        format!(
+            "sshd[{}]: Failed password for invalid user oracle from 192.0.2.99 port 40101 ssh2",
+            all[0].pid
+        ),
+        format!(
+            "sshd[{}]: Connection closed by invalid user oracle 192.0.2.99 port 40101 [preauth]",
+            all[0].pid
+        ),
+        format!(
+            "login[{}]: FAILED LOGIN (1) on '/dev/pts/0' from '203.0.113.5' FOR 'root'",
+            all[2].pid + 1
+        ),
+        format!("sshd[{own}]: Failed password for root from 198.51.100.7 port 40124 ssh2"),
+        format!("sshd[{own}]: Accepted password for root from 198.51.100.7 port 40124 ssh2"),
+    ] {
+        assert_eq!(told.matches(&line).count(), 1, "{line}: {told}");
+    }
     let times: Vec<f64> = told
         .lines()
-        .filter(|l| l.contains("Failed password"))
+        .filter(|l| l.contains("]: "))
         .filter_map(|l| l.split(' ').next()?.parse().ok())
         .collect();
-    assert!(times.windows(2).all(|w| w[1] - w[0] > 8.0), "{told}");
-    let bad: Vec<&str> = told.lines().filter(|l| l.contains("ssh:notty")).collect();
+    assert!(times.len() > 30 && times.is_sorted(), "{told}");
+    // Cron goes on counting where the others are.
+    let cron = told.lines().rfind(|l| l.contains(" CRON[")).unwrap();
+    let pid: u32 = cron.split(['[', ']']).nth(1).unwrap().parse().unwrap();
+    assert!(pid > base && pid < own + 1_000, "{cron}");
+    let bad: Vec<&str> = told
+        .lines()
+        .filter(|l| !l.contains("]: ") && (l.contains("ssh:notty") || l.contains("pts/0 ")))
+        .collect();
     assert!(
-        bad.len() == 3 && bad.iter().filter(|l| l.starts_with("root ")).count() == 2,
+        bad.len() == 4 && bad[0].starts_with("root     ssh:notty"),
         "{told}"
     );
-    // They are told once.
-    let told = ran(&mut world, "lastb -w | grep -c 198.51.100.7").0;
-    assert_eq!(told.trim(), "3");
 }
 
 #[test]

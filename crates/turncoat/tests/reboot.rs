@@ -112,7 +112,7 @@ impl Live {
             peer: format!("203.0.113.9:{}", 50_000 + link).parse().unwrap(),
             local: "192.0.2.10:22".parse().unwrap(),
             method: "password",
-            refused: Vec::new(),
+            sshd: None,
         };
         self.world.open(&open, None, 0).unwrap()
     }

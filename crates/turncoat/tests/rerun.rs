@@ -97,7 +97,7 @@ fn login(n: u64, program: Program, terminal: bool) -> Open {
         peer: "203.0.113.9:50022".parse().unwrap(),
         local: "192.0.2.10:22".parse().unwrap(),
         method: "password",
-        refused: Vec::new(),
+        sshd: None,
     }
 }
 

@@ -44,7 +44,165 @@ fn apt_timers(s: &Seen) -> Result<Vec<i64>, String> {
 /// The longest that the job takes, in seconds.
 const NIGHT: i64 = 1500;
 
+/// Number, second and name of the processes of cron and sshd in the journal since the boot.
+fn logged_pids(s: &Seen) -> Result<Vec<(f64, i64, &str)>, String> {
+    let booted = s.number("proc.stat", "btime")? as f64;
+    let one = |l: &'_ str| -> Option<(f64, i64)> {
+        let mut words = l.split(' ');
+        let at: f64 = words.next()?.parse().ok()?;
+        let (name, rest) = words.nth(1)?.split_once('[')?;
+        let pid = rest.strip_suffix("]:")?.parse().ok()?;
+        (["CRON", "sshd"].contains(&name) && at > booted + 60.0).then_some((at, pid))
+    };
+    Ok(s.lines("journal")?
+        .into_iter()
+        .filter_map(|l| one(l).map(|(at, pid)| (at, pid, l)))
+        .collect())
+}
+
+/// A session's sshd is older than what cron started while it lasted, and says its last word later.
+const SINCE: f64 = 6.0 * 3_600.0;
+
+/// When dpkg.log says that each package was unpacked last, and when it was written last.
+fn unpacked(s: &Seen) -> Result<(BTreeMap<String, i64>, i64), String> {
+    let mut lines: Vec<&str> = s.lines("dpkg.log")?;
+    lines.extend(s.lines("dpkg.gz")?);
+    lines.sort_unstable();
+    let mut out = BTreeMap::new();
+    let mut last = 0;
+    for l in lines {
+        let w: Vec<&str> = l.split(' ').collect();
+        let [day, time, what, name, ..] = w.as_slice() else {
+            continue;
+        };
+        let date: Vec<&str> = day.split('-').collect();
+        let [y, m, d] = date.as_slice() else { continue };
+        let Some(at) = civil(s, y, m, d, time) else {
+            continue;
+        };
+        last = last.max(at);
+        if ["install", "upgrade"].contains(what) {
+            out.insert((*name).to_owned(), at);
+        }
+    }
+    Ok((out, last))
+}
+
 pub(super) const CHECKS: &[Check] = &[
+    c(
+        "past-units",
+        "what is up was started in the journal of the boot, as far as that goes back",
+        |s| {
+            let told = s.get("units.boot")?;
+            if !told.contains("Queued start job") {
+                return Ok(());
+            }
+            for unit in s.lines("units")? {
+                // The root was there before the manager.
+                hold(unit == "-.mount" || told.contains(&format!(" {unit} - ")), || {
+                    format!("nothing started {unit}")
+                })?;
+            }
+            Ok(())
+        },
+    ),
+    c(
+        "past-lists",
+        "dpkg's lists of files are as old as the unpacking of their packages in dpkg.log, which were built before; its state as the last run",
+        |s| {
+            let (log, last) = unpacked(s)?;
+            let mut lists = BTreeMap::new();
+            for row in s.table("dpkg.lists")? {
+                let [at, path] = row.as_slice() else { continue };
+                let at: i64 = at.parse().map_err(|_| format!("{path} has no time"))?;
+                if let Some(list) = path.strip_suffix(".md5sums") {
+                    let there = lists.get(list).copied().unwrap_or(i64::MAX);
+                    hold(at <= there, || {
+                        format!("{list} was built at {at}, and there at {there}")
+                    })?;
+                    continue;
+                }
+                let name = path.rsplit('/').next().and_then(|n| n.strip_suffix(".list"));
+                lists.insert(path.trim_end_matches(".list"), at);
+                let told = match name {
+                    Some(name) => log
+                        .iter()
+                        .find(|(n, _)| *n == name || n.split(':').next() == Some(name))
+                        .map(|(_, at)| *at),
+                    None => Some(last),
+                };
+                if let Some(told) = told {
+                    hold((at - told).abs() <= 90, || {
+                        format!("{path} is of {at}, dpkg.log says {told}")
+                    })?;
+                }
+            }
+            Ok(())
+        },
+    ),
+    c(
+        "past-inodes",
+        "no file is older than its file system, was changed before it was there, or has whole seconds only",
+        |s| {
+            let rows = s.table("inodes")?;
+            let mut made = None;
+            let mut whole = 0;
+            for row in &rows {
+                let [born, written, changed, parts, path, ..] = row.as_slice() else {
+                    continue;
+                };
+                let n = |t: &str| number(t).unwrap_or(-1);
+                let (born, written, changed) = (n(born), n(written), n(changed));
+                let made = *made.get_or_insert(born);
+                hold(born >= made, || {
+                    format!("{path} was made at {born}, its file system at {made}")
+                })?;
+                hold(changed >= born && changed >= written, || {
+                    format!(
+                        "{path} was made at {born} and written at {written}, but changed last at {changed}"
+                    )
+                })?;
+                whole += usize::from(parts.ends_with(".000000000"));
+            }
+            hold(rows.len() > 20 && whole < 3, || {
+                format!("{whole} of {} files changed at whole seconds", rows.len())
+            })
+        },
+    ),
+    c(
+        "past-pids",
+        "numbers of processes in the journal rise with time, to those of now, and so many were made since the boot",
+        |s| {
+            let pids = logged_pids(s)?;
+            let last: i64 = s
+                .line("loadavg")?
+                .rsplit(' ')
+                .next()
+                .and_then(|n| n.parse().ok())
+                .ok_or("loadavg names no process")?;
+            let forks = s.number("proc.stat", "processes")?;
+            hold((forks - last).abs() < 600, || {
+                format!("{forks} processes were made since the boot, the last has number {last}")
+            })?;
+            let mut highest: Vec<(f64, i64)> = Vec::new();
+            for (at, pid, line) in pids {
+                hold(pid <= last, || {
+                    format!("the last process has number {last}, but {line:?}")
+                })?;
+                let before = highest
+                    .iter()
+                    .filter(|h| h.0 < at - SINCE)
+                    .map(|h| h.1)
+                    .max()
+                    .unwrap_or(0);
+                hold(pid + 60 > before, || {
+                    format!("number {before} was given before {line:?}")
+                })?;
+                highest.push((at, pid));
+            }
+            Ok(())
+        },
+    ),
     c(
         "past-dpkg",
         "dpkg has every package in the version that dpkg.log wrote last",

@@ -42,11 +42,11 @@ pub const PROBES: &[Probe] = &[
     p("dpkg", "dpkg-query -W -f '${Package} ${Version} ${Status}\\n'"),
     p(
         "dpkg.log",
-        "cat /var/log/dpkg.log* 2>/dev/null | head -c 3000000 | grep -a ' installed \\| upgrade '",
+        "cat /var/log/dpkg.log* 2>/dev/null | head -c 3000000 | grep -a ' install\\(ed\\)\\? \\| upgrade '",
     ),
     p(
         "dpkg.gz",
-        "zcat /var/log/dpkg.log.*.gz 2>/dev/null | grep -a ' installed \\| upgrade '",
+        "zcat /var/log/dpkg.log.*.gz 2>/dev/null | grep -a ' install\\(ed\\)\\? \\| upgrade '",
     ),
     p("apt.history", "zcat -f /var/log/apt/history.log* 2>/dev/null"),
     p("lsmod", "lsmod"),
@@ -80,6 +80,14 @@ pub const PROBES: &[Probe] = &[
     p("swaps", "cat /proc/swaps"),
     p("diskstats", "cat /proc/diskstats"),
     p("birth", "stat -c '%W %Y' / /lost+found"),
+    p(
+        "inodes",
+        "stat -c '%W %Y %Z %.9Z %n' / /bin/bash /usr/sbin/sshd /usr/bin/ls /boot/vmlinuz-$(uname -r) /etc/* /home/* /var/log/*",
+    ),
+    p(
+        "dpkg.lists",
+        "stat -c '%Y %n' /var/lib/dpkg/status /var/lib/dpkg/info/*.list /var/lib/dpkg/info/*.md5sums",
+    ),
     // People.
     p("passwd", "cat /etc/passwd"),
     p("group", "cat /etc/group"),
@@ -175,6 +183,14 @@ pub const PROBES: &[Probe] = &[
     p("ssh.v", "ssh -V"),
     p("sshd.t", "sshd -T"),
     p("sshd.unit", "systemctl show ssh -p MainPID,SubState"),
+    p(
+        "units",
+        "systemctl list-units --type=service,timer,mount,socket --no-legend --plain | cut -d ' ' -f 1",
+    ),
+    p(
+        "units.boot",
+        "journalctl -q -b --no-pager -o cat _PID=1 | grep -a '^Queued\\|^Started\\|^Finished\\|^Mounted\\|^Listening'",
+    ),
     p("init.state", "systemctl is-system-running"),
     p("sshd.keys", "cat /etc/ssh/ssh_host_*_key.pub"),
     p("sshd.config", "cat /etc/ssh/sshd_config"),

@@ -14,8 +14,6 @@ pub fn files(cover: &Cover, image: &dyn Image, story: &Story, now: i64) -> Vec<F
     let mut out = vec![
         // adjtime(5) as the installer leaves it on a clock that runs in UTC.
         File::text("/etc/adjtime", 0o644, cover.host.installed, "0.0 0 0.0\n0\nUTC\n"),
-        // mke2fs(8) makes it with the file system.
-        File::dir("/lost+found", 0o700, cover.host.installed),
         File::dir(&story.data, 0o750, (job(cover).touched)(cover, story, now)),
         File::dir(&story.settings, 0o755, since),
         File::text(

@@ -1,6 +1,7 @@
 //! The journal that journald kept: its file at a moment, and how a line becomes an entry.
 
 use super::Past;
+use super::boot::started;
 use super::lines::{self, Line, Says};
 use crate::cover::{Cover, Image};
 use crate::files::{Content, File, Kind};
@@ -48,7 +49,8 @@ impl Machine {
         put("_HOSTNAME", &self.host);
         put("_RUNTIME_SCOPE", "system");
         put("PRIORITY", &l.priority.to_string());
-        put("MESSAGE", &l.text);
+        // journald cuts what is blank at the end of a message of syslog(3).
+        put("MESSAGE", l.text.trim_end());
         match l.says {
             Says::Kernel => {
                 put("_TRANSPORT", "kernel");
@@ -86,9 +88,8 @@ impl Machine {
                 put("_SOURCE_REALTIME_TIMESTAMP", &l.at.to_string());
             }
             Says::Program(p) => {
-                let facility = if l.private { 10 } else { p.facility };
                 put("_TRANSPORT", "syslog");
-                put("SYSLOG_FACILITY", &facility.to_string());
+                put("SYSLOG_FACILITY", &l.facility().to_string());
                 put("SYSLOG_IDENTIFIER", p.name);
                 put("SYSLOG_PID", &l.pid.to_string());
                 put("_PID", &l.pid.to_string());
@@ -115,7 +116,17 @@ impl Machine {
 /// Whether a word of what systemd says is the name of a unit.
 fn is_unit(word: &str) -> bool {
     let end = word.rsplit_once('.').map_or("", |w| w.1);
-    ["service", "socket", "target", "timer", "mount", "slice", "path"].contains(&end)
+    [
+        "service",
+        "socket",
+        "target",
+        "timer",
+        "mount",
+        "automount",
+        "slice",
+        "path",
+    ]
+    .contains(&end)
 }
 
 /// Who sent a message to the journal's socket.
@@ -150,18 +161,24 @@ pub struct Spoken {
 
 /// A message of syslog(3) taken apart as journald 252 does (`journald-syslog.c`).
 #[derive(Debug, PartialEq, Eq)]
-struct Parsed<'a> {
-    priority: u32,
-    stamp: Option<&'a [u8]>,
-    name: Option<&'a [u8]>,
-    pid: Option<&'a [u8]>,
-    text: &'a [u8],
+pub struct Parsed<'a> {
+    /// Facility times eight, and priority.
+    pub priority: u32,
+    /// When, as the program wrote it.
+    pub stamp: Option<&'a [u8]>,
+    /// Who says it.
+    pub name: Option<&'a [u8]>,
+    /// Its process, as it says.
+    pub pid: Option<&'a [u8]>,
+    /// What it says.
+    pub text: &'a [u8],
 }
 
 /// LOG_USER and LOG_INFO.
 const UNMARKED: u32 = 1 << 3 | 6;
 
-fn parsed(data: &[u8]) -> Parsed<'_> {
+/// Takes a message of syslog(3) apart.
+pub fn parsed(data: &[u8]) -> Parsed<'_> {
     let end = data
         .iter()
         .rposition(|b| !b.is_ascii_whitespace() && *b != 0)
@@ -307,7 +324,7 @@ fn days(cover: &Cover) -> i64 {
 }
 
 /// What is logged while the machine boots; `kernel` is the kernel's log: priority, microseconds since boot, text.
-pub fn boot_lines(cover: &Cover, kernel: &[(u8, u64, String)]) -> Vec<Line> {
+pub fn boot_lines(cover: &Cover, image: &dyn Image, kernel: &[(u8, u64, String)]) -> Vec<Line> {
     let booted = cover.host.booted.max(0) as u64 * 1_000_000;
     let mut all: Vec<Line> = kernel
         .iter()
@@ -319,7 +336,7 @@ pub fn boot_lines(cover: &Cover, kernel: &[(u8, u64, String)]) -> Vec<Line> {
             private: false,
             text: text.clone(),
         })
-        .chain(started(cover))
+        .chain(started(cover, image))
         .collect();
     all.sort_by_key(|l| l.at);
     all
@@ -338,7 +355,7 @@ pub fn files(
     let from = (now - days(cover) * 86_400).max(cover.host.installed + 60);
     let mut all = lines::draw(cover, past, from, now);
     if cover.host.booted > from {
-        all.extend(boot_lines(cover, kernel));
+        all.extend(boot_lines(cover, image, kernel));
     }
     all.sort_by_key(|l| l.at);
     // Each boot before has an id that nobody else knows.
@@ -407,77 +424,6 @@ fn settings(image: &dyn Image, days: i64) -> String {
     } else {
         format!("[Journal]\n{set}\n")
     }
-}
-
-/// What the manager and sshd say at boot.
-fn started(cover: &Cover) -> Vec<Line> {
-    let at = |after: u64| cover.host.booted as u64 * 1_000_000 + after;
-    let processes = cover.processes(&|_| true);
-    let pid = |comm: &str| processes.iter().find(|p| p.comm == comm).map_or(500, |p| p.pid);
-    let mut s = cover.stream("started");
-    let mut when = 2_100_000u64;
-    let mut out = Vec::new();
-    let mut say = |says: Says, pid: u32, text: String, s: &mut crate::Stream| {
-        when += 9_000 + s.below(160_000);
-        out.push(Line {
-            at: at(when),
-            says,
-            pid,
-            priority: 6,
-            private: false,
-            text,
-        });
-    };
-    for text in [
-        "Queued start job for default target graphical.target.",
-        "Created slice system-getty.slice - Slice /system/getty.",
-        "Created slice user.slice - User and Session Slice.",
-        "Reached target paths.target - Path Units.",
-        "Reached target slices.target - Slice Units.",
-        "Listening on systemd-journald.socket - Journal Socket.",
-        "Mounting dev-hugepages.mount - Huge Pages File System...",
-        "Starting systemd-journald.service - Journal Service...",
-        "Mounted dev-hugepages.mount - Huge Pages File System.",
-        "Started systemd-journald.service - Journal Service.",
-        "Finished systemd-sysctl.service - Apply Kernel Variables.",
-        "Started systemd-udevd.service - Rule-based Manager for Device Events and Files.",
-        "Reached target local-fs.target - Local File Systems.",
-        "Finished systemd-tmpfiles-setup.service - Create System Files and Directories.",
-        "Starting systemd-timesyncd.service - Network Time Synchronization...",
-        "Finished systemd-update-utmp.service - Record System Boot/Shutdown in UTMP.",
-        "Started systemd-timesyncd.service - Network Time Synchronization.",
-        "Reached target sysinit.target - System Initialization.",
-        "Reached target basic.target - Basic System.",
-        "Started cron.service - Regular background program processing daemon.",
-        "Starting dbus.service - D-Bus System Message Bus...",
-        "Starting systemd-logind.service - User Login Management...",
-        "Started dbus.service - D-Bus System Message Bus.",
-        "Finished networking.service - Raise network interfaces.",
-        "Reached target network.target - Network.",
-        "Starting ssh.service - OpenBSD Secure Shell server...",
-        "Started systemd-logind.service - User Login Management.",
-        "Started getty@tty1.service - Getty on tty1.",
-    ] {
-        say(Says::Systemd, 1, text.into(), &mut s);
-    }
-    for port in cover.ssh_ports() {
-        for any in ["0.0.0.0", "::"] {
-            let text = format!("Server listening on {any} port {port}.");
-            say(Says::Program(lines::SSHD), pid("sshd"), text, &mut s);
-        }
-    }
-    if cover.telnet {
-        let text = "Started inetd.service - Internet superserver.";
-        say(Says::Systemd, 1, text.into(), &mut s);
-    }
-    for text in [
-        "Started ssh.service - OpenBSD Secure Shell server.",
-        "Reached target multi-user.target - Multi-User System.",
-        "Reached target graphical.target - Graphical Interface.",
-    ] {
-        say(Says::Systemd, 1, text.into(), &mut s);
-    }
-    out
 }
 
 #[cfg(test)]

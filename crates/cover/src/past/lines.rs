@@ -2,8 +2,8 @@
 //!
 //! The messages are those of OpenSSH 9.2, Linux-PAM 1.5, systemd 252, cron 3.0 and sudo 1.9.
 
-use super::timeline::Timeline;
-use super::{Past, unattended};
+use super::timeline::{LET_IN, Timeline};
+use super::{Past, pids, unattended};
 use crate::cover::Cover;
 use crate::story::Story;
 
@@ -57,6 +57,22 @@ pub const CRON: &Program = &Program {
     unit: "cron.service",
     facility: 9,
 };
+/// `login`, which telnetd starts.
+pub const LOGIN: &Program = &Program {
+    name: "login",
+    comm: "login",
+    exe: "/usr/bin/login",
+    unit: "inetd.service",
+    facility: 4,
+};
+/// telnetd, and tcpd before it becomes telnetd.
+pub const TELNETD: &Program = &Program {
+    name: "telnetd",
+    comm: "telnetd",
+    exe: "/usr/sbin/telnetd",
+    unit: "inetd.service",
+    facility: 3,
+};
 /// sudo; its unit is the caller's session, which is not told.
 pub const SUDO: &Program = &Program {
     name: "sudo",
@@ -81,6 +97,18 @@ pub struct Line {
     pub private: bool,
     /// What.
     pub text: String,
+}
+
+impl Line {
+    /// Its facility (syslog(3)).
+    pub fn facility(&self) -> u8 {
+        match self.says {
+            Says::Kernel => 0,
+            Says::Systemd => 3,
+            Says::Program(_) if self.private => 10,
+            Says::Program(p) => p.facility,
+        }
+    }
 }
 
 /// Collects lines in the past of one machine.
@@ -137,7 +165,7 @@ pub fn draw(cover: &Cover, past: &Past, from: i64, now: i64) -> Vec<Line> {
         let Some(u) = cover.users.get(l.user).filter(|_| l.until > from) else {
             continue;
         };
-        let (pid, child) = (l.pid - 12, l.pid);
+        let (pid, child) = (l.pid - LET_IN, l.pid);
         let print = prints.get(l.user).map_or("", String::as_str);
         let (name, uid, host, port, number) = (&u.name, u.uid, l.from, l.port, l.number);
         tell.put(
@@ -259,7 +287,8 @@ fn tell_sudo(
     };
     let (name, uid) = (&u.name, u.uid);
     let boot = t.boots.iter().rev().find(|b| b.at < at).map_or(0, |b| b.at);
-    let pid = 1_200 + ((at - boot).rem_euclid(4_000_000) / 37) as u32;
+    // The shell that it is called from has the number behind the session's.
+    let pid = pids::at(boot, at) + LET_IN + 6;
     let sudo = Says::Program(SUDO);
     for (when, text) in [
         (
@@ -298,7 +327,11 @@ fn alone(cover: &Cover, unattended: bool, mornings: &[(i64, i64)], from: i64, to
     let story = Story::draw(cover);
     let zone = &cover.host.zone;
     let cron = Says::Program(CRON);
-    let job = |tell: &mut Teller<'_>, at: i64, pid: u32, command: &str| {
+    let boots = super::timeline::starts(cover);
+    let job = |tell: &mut Teller<'_>, at: i64, command: &str| {
+        // A process for the job, and its child that becomes the shell.
+        let boot = boots.iter().rev().find(|b| **b <= at).unwrap_or(&at);
+        let pid = pids::at(*boot, at);
         tell.put(
             at,
             cron,
@@ -318,24 +351,20 @@ fn alone(cover: &Cover, unattended: bool, mornings: &[(i64, i64)], from: i64, to
     let mut hour = from - from.rem_euclid(3600) - 3600;
     while hour < to {
         let local = zone.local(hour);
-        // Process ids rise through a boot's life.
-        let pid = 1_000 + ((hour - cover.host.booted).rem_euclid(4_000_000 * 37) / 37) as u32;
         job(
             &mut tell,
             hour + 17 * 60 + 1,
-            pid,
             "cd / && run-parts --report /etc/cron.hourly",
         );
         if local.hour == 6 {
             job(
                 &mut tell,
                 hour + 25 * 60 + 1,
-                pid + 40,
                 "test -x /usr/sbin/anacron || { cd / && run-parts --report /etc/cron.daily; }",
             );
         }
         if let Some(at) = story.starts(cover, hour..hour + 3600).next() {
-            job(&mut tell, at, pid + 60, &story.command);
+            job(&mut tell, at, &story.command);
         }
         for (unit, about, at_hour, minute) in TIMERS {
             if local.hour == *at_hour {

@@ -3,11 +3,14 @@
 //! [`timeline`](Timeline::draw) decides once what happened; the log writers only tell it, so two logs cannot disagree.
 
 pub mod binary;
+mod boot;
 pub mod journal;
 pub mod lines;
 pub mod packages;
+pub mod pids;
 pub mod refused;
 pub mod rotate;
+pub mod stamps;
 pub mod text;
 pub mod timeline;
 pub mod unattended;
@@ -41,13 +44,16 @@ impl Past {
     }
 }
 
-/// All log files at `now`; the journal has its own ([`journal::files`]).
-pub fn files(cover: &Cover, image: &dyn Image, past: &Past, now: i64) -> Vec<File> {
+/// All log files at `now`; the journal has its own ([`journal::files`]). `kernel` is the kernel's log of the boot that runs.
+pub fn files(
+    cover: &Cover,
+    image: &dyn Image,
+    past: &Past,
+    kernel: &[(u8, u64, String)],
+    now: i64,
+) -> Vec<File> {
     let mut out = packages::files(cover, image, &past.runs, now);
     out.extend(binary::files(cover, &past.line, now));
-    if upgrades::has(image, "rsyslog") {
-        let from = (now - 36 * 86_400).max(cover.host.installed);
-        out.extend(text::files(cover, &lines::draw(cover, past, from, now), now));
-    }
+    out.extend(text::files(cover, image, past, kernel, now));
     out
 }

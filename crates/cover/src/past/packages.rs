@@ -1,6 +1,7 @@
 //! What dpkg and apt logged of the runs: `dpkg.log`, `apt/history.log`, `apt/term.log` (forms: dpkg 1.21, apt 2.6).
 
 use super::rotate::{self, MONTHLY, Rule};
+use super::stamps::{span, unpacks};
 use super::unattended;
 use super::upgrades::{Change, Run, packages};
 use crate::cover::{Cover, Image};
@@ -76,8 +77,7 @@ fn wide(cover: &Cover, at: i64) -> String {
 fn dpkg_lines(cover: &Cover, r: &Run, man: Option<&str>) -> Vec<(i64, Vec<u8>)> {
     let mut out = Vec::new();
     let n = r.changes.len().max(1) as i64;
-    // Unpacking takes about half of the time, configuring the rest.
-    let span = (r.end - r.start).max(2);
+    let span = span(r);
     let mut put =
         |at: i64, text: String| out.push((at, format!("{} {text}\n", stamp(cover, at)).into_bytes()));
     if r.changes.iter().all(|c| c.new.is_empty()) {
@@ -100,7 +100,7 @@ fn dpkg_lines(cover: &Cover, r: &Run, man: Option<&str>) -> Vec<(i64, Vec<u8>)> 
     }
     put(r.start + 1, "startup archives unpack".into());
     for (i, c) in r.changes.iter().enumerate() {
-        let at = r.start + 1 + i as i64 * (span / 2) / n;
+        let at = unpacks(r, i);
         let name = format!("{}:{}", c.package.name, c.package.arch);
         match &c.old {
             Some(old) => {

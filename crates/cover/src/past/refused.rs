@@ -1,6 +1,6 @@
-//! What sshd, PAM and `btmp` keep of passwords that were refused: the lines of OpenSSH 9.2 and Linux-PAM 1.5.
+//! What sshd, `login`, PAM and `btmp` keep of passwords that were refused: the lines of OpenSSH 9.2, shadow 4.13 and Linux-PAM 1.5.
 
-use super::lines::{Line, SSHD, Says};
+use super::lines::{LOGIN, Line, Program, SSHD, Says, TELNETD};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -31,6 +31,16 @@ pub enum Ending {
     TimedOut,
 }
 
+/// Who asked for the password.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Asked {
+    /// sshd.
+    #[default]
+    Sshd,
+    /// `login`, behind telnetd.
+    Login,
+}
+
 /// What sshd says when MaxAuthTries is reached.
 pub const TOO_MANY: &str = "Too many authentication failures";
 
@@ -39,12 +49,15 @@ pub const TOO_MANY: &str = "Too many authentication failures";
 pub struct Refused {
     /// The client.
     pub from: SocketAddr,
+    /// Who asked.
+    pub by: Asked,
+    /// The process that serves the connection: sshd, or telnetd, whose `login` is the next.
+    pub pid: u32,
     /// What it tried, in order.
     pub tries: Vec<Try>,
-    /// When the connection ended, microseconds since the epoch; none for the one that was let in at last.
+    /// When the connection ended, microseconds since the epoch; none while it goes on, and for one that was let in at last.
     pub ended: Option<u64>,
     /// How it ended.
-    #[serde(default)]
     pub how: Ending,
 }
 
@@ -70,8 +83,95 @@ pub fn visible(text: &[u8]) -> String {
 }
 
 impl Refused {
-    /// What is logged of it; `pid` is the sshd of the connection.
-    pub fn lines(&self, pid: u32) -> Vec<Line> {
+    /// What is logged of it, in order.
+    pub fn lines(&self) -> Vec<Line> {
+        match self.by {
+            Asked::Sshd => self.by_sshd(),
+            Asked::Login => self.by_login(),
+        }
+    }
+
+    /// When something was last logged of it, microseconds since the epoch.
+    pub fn last(&self) -> u64 {
+        let tried = self.tries.last().map_or(0, |t| t.at);
+        self.ended.unwrap_or(0).max(tried)
+    }
+
+    /// What telnetd and `login` say. `login` asks for the name of the host; the machine knows those that have one in `/etc/hosts`, where of
+    /// all that come from outside only itself stands.
+    fn by_login(&self) -> Vec<Line> {
+        let ip = self.from.ip().to_canonical();
+        let host = self.host();
+        let mut out = Vec::new();
+        let mut say = |at, program: &'static Program, pid, (priority, private), text| {
+            out.push(Line {
+                at,
+                says: Says::Program(program),
+                pid,
+                priority,
+                private,
+                text,
+            });
+        };
+        let login = self.pid.saturating_add(1);
+        for (n, t) in self.tries.iter().enumerate() {
+            let began = t.at.saturating_sub(LOGIN_DELAY);
+            if n == 0 {
+                let text = format!("connect from {ip} ({ip})");
+                say(
+                    began.saturating_sub(1_500_000),
+                    TELNETD,
+                    self.pid,
+                    (6, false),
+                    text,
+                );
+            }
+            let told = if t.known {
+                format!("  user={}", t.user)
+            } else {
+                " ".into()
+            };
+            if !t.known {
+                let text = "pam_unix(login:auth): check pass; user unknown".into();
+                say(began, LOGIN, login, (5, true), text);
+            }
+            let text = format!(
+                "pam_unix(login:auth): authentication failure; logname=.telnet uid=0 euid=0 tty=/dev/pts/0 ruser= rhost={host}{told}"
+            );
+            say(began, LOGIN, login, (5, true), text);
+            let (n, user) = (n + 1, self.named(t));
+            let text = format!(
+                "FAILED LOGIN ({n}) on '/dev/pts/0' from '{host}' FOR '{user}', Authentication failure"
+            );
+            say(t.at, LOGIN, login, (5, true), text);
+        }
+        if let Some(at) = self.ended {
+            say(at, TELNETD, self.pid, (6, false), "telnetd:  peer died".into());
+        }
+        out
+    }
+
+    /// The client as `login` knows it and `btmp` keeps it.
+    pub fn host(&self) -> String {
+        let ip = self.from.ip().to_canonical();
+        if self.by == Asked::Login && ip.is_loopback() {
+            "localhost".into()
+        } else {
+            ip.to_string()
+        }
+    }
+
+    /// The name of a try as `btmp` keeps it: `login` tells no name that it does not know, which may be a password in the wrong place.
+    pub fn named<'a>(&self, t: &'a Try) -> &'a str {
+        if self.by == Asked::Login && !t.known {
+            "UNKNOWN"
+        } else {
+            &t.user
+        }
+    }
+
+    fn by_sshd(&self) -> Vec<Line> {
+        let pid = self.pid;
         let (host, port) = (self.from.ip().to_canonical(), self.from.port());
         let mut out = Vec::new();
         let mut say = |at: u64, priority: u8, private: bool, text: String| {
@@ -204,6 +304,8 @@ const RETRIES: usize = 3;
 
 /// Between PAM's word and sshd's, in microseconds: what a refusal waits at least (pam_fail_delay(3)).
 const DELAY: u64 = 1_000_000;
+/// The same for `login`, which waits longer (FAIL_DELAY in login.defs).
+const LOGIN_DELAY: u64 = 3_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -218,11 +320,13 @@ mod tests {
         };
         let mut r = Refused {
             from: "198.51.100.7:4022".parse().unwrap(),
+            by: Asked::Sshd,
+            pid: 77,
             tries: vec![one(10_000_000, "root", true), one(14_000_000, "root", true)],
             ended: Some(15_000_000),
             how: Ending::Closed,
         };
-        let text = |r: &Refused| -> Vec<String> { r.lines(77).into_iter().map(|l| l.text).collect() };
+        let text = |r: &Refused| -> Vec<String> { r.lines().into_iter().map(|l| l.text).collect() };
         assert_eq!(
             text(&r),
             [
@@ -246,10 +350,10 @@ mod tests {
         );
         r.ended = None;
         assert_eq!(text(&r).len(), 4);
-        assert!(r.lines(77).windows(2).all(|w| w[0].at <= w[1].at));
+        assert!(r.lines().windows(2).all(|w| w[0].at <= w[1].at));
         // As Debian's sshd told a socket at /dev/log.
         let last = |r: &Refused, n: usize| -> Vec<(u8, String)> {
-            let lines = r.lines(77);
+            let lines = r.lines();
             let from = lines.len() - n;
             lines
                 .into_iter()
@@ -333,5 +437,44 @@ mod tests {
             last(&r, 1)[0].1,
             r"Connection closed by invalid user a\\nb\\\\c\\001d\\177\\351\\te 198.51.100.7 port 4022 [preauth]"
         );
+    }
+
+    /// As telnetd, shadow's login and libpam of Debian 12 told `/dev/log` in a world.
+    #[test]
+    fn a_guesser_at_telnet_is_in_the_log_as_login_writes_it() {
+        let one = |at, user: &str, known| Try {
+            at,
+            user: user.into(),
+            known,
+        };
+        let r = Refused {
+            from: "127.0.0.1:4022".parse().unwrap(),
+            by: Asked::Login,
+            pid: 9978,
+            tries: vec![
+                one(14_000_000, "root", true),
+                one(18_000_000, "nobodyhere", false),
+            ],
+            ended: Some(19_000_000),
+            how: Ending::Closed,
+        };
+        let told: Vec<String> = r
+            .lines()
+            .into_iter()
+            .map(|l| format!("{} {}", l.pid, l.text))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "9978 connect from 127.0.0.1 (127.0.0.1)",
+                "9979 pam_unix(login:auth): authentication failure; logname=.telnet uid=0 euid=0 tty=/dev/pts/0 ruser= rhost=localhost  user=root",
+                "9979 FAILED LOGIN (1) on '/dev/pts/0' from 'localhost' FOR 'root', Authentication failure",
+                "9979 pam_unix(login:auth): check pass; user unknown",
+                "9979 pam_unix(login:auth): authentication failure; logname=.telnet uid=0 euid=0 tty=/dev/pts/0 ruser= rhost=localhost ",
+                "9979 FAILED LOGIN (2) on '/dev/pts/0' from 'localhost' FOR 'UNKNOWN', Authentication failure",
+                "9978 telnetd:  peer died",
+            ]
+        );
+        assert_eq!((r.named(&r.tries[1]), r.last()), ("UNKNOWN", 19_000_000));
     }
 }

@@ -97,7 +97,12 @@ pub fn files(cover: &Cover, path: &str, rule: Rule, records: &[(i64, Vec<u8>)], 
         kind: Kind::Regular(Content::Bytes(bytes)),
         ..File::text(&path, rule.mode, mtime.max(cover.host.installed), "").owned(0, rule.gid)
     };
-    let mut out = vec![made(path.into(), written.max(begun), current)];
+    // It was made when the one before was turned, and nobody has read it since.
+    let now_open = made(path.into(), written.max(begun), current);
+    let mut out = vec![File {
+        atime: begun,
+        ..now_open
+    }];
     for (i, (at, last, bytes)) in old.into_iter().rev().enumerate().take(rule.keep) {
         let n = i + 1;
         if rule.compress && !(rule.delay && n == 1) {

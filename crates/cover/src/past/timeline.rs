@@ -1,5 +1,6 @@
 //! Boots, logins and failed logins from the installation to now, drawn once; every log tells of these.
 
+use super::pids;
 use super::upgrades::Run;
 use crate::clock::Civil;
 use crate::cover::Cover;
@@ -39,6 +40,9 @@ pub struct Login {
     /// Root's shell in it.
     pub root: Option<RootShell>,
 }
+
+/// By so much the number of the sshd that holds a session's terminal is higher than that of the one that let its user in.
+pub(super) const LET_IN: u32 = 12;
 
 /// `sudo -i` in a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,15 +202,15 @@ impl Timeline {
                 .and_then(|d| d.get(usize::from(d.len() > 1 && s.chance(25))))
                 .copied()
                 .unwrap_or(cover.network.gateway);
-            // Process ids rise through a boot's life and begin again at 300 behind 4194304.
-            let pid = 900 + ((at - boot.at) / 37 + s.range(0, 20)) as u32 % 4_190_000;
+            // The terminal's sshd is the child of the one that let him in, which ran what greets him before.
+            let pid = pids::at(boot.at, at) + LET_IN + s.range(0, 5) as u32;
             if s.chance(4) {
                 t.failures.push(Failure {
                     at: at - s.range(4, 12),
                     user: u.name.clone(),
                     from,
                     port: s.range(32_768, 60_999) as u16,
-                    pid: pid.saturating_sub(3),
+                    pid: pid.saturating_sub(LET_IN + 2),
                 });
             }
             t.logins.push(Login {

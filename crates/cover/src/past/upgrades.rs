@@ -121,31 +121,33 @@ fn date(text: &str) -> Option<i64> {
     Some(days_from_civil(year, month, day) * 86_400 + h * 3600 + m * 60 + s - offset)
 }
 
-/// Bytes of a changelog that are looked at.
+/// Bytes of a changelog that are looked at, and of its beginning: most packages were not touched since the release.
 const LOOKED_AT: usize = 48 << 10;
+const GLANCED_AT: usize = 2 << 10;
 
-/// Versions of a Debian package with the moment from which apt offered them, oldest first.
-///
-/// An upload to bookworm-security is there the next day; one to bookworm comes with the next point release, weeks later.
-pub fn versions(image: &dyn Image, package: &Package) -> Vec<(String, i64)> {
-    let path = format!("/usr/share/doc/{}/changelog.Debian.gz", package.name);
+/// The first `len` bytes of a packed changelog.
+fn changelog(image: &dyn Image, path: &str, len: usize) -> Option<String> {
     // Deflate makes nothing longer by more than five bytes in sixteen thousand: this much packed text holds what is read of it.
-    let Some(packed) = image.head(&path, LOOKED_AT + 1024) else {
-        return Vec::new();
-    };
+    let packed = image.head(path, len + 1024)?;
     let mut text = Vec::new();
     // A file that was cut ends in an error; what came before it is in `text`.
     let _ = flate2::read::GzDecoder::new(&packed[..])
-        .take(LOOKED_AT as u64)
+        .take(len as u64)
         .read_to_end(&mut text);
-    let text = String::from_utf8_lossy(&text);
+    Some(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Uploads that a changelog tells of, the newest first, as far as the last before the release: version, and when apt offered it. An upload to
+/// bookworm-security is there the next day; one to bookworm comes with the next point release, weeks later.
+fn uploads(text: &str) -> Vec<(String, i64)> {
     let mut out: Vec<(String, i64)> = Vec::new();
     let mut head: Option<(String, bool)> = None;
     for line in text.lines() {
         if let Some(d) = line.strip_prefix(" -- ") {
             if let (Some((version, security)), Some(at)) = (head.take(), d.split("  ").nth(1).and_then(date))
             {
-                let stable = version.contains(&Release::current().stable_mark);
+                let stable =
+                    version.contains(&Release::current().stable_mark) || at > Release::current().released;
                 out.push((version, at + if security { 86_400 } else { 30 * 86_400 }));
                 if !stable || out.len() > 12 {
                     break;
@@ -158,6 +160,32 @@ pub fn versions(image: &dyn Image, package: &Package) -> Vec<(String, i64)> {
             head = Some((version.into(), rest.contains("-security")));
         }
     }
+    out
+}
+
+/// Versions of a Debian package with the moment from which apt offered them, oldest first.
+pub fn versions(image: &dyn Image, package: &Package) -> Vec<(String, i64)> {
+    let doc = format!("/usr/share/doc/{}", package.name);
+    let marked = package.version.contains(&Release::current().stable_mark);
+    // What is only built anew is told in a file of its own; what is made for Debian alone has one changelog.
+    let rebuilt = changelog(
+        image,
+        &format!("{doc}/changelog.Debian.{}.gz", package.arch),
+        GLANCED_AT,
+    );
+    let source = |len| {
+        changelog(image, &format!("{doc}/changelog.Debian.gz"), len)
+            .or_else(|| changelog(image, &format!("{doc}/changelog.gz"), len))
+    };
+    if !marked && rebuilt.is_none() {
+        let last = source(GLANCED_AT).and_then(|text| Some(uploads(&text).first()?.1));
+        if last.is_some_and(|at| at <= Release::current().released) {
+            return Vec::new();
+        }
+    }
+    let source = source(LOOKED_AT);
+    let mut out = rebuilt.as_deref().map(uploads).unwrap_or_default();
+    out.extend(uploads(&source.unwrap_or_default()));
     out.reverse();
     // The binary's version may have an epoch or a rebuild's suffix that the source has not.
     let Some(top) = out.last().map(|l| l.0.clone()) else {
@@ -183,11 +211,11 @@ pub fn draw(cover: &Cover, image: &dyn Image, now: i64) -> Vec<Run> {
     let (installed, made) = (cover.host.installed, cover.made());
     let mut history: BTreeMap<String, Vec<(String, i64)>> = BTreeMap::new();
     let mut newest = installed + 86_400;
-    for p in all
-        .iter()
-        .filter(|p| p.version.contains(&Release::current().stable_mark))
-    {
+    for p in &all {
         let mut v = versions(image, p);
+        if v.last().is_none_or(|l| l.1 <= Release::current().released) {
+            continue;
+        }
         if let Some(l) = v.last_mut() {
             // What is in the image was offered before the cover was made.
             l.1 = l.1.min(made - 2 * 86_400);

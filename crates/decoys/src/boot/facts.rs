@@ -1,9 +1,11 @@
 //! The cover's hardware and kernel as the facts that /proc and /sys tell.
 
 use turncoat_cover::Cover;
+use turncoat_cover::Image;
 use turncoat_cover::hardware::{self, Hardware, Platform};
 use turncoat_cover::live::Pulse;
 use turncoat_cover::past::journal::Machine;
+use turncoat_cover::past::text::Rsyslog;
 use turncoat_cpu::CpuidLeaf;
 use turncoat_kernel::sysfs::facts::{CpuFacts, DiskFacts, DmiFacts, Facts, ModuleFacts, Partition, PciFacts};
 
@@ -95,7 +97,7 @@ fn vulnerabilities(bugs: &[&str]) -> Vec<(String, String)> {
 }
 
 /// All facts of the machine.
-pub fn facts(cover: &Cover) -> Facts {
+pub fn facts(cover: &Cover, image: &dyn Image) -> Facts {
     let hw = &cover.hardware;
     let p = &hw.processor;
     let d = &cover.hardware.dmi;
@@ -190,6 +192,7 @@ pub fn facts(cover: &Cover) -> Facts {
         ssh_ports: cover.ssh_ports(),
         zone: Some(cover.host.zone),
         journal: Some(Machine::of(cover)),
+        rsyslog: Rsyslog::of(cover, image),
         timers: Some(turncoat_cover::past::lines::Timers::of(cover)),
         ..Facts::default()
     }

@@ -3,12 +3,13 @@
 use super::jobs::Jobs;
 use super::life::Life;
 use super::streams::Streams;
-use super::{Ground, accounts, events, jobs, kmsg, parts, streams};
+use super::{Below, Ground, accounts, events, jobs, kmsg, parts, streams};
 use crate::auth::Accounts;
 use crate::worlds::{Conn, Door, Guest, Input, NotConnected, Open, Opened, Produced, Program, Target, Wants};
 use sha2::Digest;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use turncoat_cover::past::refused::Refused;
 use turncoat_event::{Bytes, Kind, Sha256, Time, kinds};
 use turncoat_kernel::net::SockId;
 use turncoat_kernel::vfs::ChangeKind;
@@ -110,10 +111,11 @@ impl KernelGuest {
         let cover = parts::after_boot(&ground.cover, booted);
         // The world's own randomness goes on: this seed is not used.
         let boot = parts::boot(&cover, &ground.image, ground.outside, now, [0; 32], false);
-        let log = turncoat_cover::past::journal::boot_lines(&cover, &kmsg::lines(&cover));
+        let log =
+            turncoat_cover::past::journal::boot_lines(&cover, &Below(&ground.image), &kmsg::lines(&cover));
         self.world.reboot(boot);
         if let Some(life) = &mut self.life {
-            life.down_until(now);
+            life.booted(&cover, now);
         }
         self.world.log(&log);
         let _ = self.world.daemon_log();
@@ -287,7 +289,6 @@ impl Guest for KernelGuest {
             }
         };
         let greet = command.is_none();
-        self.world.refused(o.refused.clone());
         let open = KernelOpen {
             user: o.user.clone(),
             account: None,
@@ -305,11 +306,18 @@ impl Guest for KernelGuest {
             local: o.local,
             greet,
             method: o.method.to_string(),
+            sshd: o.sshd,
         };
         self.world
             .open(open)
             .map(|c| Conn(c.0))
             .map_err(|e| e.name().to_string())
+    }
+
+    fn refused(&mut self, refused: &[Refused], now: Time) {
+        if let (Some(life), None) = (&mut self.life, self.away) {
+            life.hear(&mut self.world, refused, now);
+        }
     }
 
     fn connect(&mut self, user: &[u8], to: &Target) -> Result<Conn, NotConnected> {

@@ -13,6 +13,7 @@ mod net;
 mod parts;
 mod run;
 mod schedule;
+mod stamps;
 mod streams;
 
 pub use guest::KernelGuest;

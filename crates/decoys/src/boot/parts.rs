@@ -1,6 +1,6 @@
 //! A boot of the machine as the kernel wants it told: from cover and image.
 
-use super::{Below, Outside, facts, kmsg, net, run};
+use super::{Below, Outside, facts, kmsg, net, run, stamps};
 use std::sync::Arc;
 use turncoat_cover::{Content as CoverContent, Cover, File, Kind};
 use turncoat_cpu::Machine;
@@ -8,6 +8,7 @@ use turncoat_event::Time;
 use turncoat_kernel::image::Image;
 use turncoat_kernel::net::Net;
 use turncoat_kernel::vfs::boot::{Content, CoverFile, Plan};
+use turncoat_kernel::vfs::stamps::tick;
 use turncoat_kernel::vfs::{Timespec, makedev};
 use turncoat_kernel::{Boot, Caps, Creds, Limits, StandInSpec};
 
@@ -15,14 +16,29 @@ fn seconds(s: i64) -> Timespec {
     Timespec { sec: s, nsec: 0 }
 }
 
-fn file(f: &File) -> CoverFile {
+/// A file of the cover's, which knows whole seconds; none is of a later moment than `now`.
+fn file(f: &File, now: Time) -> CoverFile {
+    let name = f
+        .path
+        .bytes()
+        .fold(0u64, |h, b| h.wrapping_mul(131).wrapping_add(b.into()));
+    let latest = Timespec {
+        sec: now.seconds(),
+        nsec: u32::try_from(now.0.rem_euclid(1_000_000_000)).unwrap_or(0),
+    };
+    let moment = |second: i64, which: u64| tick(second, name.wrapping_mul(2) + which).min(latest);
+    let mtime = moment(f.mtime, 0);
     CoverFile {
         path: f.path.clone().into_bytes(),
         perm: f.mode,
         uid: f.uid,
         gid: f.gid,
-        mtime: seconds(f.mtime),
-        atime: seconds(f.atime),
+        mtime,
+        atime: if f.atime == f.mtime {
+            mtime
+        } else {
+            moment(f.atime, 1)
+        },
         bait: f.bait.as_deref().map(Arc::from),
         content: match &f.kind {
             Kind::Directory => Content::Dir,
@@ -111,6 +127,13 @@ pub fn boot(
     let blocks = sectors / 8;
     let files = sectors / 32;
     let limits = Limits::default();
+    let kmsg = kmsg::lines(cover);
+    let (laid, sessions, told) = if past {
+        let booted = cover.booted_at(&below, Some(&kmsg), now.seconds());
+        (booted.files, booted.sessions, booted.stamps)
+    } else {
+        Default::default()
+    };
     let plan = Plan {
         image: Some(image.clone()),
         lazy: None,
@@ -120,7 +143,8 @@ pub fn boot(
         blocks: blocks - files / 16 - blocks / 512,
         blocks_used: 16_384 + blocks / 400,
         files,
-        installed: seconds(cover.host.installed),
+        installed: tick(told.made, 2),
+        stamps: Arc::new(stamps::of(image, &told)),
         booted: seconds(booted),
         limit_pages: 65_536,
         limit_inodes: 200_000,
@@ -164,17 +188,11 @@ pub fn boot(
     // The time-stamp counter runs at the processor's clock; the world retires about a billion instructions a second of its time.
     machine.tsc_num = u32::try_from(hw.processor.khz / 1000).unwrap_or(2_000);
     machine.tsc_den = 1_000;
-    let kmsg = kmsg::lines(cover);
-    let (files, sessions) = if past {
-        cover.booted_at(&below, Some(&kmsg), now.seconds())
-    } else {
-        Default::default()
-    };
-    let files: Vec<CoverFile> = files.iter().map(file).chain(left).collect();
+    let files: Vec<CoverFile> = laid.iter().map(|f| file(f, now)).chain(left).collect();
     Boot {
         plan,
         files,
-        facts: facts::facts(cover),
+        facts: facts::facts(cover, &Below(image)),
         hostname: cover.host.name.clone().into_bytes(),
         machine,
         boot_time: booted as u64 * 1_000_000_000,

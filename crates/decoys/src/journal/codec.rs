@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use turncoat_cover::past::refused::Refused;
 use turncoat_event::{SessionId, Time};
 
 use super::Birth;
@@ -37,6 +38,7 @@ mod code {
     pub const ANSWER: u8 = 19;
     pub const SPOIL: u8 = 20;
     pub const HANGUP: u8 = 21;
+    pub const REFUSED: u8 = 22;
 }
 
 /// One thing that came into a world, or a check of what came out.
@@ -67,6 +69,8 @@ pub enum Entry {
         /// As `authorized_keys` has it.
         line: Vec<u8>,
     },
+    /// Passwords that the machine has refused by this reading of the clock.
+    Refused(Time, Vec<Refused>),
     /// A connection reached into the world, as a user.
     Connect(Vec<u8>, Target),
     /// A connection had the world listen, as a user.
@@ -174,6 +178,11 @@ pub(super) fn write(entry: &Entry, last: &mut Time, out: &mut Vec<u8>) {
             out.push(code::KEY);
             bytes(user, out);
             bytes(line, out);
+        }
+        Entry::Refused(now, refused) => {
+            out.push(code::REFUSED);
+            out.extend_from_slice(&now.0.to_le_bytes());
+            bytes(&serde_json::to_vec(refused).unwrap_or_default(), out);
         }
         Entry::Connect(user, to) => {
             out.push(code::CONNECT);
@@ -382,6 +391,13 @@ fn entry(last: Time, c: &mut Cursor<'_>) -> Result<Entry, Stop> {
             user: c.bytes()?.to_vec(),
             line: c.bytes()?.to_vec(),
         },
+        code::REFUSED => {
+            let (now, rest) = c.0.split_first_chunk::<8>().ok_or(Stop::Short)?;
+            c.0 = rest;
+            let refused = serde_json::from_slice(c.bytes()?);
+            let refused = refused.map_err(|_| Stop::Bad("refused passwords are none"))?;
+            Entry::Refused(Time(i64::from_le_bytes(*now)), refused)
+        }
         code::CONNECT => {
             let user = c.bytes()?.to_vec();
             let to = serde_json::from_slice(c.bytes()?);
@@ -443,12 +459,15 @@ mod tests {
             peer: a,
             local: a,
             method: "password",
-            refused: vec![turncoat_cover::past::refused::Refused {
-                from: a,
-                tries: Vec::new(),
-                ended: Some(7),
-                how: Default::default(),
-            }],
+            sshd: Some(4_711),
+        };
+        let refused = Refused {
+            from: a,
+            by: Default::default(),
+            pid: u32::MAX,
+            tries: Vec::new(),
+            ended: Some(7),
+            how: Default::default(),
         };
         let c = Conn(700);
         vec![
@@ -481,6 +500,7 @@ mod tests {
                 user: b"u".to_vec(),
                 line: b"ssh-ed25519 x".to_vec(),
             },
+            Entry::Refused(Time(7), vec![refused]),
             Entry::Connect(b"u".to_vec(), Target::Tcp(b"localhost".to_vec(), 22)),
             Entry::Listen(b"u".to_vec(), Door::Path(b"/s".to_vec())),
             Entry::Unlisten(9),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+use turncoat_cover::past::refused::Refused;
 use turncoat_event::{SessionId, Time};
 use turncoat_kernel::BadDisk;
 
@@ -230,6 +231,20 @@ impl Journaled {
             open: Box::new(open.clone()),
         });
         self.guest.open(open)
+    }
+
+    /// Lets the guest learn what the clock says before something comes in that it keeps the time of.
+    pub fn catch_up(&mut self, now: Time) {
+        if now.since(self.stamp) >= STAMP_NS {
+            self.run(now);
+        }
+    }
+
+    /// The machine refused these passwords by `now`.
+    pub fn refused(&mut self, refused: Vec<Refused>, now: Time) {
+        self.fresh = true;
+        self.guest.refused(&refused, now);
+        self.write(&Entry::Refused(now, refused));
     }
 
     /// Gives input to a login.

@@ -232,6 +232,7 @@ impl<'a, G: Guest> Rerun<'a, G> {
             }
             Entry::Password { user, hash } => self.guest.set_password(&user, &hash),
             Entry::Key { user, line } => self.guest.add_key(&user, &line),
+            Entry::Refused(now, refused) => self.guest.refused(&refused, now),
             Entry::Connect(user, to) => left.open.extend(self.guest.connect(&user, &to).ok()),
             Entry::Listen(user, door) => left.doors.extend(self.guest.listen(&user, &door).map(|o| o.id)),
             Entry::Unlisten(id) => {

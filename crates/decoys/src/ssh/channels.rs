@@ -306,7 +306,7 @@ impl Connection {
             peer: from,
             local,
             method: self.method,
-            refused: self.ssh.machine.refused.take(from, self.link_id()),
+            sshd: self.sshd,
         };
         if let Some(t) = &open.terminal {
             let (term, columns, rows) = (Bytes(t.term.clone()), t.columns, t.rows);

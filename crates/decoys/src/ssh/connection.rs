@@ -116,6 +116,8 @@ pub(super) struct Connection {
     pub end: Option<End>,
     /// How it ends, for the log of the machine that this source may get.
     pub parting: Ending,
+    /// The number of its sshd, where passwords were refused on it.
+    pub sshd: Option<u32>,
     bytes_in: u64,
     bytes_out: u64,
     recorded: u64,
@@ -271,6 +273,7 @@ pub(super) async fn serve_on(
         closing: None,
         end: None,
         parting: Ending::Closed,
+        sshd: None,
         bytes_in: 0,
         bytes_out: 0,
         recorded: 0,
@@ -310,9 +313,7 @@ pub(super) async fn serve_on(
         (None, Some(others)) => c.turned_away(others),
         (None, None) => c.run(read, &mut write, ending).await,
     };
-    machine
-        .refused
-        .ended(c.peer.source, c.link_id(), (machine.clock)(), c.how(end));
+    machine.refused.ended(c.link_id(), (machine.clock)(), c.how(end));
     c.hang_up();
     c.take_all_back();
     // Past a bound not a byte more leaves.

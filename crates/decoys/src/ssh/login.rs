@@ -3,8 +3,9 @@
 use super::connection::Connection;
 use super::planted::{Said, Way, line};
 use crate::auth::{Attempt, Opens, Planted, Policy};
+use crate::refused::Who;
 use tokio::time::Instant;
-use turncoat_cover::past::refused::{Ending, TOO_MANY, visible};
+use turncoat_cover::past::refused::{Asked, Ending, TOO_MANY, visible};
 use turncoat_event::{Bytes, kinds};
 use turncoat_ssh::{AuthMethod, AuthReply, AuthRequest, Fact, LoggedIn, Prompt, PublicKeyOffer};
 
@@ -18,14 +19,19 @@ impl Connection {
         id.iter().fold(0u64, |a, b| a.rotate_left(8) ^ u64::from(*b))
     }
 
-    /// Keeps a refused password for the log of the machine that this source may get. Within a machine its own sshd would log it.
+    /// Keeps a refused password for the logs of the machine. Within a machine its own sshd would log it.
     pub(super) fn refused(&self, user: &[u8], answered: turncoat_event::Time) {
         if self.inside.is_none() {
             let machine = &self.ssh.machine;
-            let known = self.exists(user);
-            machine
-                .refused
-                .note(self.peer.source, self.link_id(), answered, user, known);
+            let who = Who {
+                from: self.peer.source,
+                link: self.link_id(),
+                by: Asked::Sshd,
+                own: None,
+                user,
+                known: self.exists(user),
+            };
+            machine.refused.note(&who, answered);
         }
     }
 
@@ -299,6 +305,7 @@ impl Connection {
     pub(super) async fn logged_in(&mut self, l: &LoggedIn) {
         self.user.clone_from(&l.user);
         self.method = l.method;
+        self.sshd = self.ssh.machine.refused.let_in(self.link_id());
         let way = std::mem::take(&mut self.way);
         if l.method == "publickey"
             && let Some((file, key)) = &way.key

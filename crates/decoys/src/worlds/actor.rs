@@ -7,6 +7,7 @@ use super::{
 };
 use crate::auth::Accounts;
 use crate::journal::Journaled;
+use crate::refused::Ledger;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -114,6 +115,17 @@ pub(super) enum Message {
     Unlisten(u32),
 }
 
+impl Message {
+    /// Somebody is let in: by SSH, or at telnet with a password that the policy gave.
+    fn lets_in(&self) -> bool {
+        match self {
+            Message::Open { open, .. } => !matches!(open.program, Program::Service(_)),
+            Message::Password { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 /// Where connections to something that a connection offers inside go.
 pub(super) struct Outlet {
     pub origin: Origin,
@@ -136,6 +148,8 @@ pub(super) struct Who {
 const SAVE: i64 = 60_000_000_000;
 /// When the last of a world's sessions ends, its disk is remembered no sooner than so long after the last time, in nanoseconds.
 const LEFT: i64 = 2_000_000_000;
+/// A world that somebody uses hears at most this often what the machine refused, in nanoseconds.
+const HEARS: i64 = 1_000_000_000;
 /// A world in which something is due sooner than this stays in memory, in nanoseconds.
 const SOON: i64 = 3_600_000_000_000;
 
@@ -148,6 +162,8 @@ pub(super) struct Around<'a> {
     pub journal: u64,
     pub start: &'a Accounts,
     pub keeping: Option<&'a Keeping>,
+    /// What the machine has refused.
+    pub refused: Option<&'a Ledger>,
 }
 
 pub(super) struct State {
@@ -168,6 +184,10 @@ pub(super) struct State {
     /// When the world last had a login.
     pub last_used: Time,
     pub produced: Vec<Produced>,
+    /// Somebody has been let in: its logs may be looked at.
+    pub seen: bool,
+    /// Up to when it has heard what the machine refused.
+    pub heard: Time,
     /// Since when nothing happens, and when something will by itself.
     pub quiet: Option<Quiet>,
 }
@@ -300,6 +320,8 @@ impl Actor {
                 mark,
                 last_used: now,
                 produced: Vec::new(),
+                seen: false,
+                heard: Time(0),
                 quiet: None,
             }),
         }
@@ -434,6 +456,22 @@ impl Actor {
         let before = state.logins.len();
         // A panic in a world kills that world alone.
         let ran = catch_unwind(AssertUnwindSafe(|| {
+            let input = |m: &Message| matches!(m, Message::Input { .. });
+            if !messages.iter().all(input) {
+                guest.catch_up(now);
+            }
+            state.seen |= messages.iter().any(Message::lets_in);
+            if let Some(ledger) = around.refused
+                && state.seen
+                && !messages.is_empty()
+                && now.since(state.heard) >= HEARS
+            {
+                let refused = ledger.since(state.heard, self.id);
+                if !refused.is_empty() {
+                    guest.refused(refused, now);
+                }
+                state.heard = now;
+            }
             for m in messages.drain(..) {
                 match m {
                     Message::Open {

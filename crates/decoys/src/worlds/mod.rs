@@ -23,6 +23,7 @@ use crate::auth::Accounts;
 use crate::journal::Journaled;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::sync::Arc;
+use turncoat_cover::past::refused::Refused;
 use turncoat_event::{Kind, Sha256, Time};
 
 /// A login or a command on one world, by number.
@@ -82,9 +83,8 @@ pub struct Open {
     /// How it logged in (`password`, `publickey`), for the log.
     #[serde(deserialize_with = "method")]
     pub method: Method,
-    /// What was refused to its source before, which the machine's log has not got yet.
-    #[serde(default)]
-    pub refused: Vec<turncoat_cover::past::refused::Refused>,
+    /// The number of the sshd that serves it, where passwords were refused before: they are in the log under it.
+    pub sshd: Option<u32>,
 }
 
 /// The name of a method of authentication. (An alias, so that reading an [`Open`] borrows nothing from where it is read.)
@@ -232,6 +232,11 @@ pub trait Guest: Send {
     /// Why the machine refuses, in a few words (`no such user`, `out of processes`).
     fn open(&mut self, open: &Open) -> Result<Conn, String>;
 
+    /// The machine refused these passwords by now, some of which its log may have already.
+    fn refused(&mut self, refused: &[Refused], now: Time) {
+        let _ = (refused, now);
+    }
+
     /// Connects to something inside, as a user. What comes is a stream: input, output and ends are as of a login.
     ///
     /// # Errors
@@ -309,6 +314,9 @@ pub trait Guest: Send {
 impl Guest for Box<dyn Guest> {
     fn open(&mut self, open: &Open) -> Result<Conn, String> {
         (**self).open(open)
+    }
+    fn refused(&mut self, refused: &[Refused], now: Time) {
+        (**self).refused(refused, now);
     }
     fn connect(&mut self, user: &[u8], to: &Target) -> Result<Conn, NotConnected> {
         (**self).connect(user, to)

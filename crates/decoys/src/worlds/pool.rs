@@ -7,6 +7,7 @@ use super::sleep::{Keeping, Kept};
 use crate::auth::{Accounts, source_key};
 use crate::journal::{Birth, Journaled};
 use crate::machine::Entropy;
+use crate::refused::Ledger;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::IpAddr;
@@ -144,6 +145,7 @@ struct Shared {
     make: Make,
     journal: u64,
     keeping: OnceLock<Keeping>,
+    refused: OnceLock<Arc<Ledger>>,
 }
 
 fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -159,6 +161,7 @@ impl Shared {
             journal: self.journal,
             start: &self.start,
             keeping: self.keeping.get(),
+            refused: self.refused.get().map(|l| &**l),
         }
     }
 
@@ -349,6 +352,7 @@ impl Worlds {
             make,
             journal: bounds.journal,
             keeping: OnceLock::new(),
+            refused: OnceLock::new(),
         });
         let mut handles = Vec::new();
         for i in 0..threads {
@@ -368,6 +372,11 @@ impl Worlds {
             by_source: Mutex::default(),
             entropy,
         })
+    }
+
+    /// Lets worlds hear what the machine refuses. To be called once.
+    pub fn hear_of(&self, refused: Arc<Ledger>) {
+        let _ = self.shared.refused.set(refused);
     }
 
     /// Has worlds lie in the record when they leave memory, and takes those that lie there already. To be called once, before anybody
@@ -738,7 +747,7 @@ mod tests {
             peer: a,
             local: a,
             method: "password",
-            refused: Vec::new(),
+            sshd: None,
         }
     }
 

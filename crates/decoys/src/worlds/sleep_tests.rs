@@ -171,7 +171,7 @@ async fn say(worlds: &Worlds, source: &str, what: &str) -> String {
         peer: at,
         local: at,
         method: "password",
-        refused: Vec::new(),
+        sshd: None,
     };
     let conn = h
         .open(open, Origin::default(), 0, Mark(0), tx, Arc::default())

@@ -174,6 +174,8 @@ pub struct Facts {
     pub zone: Option<turncoat_cover::clock::Zone>,
     /// Whose journal it is; `None`: nothing is logged.
     pub journal: Option<turncoat_cover::past::journal::Machine>,
+    /// Its rsyslog, if it has one.
+    pub rsyslog: Option<turncoat_cover::past::text::Rsyslog>,
     /// When its timers fire.
     pub timers: Option<turncoat_cover::past::lines::Timers>,
     /// What moves on the idle machine; `None`: it moves by rule of thumb.
@@ -299,6 +301,7 @@ impl Default for Facts {
             ssh_ports: Vec::new(),
             zone: None,
             journal: None,
+            rsyslog: None,
             timers: None,
             pulse: None,
             cgroups: Vec::new(),

@@ -19,6 +19,7 @@ use crate::world::{Conn, World};
 use crate::{Errno, KResult};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use turncoat_cover::past::pids;
 use turncoat_cpu::Cpu;
 
 /// Whether a thread can run.
@@ -214,8 +215,37 @@ impl World {
             .collect()
     }
 
+    /// How many numbers cron, timers and what they start would have taken since the counter last moved on.
+    pub(crate) fn pids_due(&self) -> u32 {
+        let seconds = |nanos: u64| (nanos / crate::time::SEC) as i64;
+        let here = pids::at(seconds(self.clock.offset()), seconds(self.clock.real()));
+        here.saturating_sub(self.pids_at)
+    }
+
+    /// Counts them.
+    pub(crate) fn pids_move_on(&mut self) {
+        let due = self.pids_due();
+        self.pids_at += due;
+        self.last_pid += due;
+        self.forks += u64::from(due);
+    }
+
+    /// How far the counter is ahead of that of a machine that nobody uses.
+    pub fn pids_ahead(&self) -> u32 {
+        self.last_pid.saturating_sub(self.pids_at)
+    }
+
+    /// A number that something outside of the world's memory had: the next ones are higher.
+    pub fn pid_was(&mut self, pid: u32) {
+        self.pids_move_on();
+        let more = pid.min(PID_MAX).saturating_sub(self.last_pid);
+        self.last_pid += more;
+        self.forks += u64::from(more);
+    }
+
     /// Takes the next free pid, as Linux does: upwards, from 300 again after the limit.
     pub(crate) fn alloc_pid(&mut self) -> KResult<u32> {
+        self.pids_move_on();
         for _ in 0..PID_MAX {
             self.last_pid += 1;
             if self.last_pid >= PID_MAX {

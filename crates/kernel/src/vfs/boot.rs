@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::inode::{Fs, FsKind, Node, Xattrs};
 use super::mount::{MountTable, ms};
 use super::pmap::PMap;
+use super::stamps::Stamps;
 use super::types::*;
 use super::{Vfs, ent};
 use crate::image::Image;
@@ -89,8 +90,10 @@ pub struct Plan {
     pub blocks_used: u64,
     /// Inodes of the root file system.
     pub files: u64,
-    /// Time at which the image's files were installed.
+    /// Time at which the root file system was made.
     pub installed: Timespec,
+    /// Times of what the image holds.
+    pub stamps: Arc<Stamps>,
     /// Time of boot.
     pub booted: Timespec,
     /// Pages the world may own in files and shared memory; inodes it may make.
@@ -320,7 +323,10 @@ impl Vfs {
         });
         v.add_fs(|id| {
             let mut fs = match &plan.image {
-                Some(image) => Fs::over_image(id, image.clone(), plan.root_dev, plan.installed),
+                Some(image) => {
+                    let stamps = plan.stamps.clone();
+                    Fs::over_image(id, image.clone(), plan.root_dev, plan.installed, stamps)
+                }
                 None => Fs::new(id, FsKind::Ext4, "ext4", plan.root_dev, 0xef53, plan.installed),
             };
             fs.blocks = plan.blocks;
@@ -508,6 +514,9 @@ impl Vfs {
             };
         }
         let before = self.attr(ctx.view, dir.ino)?.mtime;
+        if self.attr(ctx.view, dir.ino)?.btime.is_some_and(|b| b > f.mtime) {
+            self.fs_mut(dir.ino)?.inode_mut(dir.ino.num())?.btime = f.mtime;
+        }
         let done = self.put_at(ctx, &dir, Name::from(*last), f);
         if before > f.mtime && self.attr(ctx.view, dir.ino)?.mtime != before {
             let i = self.fs_mut(dir.ino)?.inode_mut(dir.ino.num())?;
@@ -566,7 +575,12 @@ impl Vfs {
             i.node = Node::Link(Name::from(t.as_slice()));
         }
         (i.mode, i.uid, i.gid) = (full, f.uid, f.gid);
-        (i.atime, i.mtime, i.ctime, i.btime) = (f.atime.max(f.mtime), f.mtime, f.mtime, f.mtime);
+        (i.atime, i.mtime, i.ctime) = (f.atime, f.mtime, f.mtime);
+        // A directory is as old as the oldest thing in it, which may have been laid there first.
+        i.btime = match f.content {
+            Content::Dir => i.btime.min(f.mtime),
+            _ => f.mtime.min(f.atime),
+        };
         if let Some(id) = &f.bait {
             Arc::make_mut(&mut self.baits).insert(p.ino, id.clone());
         }

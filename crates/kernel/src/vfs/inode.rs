@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::pmap::PMap;
+use super::stamps::{Stamps, Times};
 use super::tree::Tree;
 use super::types::{FsId, Ino, Name, Timespec, mode};
 use crate::image::{self, Image};
@@ -133,8 +134,10 @@ pub struct Fs {
     pub(super) next: u64,
     pub(super) free: BTreeSet<u64>,
     pub(super) seed: u64,
-    /// Time of its making: ctime, atime and birth of what the image holds.
+    /// Time of its making.
     pub(super) made: Timespec,
+    /// Times of what the image holds.
+    pub(super) stamps: Arc<Stamps>,
     /// In blocks of 4 KiB / in inodes.
     pub(super) blocks: u64,
     pub(super) blocks_used: u64,
@@ -170,6 +173,7 @@ impl Fs {
             free: BTreeSet::new(),
             seed: 0x9e37_79b9_7f4a_7c15 ^ dev,
             made: now,
+            stamps: Arc::default(),
             blocks: 0,
             blocks_used: 0,
             blocks_reserved: 0,
@@ -190,12 +194,25 @@ impl Fs {
     }
 
     /// The ext4 root over an image.
-    pub(super) fn over_image(id: FsId, image: Arc<Image>, dev: u64, made: Timespec) -> Fs {
+    pub(super) fn over_image(
+        id: FsId,
+        image: Arc<Image>,
+        dev: u64,
+        made: Timespec,
+        stamps: Arc<Stamps>,
+    ) -> Fs {
         let mut fs = Fs::new(id, FsKind::Ext4, "ext4", dev, 0xef53, made);
         fs.inodes = PMap::new();
         fs.next = FIRST_INO - 1 + image.inode_count() as u64;
         fs.files_used = image.inode_count() as u64 + 10;
         fs.image = Some(image);
+        fs.stamps = match stamps.placed {
+            0 => Arc::new(Stamps {
+                placed: made.sec,
+                ..Stamps::clone(&stamps)
+            }),
+            _ => stamps,
+        };
         fs
     }
 
@@ -338,14 +355,12 @@ impl Fs {
         }
     }
 
-    fn lower_times(&self, num: u64, m: &image::InodeMeta) -> (Timespec, Timespec, Timespec) {
-        // What no package brought has no time of its own: it was made at the installation.
-        let mtime = match (m.mtime, m.mtime_nsec) {
-            (0, 0) => self.made,
-            (sec, nsec) => Timespec { sec, nsec },
-        };
-        let atime = self.atimes.get(num).copied().unwrap_or(self.made.max(mtime));
-        (atime, mtime, self.made.max(mtime))
+    fn lower_times(&self, num: u64, n: image::Ino, m: &image::InodeMeta) -> Times {
+        let times = self.stamps.of(n.number(), m);
+        Times {
+            atime: self.atimes.get(num).copied().unwrap_or(times.atime),
+            ..times
+        }
     }
 
     /// Attributes of inode `num`; sizes of files need the objects, so `size` is given by `len`.
@@ -383,7 +398,7 @@ impl Fs {
         }
         let (image, n) = self.lower(num).ok_or(Errno::ENOENT)?;
         let m = image.inode(n).map_err(|_| Errno::EIO)?;
-        let (atime, mtime, ctime) = self.lower_times(num, m);
+        let times = self.lower_times(num, n, m);
         let (size, blocks) = match m.kind {
             image::Kind::Dir => {
                 let bytes = if m.size <= 14 {
@@ -404,10 +419,10 @@ impl Fs {
             rdev: super::types::makedev(m.rdev.0, m.rdev.1),
             size,
             blocks,
-            atime,
-            mtime,
-            ctime,
-            btime: Some(self.made),
+            atime: times.atime,
+            mtime: times.mtime,
+            ctime: times.ctime,
+            btime: Some(times.born),
             flags: 0,
         })
     }
@@ -557,7 +572,12 @@ impl Fs {
     fn copy_up(&self, num: u64) -> KResult<Inode> {
         let (image, n) = self.lower(num).ok_or(Errno::ENOENT)?;
         let m = image.inode(n).map_err(|_| Errno::EIO)?;
-        let (atime, mtime, ctime) = self.lower_times(num, m);
+        let Times {
+            born,
+            atime,
+            mtime,
+            ctime,
+        } = self.lower_times(num, n, m);
         let node = match m.kind {
             image::Kind::File => Node::File(ObjectId::lower(n.number())),
             image::Kind::Symlink => Node::Link(Name::from(image.readlink(n).map_err(|_| Errno::EIO)?)),
@@ -594,7 +614,7 @@ impl Fs {
             atime,
             mtime,
             ctime,
-            btime: self.made,
+            btime: born,
             xattrs: (!xattrs.is_empty()).then(|| Arc::new(xattrs)),
             node,
         })

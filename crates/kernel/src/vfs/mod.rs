@@ -19,6 +19,7 @@ pub mod open;
 pub mod ops;
 pub mod perm;
 pub mod pmap;
+pub mod stamps;
 pub mod tree;
 pub mod types;
 pub mod walk;

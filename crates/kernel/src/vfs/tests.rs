@@ -99,6 +99,7 @@ impl World {
             blocks_used: 10_000,
             files: 1_250_000,
             installed: Timespec::secs(1_690_000_000),
+            stamps: Default::default(),
             booted: Timespec::secs(1_700_000_000),
             limit_pages: 100_000,
             limit_inodes: 100_000,

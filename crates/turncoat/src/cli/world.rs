@@ -115,6 +115,7 @@ pub fn run(context: &Context, args: &Args) -> Result<ExitCode, String> {
         local,
         greet: true,
         method: String::new(),
+        sshd: None,
     };
     let interactive = match &args.command {
         Command::Shell { user } => {

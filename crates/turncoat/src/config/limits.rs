@@ -174,6 +174,13 @@ const BOUNDS: &[Bound] = &[
         past: "the end, in sshd's words",
     },
     Bound {
+        what: "refused passwords that worlds have in their logs",
+        from: Fixed("120 tries, names of 100 bytes"),
+        scope: "all",
+        worst: "300 KiB, and as much in each world that somebody is in",
+        past: "those of the oldest connections are in no log that was not looked at since",
+    },
+    Bound {
         what: "password hashes computed at once",
         from: Fixed("half as many as threads run worlds, at least one"),
         scope: "all",

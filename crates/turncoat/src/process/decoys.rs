@@ -15,6 +15,7 @@ use turncoat_decoys::auth::{Judge, Limits, Opens, Planted, Policy, UserDb, sourc
 use turncoat_decoys::boot::{self, Snapshot};
 use turncoat_decoys::journal::Birth;
 use turncoat_decoys::machine::{Clock, Entropy, FailDelay};
+use turncoat_decoys::refused::Ledger;
 use turncoat_decoys::ssh::{Forward, MaxStartups, Meter, Passed, Peer, Ssh, Startups, serve as serve_ssh};
 use turncoat_decoys::taken::{Noting, Taken};
 use turncoat_decoys::telnet::{Telnet, serve as serve_telnet};
@@ -267,6 +268,7 @@ fn ssh_decoy(
         Outside::Sink => boot::Outside::Sink,
     };
     let names = (image.id().to_string(), cover.host.fqdn());
+    let booted = cover.host.booted;
     let accounts: BTreeSet<Vec<u8>> = cover
         .users
         .iter()
@@ -314,6 +316,8 @@ fn ssh_decoy(
         most: HIBERNATED,
     };
     worlds.keep_in(keeping, io.recorder.kept());
+    let refused = Arc::new(Ledger::new(booted));
+    worlds.hear_of(refused.clone());
     let judge = judge(settings, &io.seed, &io.userdb)?;
     Ok(Ssh {
         config,
@@ -328,7 +332,7 @@ fn ssh_decoy(
             } else {
                 FailDelay::NONE
             },
-            refused: Default::default(),
+            refused,
             hashing: tokio::sync::Semaphore::new((threads / 2).max(1)),
             hashes: Default::default(),
             clock,

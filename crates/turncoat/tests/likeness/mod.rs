@@ -227,6 +227,10 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "dpkg, in two parts",
     ),
     (
+        "Started ifup@ens#.service - ifup for ens#.",
+        "systemd: the description of the unit is `ifup for %I`",
+    ),
+    (
         "Started getty@tty#.service - Getty on tty#.",
         "systemd: the description of the unit is `Getty on %I`",
     ),
@@ -408,7 +412,7 @@ fn said(
     }
     let past = Past::draw(cover, image, now);
     let mut logged = lines::draw(cover, &past, (now - 36 * 86_400).max(cover.host.installed), now);
-    logged.extend(journal::boot_lines(cover, kernel_log));
+    logged.extend(journal::boot_lines(cover, image, kernel_log));
     for l in logged {
         let name = match l.says {
             lines::Says::Kernel => "kernel",
@@ -570,6 +574,8 @@ pub struct Shared {
     search: AhoCorasick,
     found: Vec<bool>,
     buffer: Vec<u8>,
+    /// The kernel as it is when it runs: to unpack it takes a debug build half a minute.
+    kernel: Option<Vec<u8>>,
 }
 
 /// A piece without what joins it to its neighbours.
@@ -626,6 +632,7 @@ impl Shared {
         }
         templates.retain(|t, n| *n > CHANCE && pieces(&t.1).next().is_some());
         let mut all = HashMap::new();
+        let mut kernel = None;
         for (name, files) in PROGRAMS {
             let said: Vec<&str> = templates
                 .keys()
@@ -636,9 +643,16 @@ impl Shared {
                 let long = f.literals.iter().max_by_key(|l| l.len());
                 long.is_some_and(|l| said.iter().any(|t| t.contains(l.as_str())))
             };
-            let of = |bytes: Vec<u8>| formats(&bytes).into_iter().filter(fits);
-            let files = files.iter().map(|f| f.replace("{release}", release));
-            let mut found: Vec<Format> = files.filter_map(|f| unpacked(read(&f)?)).flat_map(of).collect();
+            let mut found: Vec<Format> = Vec::new();
+            for f in files.iter().map(|f| f.replace("{release}", release)) {
+                let Some(bytes) = read(&f).and_then(unpacked) else {
+                    continue;
+                };
+                found.extend(formats(&bytes).into_iter().filter(fits));
+                if f.starts_with("/boot/vmlinuz") {
+                    kernel = Some(bytes);
+                }
+            }
             if *name == "systemd" {
                 // The name of a unit and what it is, joined by strjoina (unit_status_string in unit.c).
                 found.extend(format("%s - %s"));
@@ -655,6 +669,7 @@ impl Shared {
             search: AhoCorasick::new([""; 0]).expect("no patterns"),
             found: Vec::new(),
             buffer: Vec::new(),
+            kernel,
         };
         for (source, text) in shared.templates.keys() {
             shared.walk(source, text, DEPTH, &mut |piece| {
@@ -710,7 +725,7 @@ impl Shared {
             mask_bytes(bytes, &mut buffer);
             self.look(&buffer);
             if path.starts_with("/boot/vmlinuz")
-                && let Some(plain) = unpacked(bytes.to_vec())
+                && let Some(plain) = self.kernel.take()
             {
                 mask_bytes(&plain, &mut buffer);
                 self.look(&buffer);

@@ -114,6 +114,7 @@ pub fn exec(
         local: "192.0.2.1:22".parse().unwrap(),
         greet: false,
         method: String::new(),
+        sshd: None,
     });
     let conn: Conn = match opened {
         Ok(conn) => conn,
