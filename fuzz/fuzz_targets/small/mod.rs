@@ -51,6 +51,7 @@ pub fn run(program: Vec<u8>) {
             blocks_used: 100,
             files: 10_000,
             installed: stamp,
+            stamps: Default::default(),
             booted: stamp,
             limit_pages: 2048,
             limit_inodes: 500,
@@ -98,6 +99,7 @@ pub fn run(program: Vec<u8>) {
             local: "192.0.2.10:22".parse().expect("an address"),
             greet: false,
             method: String::new(),
+            sshd: None,
         });
         for step in 0..20 {
             let slice = world.run(20_000, START + step * 1_000_000);
