@@ -46,19 +46,27 @@ struct Session<'a> {
 }
 
 fn sessions(s: &Seen) -> Result<Vec<Session<'_>>, String> {
-    let read = |l: &str| {
-        // NAME pts/0 FROM Tue Nov 24 14:34:24 2026 - Tue Nov 24 15:00:00 2026  (00:25)
-        let w: Vec<&str> = l.split_whitespace().collect();
-        let at = |month: usize| match w.get(month..month + 4) {
-            Some([month, day, time, year]) => civil(s, year, month, day, time),
-            _ => None,
-        };
-        let pty = w.get(1).is_some_and(|line| line.starts_with("pts/"));
-        at(4).filter(|_| pty).map(|begun| (begun, at(10)))
+    let lines: Vec<Vec<&str>> = s
+        .lines("last")?
+        .into_iter()
+        .map(|l| l.split_whitespace().collect())
+        .collect();
+    let at = |w: &[&str], month: usize| match w.get(month..month + 4) {
+        Some([month, day, time, year]) => civil(s, year, month, day, time),
+        _ => None,
     };
-    let rows = s.lines("last")?.into_iter().filter_map(|l| {
-        let (begun, ended) = read(l)?;
-        let name = l.split_whitespace().next()?;
+    // reboot system boot KERNEL Thu Sep 10 09:55:25 2026 - Fri Nov 20 09:07:15 2026 (70+23:11)
+    let boots = lines.iter().filter(|w| w.first() == Some(&"reboot"));
+    let downs: Vec<i64> = boots.filter_map(|w| at(w, 11)).collect();
+    let rows = lines.iter().filter_map(|w| {
+        // NAME pts/0 FROM Tue Nov 24 14:34:24 2026 - Tue Nov 24 15:00:00 2026  (00:25)
+        let name = *w.first()?;
+        let begun = at(w, 4).filter(|_| w[1].starts_with("pts/"))?;
+        let ended = match w.get(9) {
+            // He was there when the machine went down.
+            Some(&"down") => downs.iter().copied().filter(|t| *t >= begun).min(),
+            _ => at(w, 10),
+        };
         Some(Session { name, begun, ended })
     });
     Ok(rows.collect())
