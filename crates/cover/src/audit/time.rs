@@ -124,10 +124,12 @@ pub(super) const CHECKS: &[Check] = &[
         |s| {
             let up = uptime(s, "uptime")?.0 as i64 + 2;
             for r in s.table("ps")?.iter().skip(1) {
-                hold(
-                    r.get(3).and_then(|n| number(n)).is_some_and(|age| age <= up),
-                    || r.join(" "),
-                )?;
+                // ps itself may have begun in the tick in which it looked at the clock: then it counts below nothing.
+                let own = r.get(5) == Some(&"ps") && r.get(6) == Some(&"-eo");
+                let age = r.get(3).and_then(|n| number(n));
+                hold(age.is_some_and(|age| age <= up || own && age > 1 << 31), || {
+                    r.join(" ")
+                })?;
             }
             Ok(())
         },
