@@ -143,11 +143,9 @@ fn take(space: &Space, kind: usize) -> Box<Cx> {
         } else {
             Cx::new()
         };
-        cx.flush_all();
-        cx.space_id = space.id();
-        cx.generation = space.generation();
-        cx.kind = kind;
-        (cx.code, cx.epoch) = (0, 0);
+        (cx.space_id, cx.kind) = (space.id(), kind);
+        // No space has these numbers: what is there is flushed below.
+        (cx.generation, cx.code) = (0, 0);
         // A process that has just been forked runs what its parent ran.
         let parent = sets.iter().find(|s| {
             s.space_id == space.origin() && s.text == space.text() && s.kind == kind && s.epoch == epoch
