@@ -10,7 +10,7 @@ use crate::auth::{Attempt, Opens, Policy};
 use crate::refused::Who;
 use crate::sending::{Sending, at};
 use crate::ssh::{End, Meter, Passed, Peer};
-use crate::worlds::{Conn, Handle, Input, Open, Output, Produced, Program};
+use crate::worlds::{self, Conn, Handle, Input, Open, Output, Produced, Program};
 use sha2::Digest;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use turncoat_cover::past::refused::{Asked, Ending};
+use turncoat_cover::past::refused::{Asked, Ending, LOGIN_DELAY};
 use turncoat_event::record::{Frame, Item};
 use turncoat_event::{Bytes, Chunk, Direction, Gate, Kind, Mark, Origin, Refused, SessionId, Sha256, kinds};
 use turncoat_wire::telnet::{self, Reader, Said, Side};
@@ -34,8 +34,6 @@ const UNREAD: usize = 64 << 10;
 const BEFORE_LOGIN: u64 = 256 << 10;
 /// Commands of a client whose names are kept, to tell tools apart.
 const OPTIONS: usize = 64;
-/// What `login` waits after a refused password, in nanoseconds.
-const FAIL_DELAY: i64 = 3_000_000_000;
 /// Variables that are recorded.
 const VARIABLES: usize = 64;
 /// The name of the service in `/etc/services` and `/etc/inetd.conf`.
@@ -148,7 +146,7 @@ pub async fn serve(
     }
     let (out, mut outputs) = mpsc::unbounded_channel();
     let waiting = Arc::new(AtomicU64::new(0));
-    let link = id.0.iter().fold(0u64, |a, b| a.rotate_left(8) ^ u64::from(*b));
+    let link = worlds::link(id);
     let open = Open {
         link,
         user: Vec::new(),
@@ -494,10 +492,9 @@ impl Session {
                 user,
                 known: exists,
             };
-            // login says so when it has waited (FAIL_DELAY of login.defs).
-            machine
-                .refused
-                .note(&who, (machine.clock)().plus_nanos(FAIL_DELAY));
+            // login says so when it has waited.
+            let told = (machine.clock)().plus_nanos(LOGIN_DELAY as i64 * 1_000);
+            machine.refused.note(&who, told);
         }
         if by_world.is_some() {
             return false;

@@ -305,7 +305,7 @@ const RETRIES: usize = 3;
 /// Between PAM's word and sshd's, in microseconds: what a refusal waits at least (pam_fail_delay(3)).
 const DELAY: u64 = 1_000_000;
 /// The same for `login`, which waits longer (FAIL_DELAY in login.defs).
-const LOGIN_DELAY: u64 = 3_000_000;
+pub const LOGIN_DELAY: u64 = 3_000_000;
 
 #[cfg(test)]
 mod tests {

@@ -15,8 +15,7 @@ const LOGGED: usize = 400;
 impl Connection {
     /// Names the connection to its world.
     pub(super) fn link_id(&self) -> u64 {
-        let id = &self.session.0;
-        id.iter().fold(0u64, |a, b| a.rotate_left(8) ^ u64::from(*b))
+        crate::worlds::link(self.session)
     }
 
     /// Keeps a refused password for the logs of the machine. Within a machine its own sshd would log it.

@@ -24,7 +24,13 @@ use crate::journal::Journaled;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::sync::Arc;
 use turncoat_cover::past::refused::Refused;
-use turncoat_event::{Kind, Sha256, Time};
+use turncoat_event::{Kind, SessionId, Sha256, Time};
+
+/// Names the connection of a session to its world: [`Open::link`].
+pub(crate) fn link(session: SessionId) -> u64 {
+    let id = &session.0;
+    id.iter().fold(0, |a, b| a.rotate_left(8) ^ u64::from(*b))
+}
 
 /// A login or a command on one world, by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
