@@ -2,17 +2,16 @@
 
 use super::jobs::Later;
 use super::names::{bad_args, denied, unknown_method};
+use super::timer::{MINUTE, USEC};
 use super::wire::{Message, Value};
 use super::{Answer, Refusal};
 use crate::Down;
 use crate::tty::TtyId;
 use crate::world::World;
-use turncoat_cover::clock::{DAYS, ZONES};
+use turncoat_cover::clock::DAYS;
 use turncoat_cover::past::lines::LOGIND;
 
 const PATH: &str = "/org/freedesktop/login1";
-const USEC: u64 = 1_000_000;
-const MINUTE: u64 = 60 * USEC;
 /// Where the end is announced to programs, and what keeps users out in the minutes before it.
 const SCHEDULED: &[u8] = b"/run/systemd/shutdown/scheduled";
 const NOLOGIN: &[u8] = b"/run/nologin";
@@ -187,7 +186,7 @@ impl World {
         self.log(&[line]);
     }
 
-    /// Writes a small file of init's below `/run`.
+    /// Writes a small file of init's anew, in a directory that it makes.
     pub(super) fn put_file(&mut self, path: &[u8], text: &[u8]) {
         let recording = self.vfs.record(false);
         let root = self.vfs.root_path();
@@ -250,7 +249,7 @@ impl World {
     /// `Thu 2026-11-26 05:10:00 UTC`.
     fn stamp_text(&mut self, at: u64) -> String {
         let unix = (at / USEC) as i64;
-        let zone = self.facts_of.zone.unwrap_or(ZONES[0].0);
+        let zone = self.zone();
         let (c, name) = (
             zone.local(unix),
             self.zone_letters(zone.offset_at(unix) != zone.offset),

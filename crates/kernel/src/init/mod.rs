@@ -338,11 +338,16 @@ impl World {
                 at += 1;
             } else {
                 let p = self.init.peers.remove(at);
-                self.net.serve(p.sock, false);
-                if self.sock_inode(p.sock.0) == p.inode {
-                    self.net.close(p.sock);
-                }
+                self.hang_up(p.sock, p.inode);
             }
+        }
+    }
+
+    /// Leaves a socket of init's, unless it is another's by now.
+    fn hang_up(&mut self, sock: SockId, inode: u64) {
+        self.net.serve(sock, false);
+        if self.sock_inode(sock.0) == inode {
+            self.net.close(sock);
         }
     }
 

@@ -122,10 +122,7 @@ impl World {
             } else {
                 self.end_line(at);
                 let s = self.init.streams.remove(at);
-                self.net.serve(s.sock, false);
-                if self.sock_inode(s.sock.0) == s.inode {
-                    self.net.close(s.sock);
-                }
+                self.hang_up(s.sock, s.inode);
             }
         }
     }

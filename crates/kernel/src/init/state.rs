@@ -100,29 +100,31 @@ impl World {
         }
         let own = self.init.own.clone();
         let stands = self.standin_units();
-        self.settle_with(|u| own.is_empty() || own.contains_key(&u.name) || stands.contains_key(&u.name));
+        let mut all = self.boot_units();
+        all.retain(|u| own.is_empty() || own.contains_key(&u.name) || stands.contains_key(&u.name));
+        self.settle_with(all);
     }
 
     /// The same right after a boot. Gives what is still to be started: services and timers that somebody added or changed.
     pub(super) fn settle_anew(&mut self) -> Vec<Unit> {
         let own = self.init.own.clone();
-        let mut fresh = Vec::new();
+        let (mut fresh, mut there) = (Vec::new(), Vec::new());
         for u in self.boot_units() {
             let starts = matches!(unit::kind(&u.name), Some("service" | "timer"));
             if starts && !own.is_empty() && !self.was_there(&u) {
                 fresh.push(u);
+            } else {
+                there.push(u);
             }
         }
-        self.settle_with(|u| !fresh.iter().any(|f| f.name == u.name));
+        self.settle_with(there);
         fresh
     }
 
-    fn settle_with(&mut self, there: impl Fn(&Unit) -> bool) {
+    fn settle_with(&mut self, there: Vec<Unit>) {
         self.init.settled = true;
-        for u in self.boot_units() {
-            if there(&u) {
-                self.settle_one(u);
-            }
+        for u in there {
+            self.settle_one(u);
         }
         self.settle_rest();
     }

@@ -14,15 +14,15 @@ use crate::world::World;
 use turncoat_cover::clock::{ZONES, Zone};
 
 /// Microseconds of a second and of a minute.
-const USEC: u64 = 1_000_000;
-const MINUTE: u64 = 60 * USEC;
+pub(super) const USEC: u64 = 1_000_000;
+pub(super) const MINUTE: u64 = 60 * USEC;
 /// When the manager began, in microseconds after the kernel.
 const USERSPACE: u64 = 1_200_000;
 /// Least time between two turns of a timer, in microseconds: what it starts may end at once.
 const LEAST: u64 = USEC / 10;
 /// What a turn costs of the world's time, in instructions.
 const COST: u64 = 400_000;
-/// Where timers with `Persistent=` leave a stamp.
+/// Where timers with `Persistent=` leave the moment of a turn, for their next start.
 const STAMPS: &str = "/var/lib/systemd/timers";
 /// The settings that say when a timer fires.
 pub(super) const ELAPSES: [&str; 6] = [
@@ -109,7 +109,8 @@ impl World {
         out
     }
 
-    fn zone(&self) -> Zone {
+    /// The machine's time zone.
+    pub(super) fn zone(&self) -> Zone {
         self.facts_of.zone.unwrap_or(ZONES[0].0)
     }
 
@@ -159,25 +160,13 @@ impl World {
                     let at = l.mtime.sec.max(0) as u64 * USEC + u64::from(l.mtime.nsec) / 1_000;
                     e.last = Some(at).filter(|at| *at < now).unwrap_or(0);
                 }
-                None => self.stamp_timer(&stamp),
+                None => self.put_file(stamp.as_bytes(), b""),
             }
         }
         if let Some(r) = self.init.runs.get_mut(&u.name) {
             r.timer = Some(Box::new(e));
         }
         self.timer_waits(&u.name);
-    }
-
-    /// Leaves the moment of a timer's turn where its next start finds it.
-    fn stamp_timer(&mut self, stamp: &str) {
-        let recording = self.vfs.record(false);
-        let root = self.vfs.root_path();
-        let _ = self.fs(0, |v, c| {
-            let _ = v.mkdir(c, &root, STAMPS.as_bytes(), 0o755);
-            v.unlink(c, &root, stamp.as_bytes())
-        });
-        let _ = self.scribble(stamp.as_bytes(), Some(0), b"", Some(0o644));
-        self.vfs.record(recording);
     }
 
     /// Reckons when a timer fires next (timer_enter_waiting in timer.c).
@@ -278,7 +267,7 @@ impl World {
         let Some(r) = self.init.runs.get(name) else { return };
         let u = r.unit.clone();
         if u.flag("Timer", "Persistent") == Some(true) {
-            self.stamp_timer(&format!("{STAMPS}/stamp-{name}"));
+            self.put_file(format!("{STAMPS}/stamp-{name}").as_bytes(), b"");
         }
         let what = triggered(&u);
         match self.known(&what).filter(|u| !u.masked) {
