@@ -257,3 +257,25 @@ fn without_a_supervisor_every_process_ends_and_nothing_is_lost() {
     assert_eq!(said, 1);
     assert_eq!(again.stop(), Some(0));
 }
+
+/// Two die at once, and the supervisor may hear of either first: it does not wait for one that waits for the other.
+#[test]
+fn whoever_dies_beside_the_record_all_are_started_anew() {
+    let run = common::ssh::start(&directory("together"), "127.0.0.1:0", &[]);
+    for round in 0..6 {
+        let beside = ["front", "out"][round % 2];
+        let before = [run.pid(beside).unwrap(), run.pid("record").unwrap()];
+        run.signal(before[0], 9);
+        // From before the supervisor has heard of the first to in the middle of its start.
+        std::thread::sleep(Duration::from_millis([0, 3, 30][round / 2]));
+        run.signal(before[1], 9);
+        until("all are started anew", || {
+            ["front", "out", "record"]
+                .iter()
+                .all(|role| run.pid(role).is_some_and(|p| !before.contains(&p)))
+        });
+        let mut session = run.connect().unwrap();
+        assert_eq!(read_line(&mut session).unwrap(), "hello", "{beside}");
+        assert_eq!(say(&mut session, "again").unwrap(), "again", "{beside}");
+    }
+}

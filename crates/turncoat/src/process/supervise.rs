@@ -487,6 +487,8 @@ impl Supervisor {
         }
         with.extend(pages.iter().map(|fd| (Passed::Console, fd.as_fd())));
         self.start(Role::Record, &with)?;
+        // Held by the record alone: when that dies, the other ends are told.
+        drop((front_end, out_end, block_end));
         // It works once: a record that is started anew has none, `turncoat console link` makes another.
         self.told_link = self.console.link.take().or(self.told_link.take());
         self.start_out(&for_out)?;
@@ -617,6 +619,14 @@ impl Supervisor {
                 Ok(Happened::Gone(r, l)) if (r, l) == (role, life) => {
                     break Err(format!("the {} process ended while it started", role.name()));
                 }
+                // Some ask the record before they are ready. They wait for no answer that cannot come.
+                Ok(Happened::Gone(Role::Record, l)) if self.is_alive(Role::Record, l) => {
+                    self.reap(Role::Record);
+                    break Err(format!(
+                        "the record process ended while the {} process started",
+                        role.name()
+                    ));
+                }
                 Ok(Happened::Signal(signal)) if signal != SIGHUP => {
                     self.stopping = true;
                     break Err("stopped while starting".into());
@@ -716,6 +726,11 @@ impl Supervisor {
         self.order(Role::Record, &Order::Facts(facts), &[]);
     }
 
+    /// Whether nobody has buried that life of a process yet.
+    fn is_alive(&self, role: Role, life: u64) -> bool {
+        self.processes.get(&role).is_some_and(|p| p.life == life)
+    }
+
     fn order(&self, role: Role, order: &Order, fds: &[BorrowedFd<'_>]) {
         if let Some(process) = self.processes.get(&role) {
             // Should it be dead, that is told by its own socket.
@@ -747,7 +762,7 @@ impl Supervisor {
                 }
                 Ok(Happened::Report(..)) => {}
                 Ok(Happened::Gone(role, life)) => {
-                    if self.processes.get(&role).is_some_and(|p| p.life == life) {
+                    if self.is_alive(role, life) {
                         self.replace(role)?;
                         if self.stopping {
                             return Ok(());
@@ -832,6 +847,8 @@ impl Supervisor {
             died: true,
         };
         self.order(Role::Record, &order, &[record_end.as_fd()]);
+        // Held by the record alone: when that dies, the other end is told.
+        drop(record_end);
         match role {
             Role::Front => self.start_front(&theirs),
             Role::Block => self.start(Role::Block, &[(Passed::Link(Role::Record), theirs.as_fd())]),
