@@ -63,13 +63,26 @@ fn sessions(s: &Seen) -> Result<Vec<Session<'_>>, String> {
         let name = *w.first()?;
         let begun = at(w, 4).filter(|_| w[1].starts_with("pts/"))?;
         let ended = match w.get(9) {
-            // He was there when the machine went down.
-            Some(&"down") => downs.iter().copied().filter(|t| *t >= begun).min(),
+            // He was there when the machine went down. `last` tells how long in minutes; when, to the second, the line of that boot,
+            // unless it lies in an older file.
+            Some(&"down") => {
+                let about = begun + w.get(10).and_then(|w| lasted(w))?;
+                downs.iter().copied().find(|t| (t - about).abs() <= 60)
+            }
             _ => at(w, 10),
         };
         Some(Session { name, begun, ended })
     });
     Ok(rows.collect())
+}
+
+/// Seconds of `(01:55)` or `(12+23:39)`.
+fn lasted(word: &str) -> Option<i64> {
+    let word = word.strip_prefix('(')?.strip_suffix(')')?;
+    let (days, rest) = word.split_once('+').unwrap_or(("0", word));
+    let (hours, minutes) = rest.split_once(':')?;
+    let number = |w: &str| w.parse::<i64>().ok();
+    Some(number(days)? * 86_400 + number(hours)? * 3600 + number(minutes)? * 60)
 }
 
 /// A history file: when it was last written, its lines, its owner's name.
