@@ -170,10 +170,10 @@ impl Keeper {
             self.event(tx, e, &mut changes)?;
         }
         if let Some(last) = events.last() {
-            tx.execute(
+            tx.prepare_cached(
                 "INSERT INTO cursor (name, seq) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET seq = excluded.seq",
-                params![CURSOR, last.seq],
-            )?;
+            )?
+            .execute(params![CURSOR, last.seq])?;
             let old = last.time.seconds() - FORGOTTEN;
             self.live.retain(|_, l| l.digest.last.seconds() > old);
             if self.live.len() > LIVE {

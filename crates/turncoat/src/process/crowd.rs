@@ -1,7 +1,7 @@
 //! Whether so many sessions are busy at once that a batch is worth waiting for.
 //!
-//! A commit costs the same for one event as for twenty. One person at a keyboard is answered at once; a crowd that tries passwords is
-//! answered two milliseconds later, and costs a fraction.
+//! A commit costs nearly the same for one event as for a hundred. One person at a keyboard is answered at once; a crowd that tries
+//! passwords is answered some milliseconds later, the larger it is the later, and costs a fraction.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -12,8 +12,10 @@ use turncoat_event::{Item, SessionId};
 const CROWD: usize = 16;
 /// The time in which they are counted.
 const WINDOW: Duration = Duration::from_millis(100);
-/// How long a batch waits for more in a crowd.
+/// How long a batch waits for more, for each such number of sessions.
 const GATHER: Duration = Duration::from_millis(2);
+/// Beyond so many nobody waits longer.
+const MOST: usize = CROWD * 5;
 
 /// Counts the sessions that something happens in.
 pub struct Crowd {
@@ -46,18 +48,15 @@ impl Crowd {
             Item::Frame(frame) => Some(frame.session),
             Item::Artifact(_) | Item::Journal(_) => None,
         };
-        if self.seen.len() < CROWD {
+        if self.seen.len() < MOST {
             self.seen.extend(items.iter().filter_map(of));
         }
     }
 
     /// How long to wait for more before a batch is committed; zero while few are here.
     pub fn patience(&self) -> Duration {
-        if self.last.max(self.seen.len()) >= CROWD {
-            GATHER
-        } else {
-            Duration::ZERO
-        }
+        let here = self.last.max(self.seen.len()).min(MOST);
+        GATHER * (here / CROWD) as u32
     }
 }
 
@@ -93,6 +92,12 @@ mod tests {
         assert_eq!(crowd.patience(), GATHER);
         crowd.see(&[said(1)], begin + WINDOW * 2);
         assert_eq!(crowd.patience(), Duration::ZERO);
+        let all: Vec<Item> = (0..=u8::MAX).map(said).collect();
+        crowd.see(&all[..3 * CROWD], begin + WINDOW * 2);
+        assert_eq!(crowd.patience(), GATHER * 3);
+        crowd.see(&all, begin + WINDOW * 2);
+        assert_eq!(crowd.patience(), GATHER * 5, "nobody waits longer than that");
+        crowd.see(&[said(1)], begin + WINDOW * 4);
         crowd.see(&many, begin + WINDOW * 2);
         crowd.see(&[said(1)], begin + WINDOW * 9);
         assert_eq!(crowd.patience(), Duration::ZERO);

@@ -340,11 +340,16 @@ impl Recorder for LinkRecorder {
                 slowed = Some(draft.origin.at(draft.time, hit));
             }
         }
+        // Whoever finds something there already need not wake the writing thread: it has been woken for that, or looks again.
+        let first = queue.encoded.is_empty() && !queue.writing;
         let mut mark = queue.push(item, size);
         if let Some(hit) = slowed {
             mark = queue.push(Item::from(hit), EVENT);
         }
-        self.filled.notify_one();
+        drop(queue);
+        if first {
+            self.filled.notify_one();
+        }
         Ok(mark)
     }
 

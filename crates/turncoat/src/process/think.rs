@@ -32,6 +32,8 @@ use crate::respond::{happen, memory};
 
 /// Events taken in at once.
 const BATCH: usize = 2_000;
+/// Between two steps, so that what comes at nearly the same time is one. What comes after a pause is looked at at once.
+const BETWEEN: Duration = Duration::from_millis(20);
 /// How long a request waits for campaigns to be read at the start.
 const FIRST_READ: Duration = Duration::from_secs(10);
 
@@ -359,6 +361,7 @@ fn follow(shared: &Shared, pen: &Pen, links: &Receiver<UnixStream>) -> Result<()
     // What was blocked before is in the feed and with the supervisor again.
     let mut changed = true;
     let mut looked = Instant::now();
+    let mut stepped: Option<Instant> = None;
     let mut allowed = BTreeSet::new();
     loop {
         changed |= shared.minded.let_in(pen, &mut allowed)?;
@@ -377,6 +380,9 @@ fn follow(shared: &Shared, pen: &Pen, links: &Receiver<UnixStream>) -> Result<()
             Err(_) => return Ok(()),
             Ok(false) => {}
             Ok(true) => {
+                if let Some(left) = stepped.and_then(|t| BETWEEN.checked_sub(t.elapsed())) {
+                    std::thread::sleep(left);
+                }
                 let filter = Filter {
                     after: Some(cursor),
                     ..Filter::default()
@@ -392,6 +398,7 @@ fn follow(shared: &Shared, pen: &Pen, links: &Receiver<UnixStream>) -> Result<()
             }
             looked = Instant::now();
         }
+        stepped = Some(Instant::now());
         let at_work = mind.clone();
         let Some(done) = pen.ask(move |writer| lock(&at_work).step(writer, &events, now(), &pace)) else {
             return Ok(());
