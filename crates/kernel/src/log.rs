@@ -4,29 +4,100 @@
 use crate::login::utmp;
 use crate::vfs::Path;
 use crate::world::World;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 use turncoat_cover::journal::{Entry, Store, append};
 use turncoat_cover::past::journal::{Boot, Machine, Sender, Spoken, parsed};
 use turncoat_cover::past::lines::{Line, Program, Says};
 use turncoat_cover::past::refused::{Asked, Refused, Try};
 use turncoat_cover::past::text::Rsyslog;
 
-/// A file of the world as the journal's writer sees it.
+/// A file of the world as the journal's writer sees it. An entry is a hundred little reads and writes in a few places: those stand
+/// here until the entries are whole.
 struct InWorld<'a> {
     world: &'a mut World,
     at: Path,
+    blocks: BTreeMap<u64, Block>,
 }
+
+/// A part of the file.
+struct Block {
+    bytes: Box<[u8; BLOCK]>,
+    /// What is to be written.
+    changed: Option<Range<usize>>,
+}
+
+/// Bytes of a block.
+const BLOCK: usize = 4096;
+/// So many blocks are held at once; a journal that somebody wrote may lead through its whole length.
+const BLOCKS: usize = 256;
 
 impl Store for InWorld<'_> {
     fn read(&mut self, at: u64, buf: &mut [u8]) {
-        buf.fill(0);
-        let path = &self.at;
-        let _ = self.world.fs(0, |v, c| v.read(c, path, at, buf));
+        let mut done = 0;
+        while done < buf.len() {
+            let (number, from) = place(at.saturating_add(done as u64));
+            let n = (BLOCK - from).min(buf.len() - done);
+            let block = self.block(number);
+            buf[done..done + n].copy_from_slice(&block.bytes[from..from + n]);
+            done += n;
+        }
     }
     fn write(&mut self, at: u64, bytes: &[u8]) {
-        let path = &self.at;
-        let _ = self.world.fs(0, |v, c| v.write(c, path, at, bytes));
+        let mut done = 0;
+        while done < bytes.len() {
+            let (number, from) = place(at.saturating_add(done as u64));
+            let n = (BLOCK - from).min(bytes.len() - done);
+            let block = self.block(number);
+            block.bytes[from..from + n].copy_from_slice(&bytes[done..done + n]);
+            block.changed = match &block.changed {
+                Some(c) => Some(c.start.min(from)..c.end.max(from + n)),
+                None => Some(from..from + n),
+            };
+            done += n;
+        }
     }
+}
+
+impl InWorld<'_> {
+    fn new(world: &mut World, at: Path) -> InWorld<'_> {
+        InWorld {
+            world,
+            at,
+            blocks: BTreeMap::new(),
+        }
+    }
+
+    fn block(&mut self, number: u64) -> &mut Block {
+        if self.blocks.len() >= BLOCKS && !self.blocks.contains_key(&number) {
+            self.flush();
+        }
+        let (world, path) = (&mut *self.world, &self.at);
+        self.blocks.entry(number).or_insert_with(|| {
+            let mut bytes = Box::new([0; BLOCK]);
+            let _ = world.fs(0, |v, c| v.read(c, path, number * BLOCK as u64, &mut bytes[..]));
+            Block { bytes, changed: None }
+        })
+    }
+
+    /// Brings what was written into the file.
+    fn flush(&mut self) {
+        let path = &self.at;
+        for (number, block) in std::mem::take(&mut self.blocks) {
+            if let Some(changed) = block.changed {
+                let at = number * BLOCK as u64 + changed.start as u64;
+                let _ = self
+                    .world
+                    .fs(0, |v, c| v.write(c, path, at, &block.bytes[changed]));
+            }
+        }
+    }
+}
+
+/// Number of the block, and the place in it.
+fn place(at: u64) -> (u64, usize) {
+    (at / BLOCK as u64, (at % BLOCK as u64) as usize)
 }
 
 impl World {
@@ -129,12 +200,13 @@ impl World {
             at: self.clock.offset() / 1_000,
         };
         let recording = self.vfs.record(false);
-        let mut file = InWorld { world: self, at };
+        let mut file = InWorld::new(self, at);
         for e in entries(&machine, &boot) {
             if !append(&mut file, &e) {
                 break;
             }
         }
+        file.flush();
         self.vfs.record(recording);
     }
 
