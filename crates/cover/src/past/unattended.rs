@@ -209,9 +209,12 @@ impl<'a> Days<'a> {
     }
 }
 
+/// A path, and when it was touched.
+type Timed = (String, i64);
+
 /// What it does on the days of a machine that lives: nothing new comes from the archive after the cover was made. Its log, and the stamps
 /// that are touched, each with the time. What has begun is over [`LONGEST`] later: it is told then.
-pub(super) fn lives(cover: &Cover, from: i64, to: i64) -> (Vec<(i64, Vec<u8>)>, Vec<(String, i64)>) {
+pub(super) fn lives(cover: &Cover, from: i64, to: i64) -> (Vec<(i64, Vec<u8>)>, Vec<Timed>) {
     let days = Days::between(cover, &[], from - LONGEST, to - LONGEST);
     (days.log(cover), days.stamps())
 }
