@@ -85,6 +85,10 @@ impl Hand<'_> {
     fn stream(&self, label: &str) -> crate::Stream {
         self.cover.stream(&format!("bait {label}"))
     }
+    /// The id of the bait of a kind. Two identities have different baits of the same kind: it says whose it is.
+    fn id(&self, kind: &str) -> String {
+        format!("{kind}-{}", self.stream("id").hex(4))
+    }
     fn password(&self, label: &str) -> String {
         let mut s = self.stream(&format!("password {label}"));
         let n = s.range(12, 24) as usize;
@@ -124,8 +128,7 @@ pub fn draw(cover: &Cover, now: i64) -> Vec<Laid> {
         .filter_map(|id| {
             let maker = MAKERS.iter().find(|m| m.0 == id)?.1;
             let (file, kind, credentials) = maker(&hand)?;
-            // Two identities have different baits of the same kind: the id says whose it is.
-            let id = &format!("{id}-{}", hand.stream("id").hex(4));
+            let id = &hand.id(id);
             let bait = Bait {
                 id: id.clone(),
                 path: file.path.clone(),
@@ -210,6 +213,20 @@ fn dump(h: &Hand, at: i64) -> File {
     let path = format!("{}/{db}-{}.sql", h.story.data, h.story.date(h.cover, at));
     // What is left of the run is to clean up and to say how much there is.
     File::text(&path, 0o640, h.story.end(h.cover, at) - 2, t)
+}
+
+/// The dump that the run makes which begins at `at`, marked; none on a machine that makes none.
+pub(crate) fn dump_of(cover: &Cover, story: &Story, at: i64) -> Option<File> {
+    let kind = cover.job.bait.iter().find(|b| *b == "db-dump")?;
+    let hand = Hand {
+        cover,
+        story,
+        nights: Vec::new(),
+    };
+    Some(File {
+        bait: Some(hand.id(kind)),
+        ..dump(&hand, at)
+    })
 }
 
 /// How large the dumps of these nights are, in bytes; 0 on a machine that makes none.

@@ -286,7 +286,8 @@ impl Cover {
         self.made
     }
 
-    /// The files above the image, parents before children where both are listed, as they were when the cover was made.
+    /// The files above the image as they were when the cover was made. A directory that is as old as it is in spite of what lies in it
+    /// comes behind that.
     pub fn files(&self, image: &dyn Image) -> Vec<File> {
         self.files_at(image, self.made)
     }

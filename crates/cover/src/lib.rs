@@ -22,7 +22,7 @@ pub mod release;
 pub mod role;
 pub mod seed;
 mod shadow;
-mod story;
+pub mod story;
 pub mod users;
 mod wishes;
 

@@ -26,7 +26,7 @@ pub struct Role {
     pub bait: Vec<String>,
     /// What its job is called.
     pub job_names: Vec<String>,
-    /// The generator of its job (`files::system`).
+    /// The generator of its job (`files::job`).
     pub job: String,
     /// Blocks of commands that its people type, an empty line between them.
     pub history: String,
@@ -61,7 +61,7 @@ impl Role {
         {
             return Err(format!("bait: there is no generator {b:?}"));
         }
-        if !crate::files::system::jobs().any(|j| j == role.job) {
+        if !crate::files::job::jobs().any(|j| j == role.job) {
             return Err(format!("job: there is no generator {:?}", role.job));
         }
         Ok(role)

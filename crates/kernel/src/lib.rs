@@ -5,6 +5,7 @@
 
 pub mod abi;
 mod bait;
+mod chores;
 mod daemon;
 mod digest;
 mod down;

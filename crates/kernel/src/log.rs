@@ -2,7 +2,7 @@
 //! machine has rsyslog.
 
 use crate::login::utmp;
-use crate::vfs::Path;
+use crate::vfs::{Path, Timespec};
 use crate::world::World;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -100,26 +100,32 @@ fn place(at: u64) -> (u64, usize) {
     (at / BLOCK as u64, (at % BLOCK as u64) as usize)
 }
 
+/// Microseconds since the epoch as a time of a file.
+fn moment(at: u64) -> Timespec {
+    Timespec {
+        sec: (at / 1_000_000) as i64,
+        nsec: (at % 1_000_000 * 1_000) as u32,
+    }
+}
+
 impl World {
     /// Appends lines to the journal. A world without a journal, or one whose intruder removed or broke it, logs nothing.
     pub fn log(&mut self, lines: &[Line]) {
         self.journal(|machine, boot| lines.iter().map(|l| machine.entry(boot, l)).collect());
-        self.rsyslog(|r| lines.iter().map(|l| (l.facility(), r.line(l))).collect());
+        self.rsyslog(|r| lines.iter().map(|l| (l.at, l.facility(), r.line(l))).collect());
     }
 
-    /// Hands messages to rsyslog, if the machine has it: facility and line of each.
-    fn rsyslog(&mut self, said: impl FnOnce(&Rsyslog) -> Vec<(u8, Vec<u8>)>) {
+    /// Hands messages to rsyslog, if the machine has it: time in microseconds, facility and line of each.
+    fn rsyslog(&mut self, said: impl FnOnce(&Rsyslog) -> Vec<(u64, u8, Vec<u8>)>) {
         let Some(rsyslog) = self.facts_of.rsyslog.clone() else {
             return;
         };
-        let recording = self.vfs.record(false);
-        for (facility, line) in said(&rsyslog) {
+        for (at, facility, line) in said(&rsyslog) {
             for path in Rsyslog::paths(facility) {
                 // One that somebody has removed stays away: rsyslog goes on writing to what it has open.
-                let _ = self.scribble(path.as_bytes(), None, &line, None);
+                self.append_at(path.as_bytes(), &line, moment(at));
             }
         }
-        self.vfs.record(recording);
     }
 
     /// A password was refused: its record in `btmp`, as sshd (loginrec.c) or `login` (failure.c) writes it.
@@ -136,9 +142,7 @@ impl World {
             rec[40..44].fill(0);
             rec[344..348].fill(0);
         }
-        let recording = self.vfs.record(false);
-        let _ = self.scribble(b"/var/log/btmp", None, &rec, None);
-        self.vfs.record(recording);
+        self.append_at(b"/var/log/btmp", &rec, moment(t.at));
     }
 
     /// What a program wrote to `/dev/log`, as journald keeps it.
@@ -153,7 +157,7 @@ impl World {
             if let Some(pid) = p.pid {
                 tag = [&tag, &b"["[..], pid, b"]"].concat();
             }
-            vec![((p.priority >> 3) as u8, r.message(at, &tag, p.text))]
+            vec![(at, (p.priority >> 3) as u8, r.message(at, &tag, p.text))]
         });
     }
 
@@ -163,7 +167,7 @@ impl World {
         self.journal(|machine, boot| vec![machine.spoken(boot, at, by, said, text)]);
         let tag = format!("{}[{}]", said.name, by.pid);
         // journald hands it on as a daemon's.
-        self.rsyslog(|r| vec![(3, r.message(at, tag.as_bytes(), text))]);
+        self.rsyslog(|r| vec![(at, 3, r.message(at, tag.as_bytes(), text))]);
     }
 
     /// journald says something of its own.

@@ -3,6 +3,8 @@
 mod common;
 #[path = "reboot/ends.rs"]
 mod ends;
+#[path = "reboot/nightly.rs"]
+mod nightly;
 #[path = "reboot/systemctl.rs"]
 mod systemctl;
 

@@ -6,6 +6,7 @@
 pub mod etc;
 mod history;
 pub mod homes;
+pub mod job;
 mod known_hosts;
 pub mod system;
 

@@ -1,6 +1,6 @@
 //! The rest of what the administrator set up: the machine's job with its script, timetable, log and rotation; sudo, sysctl, firewall.
 
-use super::File;
+use super::{File, job};
 use crate::cover::{Cover, Image};
 use crate::past::rotate;
 use crate::story::Story;
@@ -14,13 +14,12 @@ pub fn files(cover: &Cover, image: &dyn Image, story: &Story, now: i64) -> Vec<F
     let mut out = vec![
         // adjtime(5) as the installer leaves it on a clock that runs in UTC.
         File::text("/etc/adjtime", 0o644, cover.host.installed, "0.0 0 0.0\n0\nUTC\n"),
-        File::dir(&story.data, 0o750, (job(cover).touched)(cover, story, now)),
         File::dir(&story.settings, 0o755, since),
         File::text(
             &story.job_path,
             0o750,
             since + s.range(0, 20) * 3600,
-            script(cover, story),
+            job::script(cover, story),
         ),
     ];
     let (h, m) = story.time;
@@ -60,14 +59,13 @@ pub fn files(cover: &Cover, image: &dyn Image, story: &Story, now: i64) -> Vec<F
                 .owned(0, super::group(image, "crontab")),
         );
     }
-    out.extend((job(cover).products)(cover, story, now));
-    let log = log(cover, story, &out, now);
-    let rule = rotate::Rule {
-        keep: 6,
-        mode: 0o640,
-        ..rotate::MONTHLY
-    };
-    out.extend(rotate::files(cover, &story.log, rule, &log, now));
+    out.extend(job::products(cover, story, now));
+    // Behind what lies in it, which was written over since it was made.
+    out.push(File::dir(&story.data, 0o750, job::touched(cover, story, now)));
+    let nights = job::nights(cover, story, now).into_iter();
+    let log: Vec<(i64, Vec<u8>)> = nights.flat_map(|n| n.lines).collect();
+    let of_job = rotate::of_job(story);
+    out.extend(of_job.files(cover, &log, now));
     if has("/etc/logrotate.conf") {
         let text = format!(
             "{} {{\n\tmonthly\n\trotate 6\n\tcompress\n\tdelaycompress\n\tnotifempty\n\tmissingok\n}}\n",
@@ -86,7 +84,12 @@ pub fn files(cover: &Cover, image: &dyn Image, story: &Story, now: i64) -> Vec<F
             since + 1800,
             text,
         ));
-        out.push(state(cover, story, now));
+        out.extend(rotate::state(
+            cover,
+            story,
+            crate::past::chores::Has::of(image),
+            now,
+        ));
     }
     if has("/etc/sudoers")
         && let Some(u) = cover.users.get(1)
@@ -150,44 +153,6 @@ pub fn files(cover: &Cover, image: &dyn Image, story: &Story, now: i64) -> Vec<F
     out
 }
 
-/// What the job wrote down of each night; `files` are those that lie in its directory beside the dumps.
-fn log(cover: &Cover, story: &Story, files: &[File], now: i64) -> Vec<(i64, Vec<u8>)> {
-    // What `du -sk` says: whole blocks of 4 KiB.
-    let kib = |bytes: usize| bytes.div_ceil(4096) as i64 * 4;
-    let steady: i64 = files
-        .iter()
-        .filter(|f| f.path.starts_with(&story.data))
-        .map(|f| match &f.kind {
-            super::Kind::Regular(super::Content::Bytes(b)) => kib(b.len()),
-            _ => 4,
-        })
-        .sum();
-    let starts: Vec<i64> = story
-        .starts(cover, story.since..now)
-        .filter(|at| story.end(cover, *at) <= now)
-        .collect();
-    let dumps: Vec<i64> = crate::bait::dump_sizes(cover, story, &starts)
-        .into_iter()
-        .map(kib)
-        .collect();
-    let mut out = Vec::new();
-    for (i, at) in starts.iter().enumerate() {
-        let mut line = |t: i64, text: &str| {
-            let c = cover.host.zone.local(t);
-            out.push((t, format!("{} {} {text}\n", c.date(), c.time()).into_bytes()));
-        };
-        let end = story.end(cover, *at);
-        line(*at, story.words.0);
-        if let Some(host) = (job(cover).failed)(cover, story, *at) {
-            line(end - 1, &format!("{host}: failed"));
-        }
-        let first = (i + 1).saturating_sub(story.keep as usize);
-        let size = steady + dumps.get(first..=i).unwrap_or_default().iter().sum::<i64>();
-        line(end, &format!("{} {size}", story.words.1));
-    }
-    out
-}
-
 /// The firewall that lets in what answers: SSH, telnet where it is on, and echo requests.
 fn nft(cover: &Cover) -> String {
     let i = &cover.network.interface;
@@ -200,286 +165,4 @@ fn nft(cover: &Cover) -> String {
     format!(
         "#!/usr/sbin/nft -f\n\nflush ruleset\n\ntable inet filter {{\n\tchain input {{\n\t\ttype filter hook input priority filter; policy drop;\n\t\tct state established,related accept\n\t\tiif lo accept\n\t\ticmp type echo-request accept\n\t\ticmpv6 type {{ echo-request, nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert }} accept\n\t\tiifname \"{i}\" tcp dport {ports} accept\n\t\treject with icmpx type admin-prohibited\n\t}}\n\tchain forward {{\n\t\ttype filter hook forward priority filter; policy drop;\n\t}}\n\tchain output {{\n\t\ttype filter hook output priority filter;\n\t}}\n}}\n"
     )
-}
-
-/// logrotate's state file: the last rotation of each log.
-fn state(cover: &Cover, story: &Story, now: i64) -> File {
-    let zone = &cover.host.zone;
-    let last = rotate::moments(cover, false, now)
-        .last()
-        .copied()
-        .unwrap_or(cover.host.installed);
-    let c = zone.local(last);
-    let mut t = String::from("logrotate state -- version 2\n");
-    for path in [
-        "/var/log/dpkg.log",
-        "/var/log/apt/term.log",
-        "/var/log/apt/history.log",
-        "/var/log/btmp",
-        "/var/log/wtmp",
-        &story.log,
-    ] {
-        t += &format!(
-            "\"{path}\" {}-{}-{}-{}:{}:{}\n",
-            c.year, c.month, c.day, c.hour, c.minute, c.second
-        );
-    }
-    let today = (now + zone.offset_at(now)).div_euclid(86_400) * 86_400 - zone.offset_at(now);
-    File::text("/var/lib/logrotate/status", 0o640, (today + 40).min(now), t)
-}
-
-/// A kind of nightly job: what its script does, and what it worked on last.
-struct Job {
-    name: &'static str,
-    /// The middle of the script: cover, story, the variables of the directory and of the date.
-    script: fn(&Cover, &Story, &str, &str) -> String,
-    /// Files in the job's directory at this time.
-    products: fn(&Cover, &Story, i64) -> Vec<File>,
-    /// When a file was last made in the job's directory or taken away, as of this time.
-    touched: fn(&Cover, &Story, i64) -> i64,
-    /// Which host its script says has failed, in the run that began at this time.
-    failed: for<'a> fn(&Cover, &'a Story, i64) -> Option<&'a str>,
-}
-
-/// The generators that a role's data names as `job`.
-const JOBS: &[Job] = &[
-    Job {
-        name: "dump",
-        script: dump_script,
-        // The dumps are baits.
-        products: |_, _, _| Vec::new(),
-        touched: |cover, story, now| last_end(cover, story, now) - 1,
-        failed: |_, _, _| None,
-    },
-    Job {
-        name: "probe",
-        script: probe_script,
-        products: reports,
-        // What it writes is written over.
-        touched: |cover, story, now| {
-            let first = story.starts(cover, story.since..now).next();
-            first.map_or(story.since, |at| at + 2)
-        },
-        failed: |cover, story, at| {
-            let mut s = cover.stream(&format!("probe {at}"));
-            let host = s.below(probed(cover, story).max(1) as u64);
-            s.chance(3).then(|| story.host(host as usize))
-        },
-    },
-    Job {
-        name: "ship",
-        script: ship_script,
-        products: tree,
-        touched: |cover, story, now| last_end(cover, story, now) - 1,
-        failed: |_, _, _| None,
-    },
-];
-
-/// When the last run was over.
-fn last_end(cover: &Cover, story: &Story, now: i64) -> i64 {
-    let last = story.last_runs(cover, now, 1);
-    last.first().map_or(story.since + 2, |at| story.end(cover, *at))
-}
-
-/// Names of the generators of jobs.
-pub fn jobs() -> impl Iterator<Item = &'static str> {
-    JOBS.iter().map(|j| j.name)
-}
-
-fn job(cover: &Cover) -> &'static Job {
-    JOBS.iter().find(|j| j.name == cover.job.job).unwrap_or(&JOBS[0])
-}
-
-/// What each probed host said.
-fn reports(cover: &Cover, story: &Story, now: i64) -> Vec<File> {
-    let mut s = cover.stream("products");
-    let Some(at) = story.last_runs(cover, now, 1).first().copied() else {
-        return Vec::new();
-    };
-    let mut out = Vec::new();
-    for i in 0..probed(cover, story) {
-        let c = cover.host.zone.local(at + 2 + i as i64);
-        // Nobody has rebooted it since.
-        let days = s.range(2, 140) + (at - cover.made()).div_euclid(86_400).max(0);
-        let (hours, minutes) = (s.range(1, 23), s.range(0, 59));
-        let mut load = cover.stream(&format!("load {at} {i}"));
-        let text = format!(
-            " {} up {days} days, {hours:2}:{minutes:02},  0 users,  load average: 0.{:02}, 0.{:02}, 0.{:02}\n",
-            c.time(),
-            load.below(60),
-            load.below(40),
-            load.below(30)
-        );
-        out.push(File::text(
-            &format!("{}/{}", story.data, story.host(i)),
-            0o644,
-            at + 2 + i as i64,
-            text,
-        ));
-    }
-    out
-}
-
-/// The tree that is built and shipped.
-fn tree(cover: &Cover, story: &Story, _: i64) -> Vec<File> {
-    let mut s = cover.stream("products");
-    let mut out = Vec::new();
-    let root = format!("{}/{}", story.data, story.projects[0]);
-    let mut when = story.since;
-    out.push(File::dir(&root, 0o755, when));
-    let names = ["VERSION", "README", "CHANGES", "AUTHORS"];
-    for name in s.sample(&names, 3) {
-        when += s.range(0, ((cover.made() - when) / 3).max(1));
-        let text = match name {
-            "VERSION" => format!("{}.{}.{}\n", s.range(0, 7), s.range(0, 30), s.range(0, 12)),
-            "AUTHORS" => cover.users.iter().map(|u| format!("{}\n", u.full_name)).collect(),
-            _ => (0..s.range(3, 20))
-                .map(|_| format!("{} {}\n", coined(&mut s), coined(&mut s)))
-                .collect(),
-        };
-        out.push(File::text(&format!("{root}/{name}"), 0o644, when, text));
-    }
-    out
-}
-
-/// How many hosts a bastion's script asks.
-fn probed(cover: &Cover, story: &Story) -> usize {
-    (1 + cover.stream("probed").below(4) as usize).min(story.hosts.len())
-}
-
-/// The script that does the machine's work, in the style of whoever wrote it.
-fn script(cover: &Cover, story: &Story) -> String {
-    let mut s = cover.stream("script");
-    let (v, w) = (coined(&mut s), coined(&mut s).to_uppercase());
-    let shell = *s.pick(&["#!/bin/sh", "#!/bin/bash", "#! /bin/sh"]);
-    let strict = *s.pick(&["set -e", "set -eu", "", "set -u"]);
-    let mut t = format!("{shell}\n");
-    if s.chance(50) {
-        t += &format!(
-            "# {} {}\n",
-            s.pick(&cover.users).name,
-            cover.host.zone.local(story.since).date()
-        );
-    }
-    if !strict.is_empty() {
-        t += &format!("{strict}\n");
-    }
-    let format = story.date_format;
-    let today = match s.below(5) {
-        0 => format!("$(date +{format})"),
-        1 => format!("`date +{format}`"),
-        2 => format!("$(date '+{format}')"),
-        3 => format!("$(date \"+{format}\")"),
-        _ => format!("$(/bin/date +{format})"),
-    };
-    t += &format!("{w}={}\n{v}={today}\n", story.data);
-    let style = LogStyle::draw(cover, story);
-    t += &style.head;
-    t += &style.say(story.words.0);
-    t += &(job(cover).script)(cover, story, &w, &v);
-    let size = match s.below(6) {
-        0 => format!("$(du -sk ${w} | cut -f1)"),
-        1 => format!("$(du -sk ${w} | awk '{{print $1}}')"),
-        2 => format!("`du -sk ${w} | cut -f1`"),
-        3 => format!("$(du -k -s ${{{w}}} | sed 's/[^0-9].*//')"),
-        4 => format!("$(du -ks ${w} | {{ read n _; echo $n; }})"),
-        _ => format!("$(du -s --block-size=1K ${w} | cut -f 1)"),
-    };
-    t + &style.say(&format!("{} {size}", story.words.1))
-}
-
-/// How the script writes its log: with a function of its own, or the same words each time.
-struct LogStyle {
-    /// What comes before the first line.
-    head: String,
-    /// A line around `{}`.
-    line: String,
-}
-
-impl LogStyle {
-    fn draw(cover: &Cover, story: &Story) -> LogStyle {
-        let mut s = cover.stream("script log");
-        let stamp = *s.pick(&[
-            "$(date '+%F %T')",
-            "`date '+%F %T'`",
-            "$(date +%F\\ %T)",
-            "$(date +'%Y-%m-%d %H:%M:%S')",
-            "$(date +%F) $(date +%T)",
-        ]);
-        let (name, log) = (coined(&mut s), &story.log);
-        let (head, line) = match s.below(5) {
-            0 => (String::new(), format!("echo \"{stamp} {{}}\" >> {log}")),
-            1 => (
-                format!("{name}() {{\n\techo \"{stamp} $*\" >> {log}\n}}\n"),
-                format!("{name} {{}}"),
-            ),
-            2 => (
-                format!("{name}={log}\nexec >> ${name}\n"),
-                format!("echo \"{stamp} {{}}\""),
-            ),
-            3 => (
-                format!("{name} () {{ echo \"{stamp} $1\" >>{log}; }}\n"),
-                format!("{name} \"{{}}\""),
-            ),
-            _ => (
-                format!("{name}={log}\n"),
-                format!("printf '%s %s\\n' \"{stamp}\" \"{{}}\" >> ${name}"),
-            ),
-        };
-        LogStyle { head, line }
-    }
-
-    /// The command that logs `what`, without the end of its line.
-    fn command(&self, what: &str) -> String {
-        self.line.replacen("{}", what, 1)
-    }
-
-    fn say(&self, what: &str) -> String {
-        self.command(what) + "\n"
-    }
-}
-
-fn dump_script(cover: &Cover, story: &Story, w: &str, v: &str) -> String {
-    let (host, db, old) = (story.host(0), &story.db_name, story.keep - 1);
-    let clean = match cover.stream("script cleaning").below(5) {
-        0 => format!("find ${w} -name '*.sql' -mtime +{old} -delete"),
-        1 => format!("find ${w} -type f -name \"{db}-*\" -mtime +{old} -exec rm {{}} \\;"),
-        2 => format!(
-            "ls -t ${w}/{db}-*.sql | tail -n +{} | xargs -r rm",
-            story.keep + 1
-        ),
-        3 => format!("find ${w} -mtime +{old} -name '{db}*.sql' -print0 | xargs -0 -r rm -f"),
-        _ => format!("find ${w}/ -maxdepth 1 -name {db}-\\* -mtime +{old} -exec rm -f {{}} +"),
-    };
-    format!(
-        "ssh {host} \"pg_dump -U {} {db}\" > ${w}/{db}-${v}.sql\n{clean}\n",
-        story.db_user
-    )
-}
-
-fn ship_script(_: &Cover, story: &Story, w: &str, v: &str) -> String {
-    let (host, p) = (story.host(0), &story.projects[0]);
-    format!(
-        "cd ${w}\ntar czf {p}-${v}.tar.gz {p}\nscp -q {p}-${v}.tar.gz {host}:/srv/{}/\nrm {p}-${v}.tar.gz\n",
-        story.projects[1]
-    )
-}
-
-fn probe_script(cover: &Cover, story: &Story, w: &str, _: &str) -> String {
-    let style = LogStyle::draw(cover, story);
-    let ssh = *cover.stream("script ssh").pick(&[
-        "ssh -o BatchMode=yes",
-        "ssh -oBatchMode=yes",
-        "ssh -q -o BatchMode=yes",
-        "timeout 20 ssh",
-        "ssh -n",
-        "ssh -o ConnectTimeout=9",
-    ]);
-    let one = |h: &str| {
-        format!(
-            "{ssh} {h} uptime > ${w}/{h} || {}\n",
-            style.command(&format!("{h}: failed"))
-        )
-    };
-    (0..probed(cover, story)).map(|i| one(story.host(i))).collect()
 }

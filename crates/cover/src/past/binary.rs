@@ -1,6 +1,6 @@
 //! `wtmp`, `btmp`, `lastlog` and the boot's `utmp` in glibc's and shadow's formats for amd64 (utmp(5), lastlog(8)).
 
-use super::rotate::{self, Rule};
+use super::rotate::{Log, MONTHLY, Rule};
 use super::timeline::Timeline;
 use crate::cover::Cover;
 use crate::files::{Content, File, Kind};
@@ -103,6 +103,28 @@ pub fn utmp(cover: &Cover, agetty: Option<u32>) -> Vec<u8> {
     records.into_iter().flat_map(|r| r.1).collect()
 }
 
+/// The group utmp.
+const UTMP: u32 = 43;
+
+/// `wtmp` and `btmp`: `/etc/logrotate.d/wtmp` and its like.
+pub(super) fn logs() -> [Log; 2] {
+    let rule = Rule {
+        keep: 1,
+        compress: false,
+        delay: false,
+        skip_empty: false,
+        mode: 0o660,
+        gid: UTMP,
+        ..MONTHLY
+    };
+    let wtmp = Rule {
+        least: 1 << 20,
+        mode: 0o664,
+        ..rule
+    };
+    [Log::new("/var/log/wtmp", wtmp), Log::new("/var/log/btmp", rule)]
+}
+
 /// The three files and their old ones.
 pub fn files(cover: &Cover, t: &Timeline, now: i64) -> Vec<File> {
     let mut s = cover.stream("usec");
@@ -171,31 +193,13 @@ pub fn files(cover: &Cover, t: &Timeline, now: i64) -> Vec<File> {
             (f.at, r.bytes())
         })
         .collect();
-    let utmp_group = 43;
-    let rule = Rule {
-        keep: 1,
-        compress: false,
-        delay: false,
-        skip_empty: false,
-        gid: utmp_group,
-        ..rotate::MONTHLY
-    };
-    let wtmp_rule = Rule {
-        least: 1 << 20,
-        mode: 0o664,
-        ..rule
-    };
-    let mut out = rotate::files(cover, "/var/log/wtmp", wtmp_rule, &wtmp, now);
-    out.extend(rotate::files(
-        cover,
-        "/var/log/btmp",
-        Rule { mode: 0o660, ..rule },
-        &btmp,
-        now,
-    ));
+    let mut out = Vec::new();
+    for (log, records) in logs().iter().zip([&wtmp, &btmp]) {
+        out.extend(log.files(cover, records, now));
+    }
     out.push(File {
         kind: Kind::Regular(Content::Bytes(lastlog)),
-        ..File::text("/var/log/lastlog", 0o664, last_login, "").owned(0, utmp_group)
+        ..File::text("/var/log/lastlog", 0o664, last_login, "").owned(0, UTMP)
     });
     out
 }

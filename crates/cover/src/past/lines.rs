@@ -263,8 +263,11 @@ pub fn draw(cover: &Cover, past: &Past, from: i64, now: i64) -> Vec<Line> {
         .filter(|r| r.command == unattended::COMMAND)
         .map(|r| (r.start, r.end))
         .collect();
-    tell.out
-        .extend(alone(cover, past.unattended, &mornings, from, now));
+    let alone = Alone {
+        unattended: past.unattended,
+        job: true,
+    };
+    tell.out.extend(alone.tell(cover, &mornings, from, now));
     let mut out = tell.out;
     let keep = |s: i64| s.max(0) as u64 * 1_000_000;
     out.retain(|l| l.at >= keep(from) && l.at < keep(now));
@@ -311,76 +314,89 @@ fn tell_sudo(
     }
 }
 
-/// What the idle machine logs between two moments: cron and timers. A pure function of the cover and the hours, so that a world that goes
-/// on tells what a fresh one would. `unattended`: the machine upgrades itself ([`unattended::on`]).
-pub fn idle(cover: &Cover, unattended: bool, from: i64, to: i64) -> Vec<Line> {
-    // Nothing new comes from the archive after the cover was made.
-    alone(cover, unattended, &[], from, to)
+/// A machine that nobody touches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alone {
+    /// It upgrades itself ([`unattended::on`]).
+    pub unattended: bool,
+    /// Its nightly job is as it was.
+    pub job: bool,
 }
 
-/// The same with the runs of apt of the mornings, from and to.
-fn alone(cover: &Cover, unattended: bool, mornings: &[(i64, i64)], from: i64, to: i64) -> Vec<Line> {
-    let mut tell = Teller {
-        cover,
-        out: Vec::new(),
-    };
-    let story = Story::draw(cover);
-    let zone = &cover.host.zone;
-    let cron = Says::Program(CRON);
-    let boots = super::timeline::starts(cover);
-    let job = |tell: &mut Teller<'_>, at: i64, command: &str| {
-        // A process for the job, and its child that becomes the shell.
-        let boot = boots.iter().rev().find(|b| **b <= at).unwrap_or(&at);
-        let pid = pids::at(*boot, at);
-        tell.put(
-            at,
-            cron,
-            pid,
-            true,
-            "pam_unix(cron:session): session opened for user root(uid=0) by (uid=0)".into(),
-        );
-        tell.put(at, cron, pid + 1, false, format!("(root) CMD ({command})"));
-        tell.put(
-            at + 1,
-            cron,
-            pid,
-            true,
-            "pam_unix(cron:session): session closed for user root".into(),
-        );
-    };
-    let mut hour = from - from.rem_euclid(3600) - 3600;
-    while hour < to {
-        let local = zone.local(hour);
-        job(
-            &mut tell,
-            hour + 17 * 60 + 1,
-            "cd / && run-parts --report /etc/cron.hourly",
-        );
-        if local.hour == 6 {
+/// What the idle machine logs between two moments: cron and timers. A pure function of the cover and the hours, so that a world that goes
+/// on tells what a fresh one would.
+pub fn idle(cover: &Cover, alone: Alone, from: i64, to: i64) -> Vec<Line> {
+    // Nothing new comes from the archive after the cover was made.
+    alone.tell(cover, &[], from, to)
+}
+
+impl Alone {
+    /// The same with the runs of apt of the mornings, from and to.
+    fn tell(self, cover: &Cover, mornings: &[(i64, i64)], from: i64, to: i64) -> Vec<Line> {
+        let mut tell = Teller {
+            cover,
+            out: Vec::new(),
+        };
+        let story = Story::draw(cover);
+        let zone = &cover.host.zone;
+        let cron = Says::Program(CRON);
+        let boots = super::timeline::starts(cover);
+        let job = |tell: &mut Teller<'_>, at: i64, command: &str| {
+            // A process for the job, and its child that becomes the shell.
+            let boot = boots.iter().rev().find(|b| **b <= at).unwrap_or(&at);
+            let pid = pids::at(*boot, at);
+            tell.put(
+                at,
+                cron,
+                pid,
+                true,
+                "pam_unix(cron:session): session opened for user root(uid=0) by (uid=0)".into(),
+            );
+            tell.put(at, cron, pid + 1, false, format!("(root) CMD ({command})"));
+            tell.put(
+                at + 1,
+                cron,
+                pid,
+                true,
+                "pam_unix(cron:session): session closed for user root".into(),
+            );
+        };
+        let mut hour = from - from.rem_euclid(3600) - 3600;
+        while hour < to {
+            let local = zone.local(hour);
             job(
                 &mut tell,
-                hour + 25 * 60 + 1,
-                "test -x /usr/sbin/anacron || { cd / && run-parts --report /etc/cron.daily; }",
+                hour + 17 * 60 + 1,
+                "cd / && run-parts --report /etc/cron.hourly",
             );
-        }
-        if let Some(at) = story.starts(cover, hour..hour + 3600).next() {
-            job(&mut tell, at, &story.command);
-        }
-        for (unit, about, at_hour, minute) in TIMERS {
-            if local.hour == *at_hour {
-                let at =
-                    hour + i64::from(*minute) * 60 + cover.stream(&format!("{unit} {hour}")).range(0, 50);
-                service(&mut tell, unit, about, at, at + 1);
+            if local.hour == 6 {
+                job(
+                    &mut tell,
+                    hour + 25 * 60 + 1,
+                    "test -x /usr/sbin/anacron || { cd / && run-parts --report /etc/cron.daily; }",
+                );
             }
+            if self.job
+                && let Some(at) = story.starts(cover, hour..hour + 3600).next()
+            {
+                job(&mut tell, at, &story.command);
+            }
+            for (unit, about, at_hour, minute) in TIMERS {
+                if local.hour == *at_hour {
+                    let at =
+                        hour + i64::from(*minute) * 60 + cover.stream(&format!("{unit} {hour}")).range(0, 50);
+                    service(&mut tell, unit, about, at, at + 1);
+                }
+            }
+            hour += 3600;
         }
-        hour += 3600;
+        apt_timers(&mut tell, self.unattended, mornings, from, to);
+        let keep = |s: i64| s.max(0) as u64 * 1_000_000;
+        let mut out = tell.out;
+        out.retain(|l| l.at >= keep(from) && l.at < keep(to));
+        out.sort_by_key(|l| l.at);
+        out
     }
-    apt_timers(&mut tell, unattended, mornings, from, to);
-    let keep = |s: i64| s.max(0) as u64 * 1_000_000;
-    let mut out = tell.out;
-    out.retain(|l| l.at >= keep(from) && l.at < keep(to));
-    out.sort_by_key(|l| l.at);
-    out
 }
 
 /// A service that ran from `at` to `end`.
@@ -442,6 +458,14 @@ impl Timers {
     /// When it is started next.
     pub fn runs(&self, unit: &str, after: i64) -> Option<i64> {
         self.near(unit, after).filter(|t| *t >= after).min()
+    }
+
+    /// When a service that a timer starts once a day is started on this local day, in days since the epoch.
+    pub(super) fn on(&self, unit: &str, day: i64) -> Option<i64> {
+        let (.., hour, _) = TIMERS.iter().find(|t| t.0 == unit)?;
+        let wanted = day * 86_400 + i64::from(*hour) * 3_600;
+        let near = wanted - self.zone.offset_at(wanted - self.zone.offset);
+        (-1..=1).find_map(|n| self.at(unit, near - near.rem_euclid(3_600) + n * 3_600))
     }
 
     /// When it is started in the days around this second.

@@ -4,6 +4,7 @@
 
 pub mod binary;
 mod boot;
+pub mod chores;
 pub mod journal;
 pub mod lines;
 pub mod packages;

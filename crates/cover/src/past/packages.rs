@@ -1,23 +1,36 @@
 //! What dpkg and apt logged of the runs: `dpkg.log`, `apt/history.log`, `apt/term.log` (forms: dpkg 1.21, apt 2.6).
 
-use super::rotate::{self, MONTHLY, Rule};
+use super::rotate::{Log, MONTHLY, Rule};
 use super::stamps::{span, unpacks};
 use super::unattended;
 use super::upgrades::{Change, Run, packages};
 use crate::cover::{Cover, Image};
 use crate::files::File;
 
-/// The three logs with their old files.
-pub fn files(cover: &Cover, image: &dyn Image, runs: &[Run], now: i64) -> Vec<File> {
-    let adm = 4;
-    let man = packages(image)
-        .into_iter()
-        .find(|p| p.name == "man-db")
-        .map(|p| p.version);
+/// `dpkg.log`, apt's history and what its programs said.
+pub(super) fn logs() -> [Log; 3] {
     let history = Rule {
         delay: false,
         ..MONTHLY
     };
+    let term = Rule {
+        mode: 0o640,
+        gid: 4,
+        ..history
+    };
+    [
+        Log::new("/var/log/dpkg.log", MONTHLY),
+        Log::new("/var/log/apt/history.log", history),
+        Log::new("/var/log/apt/term.log", term),
+    ]
+}
+
+/// The three logs with their old files.
+pub fn files(cover: &Cover, image: &dyn Image, runs: &[Run], now: i64) -> Vec<File> {
+    let man = packages(image)
+        .into_iter()
+        .find(|p| p.name == "man-db")
+        .map(|p| p.version);
     let mut dpkg = Vec::new();
     let mut said = std::collections::BTreeMap::new();
     let (mut told, mut term) = (Vec::new(), Vec::new());
@@ -35,26 +48,10 @@ pub fn files(cover: &Cover, image: &dyn Image, runs: &[Run], now: i64) -> Vec<Fi
             term.push((r.end, text.into_bytes()));
         }
     }
-    let mut out = rotate::files(cover, "/var/log/dpkg.log", MONTHLY, &dpkg, now);
-    out.extend(rotate::files(
-        cover,
-        "/var/log/apt/history.log",
-        history,
-        &told,
-        now,
-    ));
-    let term_rule = Rule {
-        mode: 0o640,
-        gid: adm,
-        ..history
-    };
-    out.extend(rotate::files(
-        cover,
-        "/var/log/apt/term.log",
-        term_rule,
-        &term,
-        now,
-    ));
+    let mut out = Vec::new();
+    for (log, records) in logs().iter().zip([&dpkg, &told, &term]) {
+        out.extend(log.files(cover, records, now));
+    }
     if unattended::on(image) {
         // apt begins with an empty line, the program ends with one.
         let of = |r: &Run| format!("{}\n", said.get(&r.start).map_or("", |t| t.trim_start()));

@@ -3,7 +3,7 @@
 
 use super::journal::boot_lines;
 use super::lines::{Line, Says};
-use super::rotate::{self, Rule};
+use super::rotate::{Log, Rule};
 use super::upgrades;
 use crate::clock::Zone;
 use crate::cover::{Cover, Image};
@@ -90,27 +90,33 @@ impl Rsyslog {
 
     /// The logs of the weeks that logrotate keeps (weekly, four old ones).
     pub(super) fn files(&self, cover: &Cover, lines: &[Line], now: i64) -> Vec<File> {
-        let rule = Rule {
-            weekly: true,
-            keep: 4,
-            compress: true,
-            delay: true,
-            skip_empty: true,
-            least: 0,
-            mode: 0o640,
-            gid: 4,
-        };
-        // What nothing was ever logged to is not there.
-        let all = RULES.iter().map(|r| {
-            let of = lines.iter().filter(|l| (r.takes)(l.facility()));
+        let mut out = Vec::new();
+        for (rule, log) in RULES.iter().zip(logs()) {
+            let of = lines.iter().filter(|l| (rule.takes)(l.facility()));
             let records: Vec<(i64, Vec<u8>)> =
                 of.map(|l| ((l.at / 1_000_000) as i64, self.line(l))).collect();
-            (r.path, records)
-        });
-        all.filter(|(_, records)| !records.is_empty())
-            .flat_map(|(path, records)| rotate::files(cover, path, rule, &records, now))
-            .collect()
+            // What nothing was ever logged to is not there.
+            if !records.is_empty() {
+                out.extend(log.files(cover, &records, now));
+            }
+        }
+        out
     }
+}
+
+/// The logs, of which logrotate keeps four weeks (`/etc/logrotate.d/rsyslog`).
+pub(super) fn logs() -> impl Iterator<Item = Log> {
+    let rule = Rule {
+        weekly: true,
+        keep: 4,
+        compress: true,
+        delay: true,
+        skip_empty: true,
+        least: 0,
+        mode: 0o640,
+        gid: 4,
+    };
+    RULES.iter().map(move |r| Log::new(r.path, rule))
 }
 
 /// The text logs at `now`, where the image has rsyslog. `kernel` is the kernel's log of the boot that runs, if it is known.

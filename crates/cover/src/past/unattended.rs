@@ -2,13 +2,14 @@
 //!
 //! [`upgrades`](super::upgrades) decides what was upgraded when; here is when the timers fire, and the logs.
 
-use super::rotate::{self, MONTHLY, Rule};
+use super::rotate::{Log, MONTHLY, Rule};
 use super::upgrades::Run;
 use crate::clock::Zone;
 use crate::cover::{Cover, Image};
 use crate::files::File;
 use crate::release::Release;
 use crate::seed::Seed;
+use std::collections::BTreeMap;
 
 /// The command line of its runs, as apt's history has it.
 pub const COMMAND: &str = "/usr/bin/unattended-upgrade";
@@ -77,13 +78,13 @@ struct Morning<'a> {
 }
 
 /// Collects lines of the log with milliseconds that rise.
-struct Log<'a> {
+struct Writer<'a> {
     cover: &'a Cover,
     out: Vec<(i64, Vec<u8>)>,
     milli: i64,
 }
 
-impl Log<'_> {
+impl Writer<'_> {
     fn line(&mut self, after: i64, text: &str) {
         self.milli += after;
         let c = self.cover.host.zone.local(self.milli / 1000);
@@ -130,91 +131,127 @@ fn shutdown_log(cover: &Cover, boots: &[i64]) -> Vec<(i64, Vec<u8>)> {
     out
 }
 
-/// The logs and stamps at `now`. `term` gives what dpkg said in a run.
-pub fn files(cover: &Cover, runs: &[Run], now: i64, term: &dyn Fn(&Run) -> String) -> Vec<File> {
-    let from = cover.host.installed + 3600;
-    let mut mornings: Vec<Morning<'_>> = mornings(cover, from, now - LONGEST)
-        .into_iter()
-        .map(|at| Morning { at, runs: Vec::new() })
-        .collect();
-    let mut dpkg: Vec<(i64, Vec<u8>)> = Vec::new();
-    for r in runs.iter().filter(|r| r.command == COMMAND) {
-        if let Some(m) = mornings.iter_mut().rev().find(|m| m.at < r.start) {
-            m.runs.push(r);
-        }
-        dpkg.push((r.end, term(r).into_bytes()));
-    }
-    let mut log = Log {
-        cover,
-        out: Vec::new(),
-        milli: 0,
-    };
-    let mut calls: Vec<(i64, Option<&Morning<'_>>)> = mornings.iter().map(|m| (m.at, Some(m))).collect();
-    let updates = downloads(cover, from, now - LONGEST);
-    calls.extend(updates.iter().map(|at| (*at, None)));
-    calls.sort_by_key(|c| c.0);
-    for (at, morning) in calls {
-        log.begin(at);
-        if let Some(m) = morning {
-            tell(&mut log, m);
-        }
-    }
+/// What it writes: its own log, that of the service that waits for the end, and dpkg's words.
+pub(super) fn logs() -> [Log; 3] {
     let rule = Rule {
         keep: 6,
         delay: false,
         ..MONTHLY
     };
-    let dir = "/var/log/unattended-upgrades";
-    let mut out = rotate::files(
-        cover,
-        &format!("{dir}/unattended-upgrades.log"),
-        rule,
-        &log.out,
-        now,
-    );
-    let boots: Vec<i64> = super::timeline::starts(cover)
-        .into_iter()
-        .filter(|at| at + 60 < now)
-        .collect();
-    out.extend(rotate::files(
-        cover,
-        &format!("{dir}/unattended-upgrades-shutdown.log"),
-        rule,
-        &shutdown_log(cover, &boots),
-        now,
-    ));
-    let rule = Rule {
+    let dpkg = Rule {
         mode: 0o640,
         gid: 4,
         ..rule
     };
-    out.extend(rotate::files(
-        cover,
-        &format!("{dir}/unattended-upgrades-dpkg.log"),
-        rule,
-        &dpkg,
-        now,
-    ));
-    let upgraded = mornings
-        .last()
-        .map(|m| m.runs.last().map_or(m.at + 7, |r| r.end + 3));
-    out.extend(stamps(upgraded, updates.last().copied()));
+    let log = |name: &str, rule| {
+        let path = format!("/var/log/unattended-upgrades/unattended-upgrades{name}.log");
+        Log::new(&path, rule)
+    };
+    [log("", rule), log("-shutdown", rule), log("-dpkg", dpkg)]
+}
+
+/// Its mornings and calls of apt's other timer between two moments, as its log has them, and the stamps that both leave.
+struct Days<'a> {
+    mornings: Vec<Morning<'a>>,
+    updates: Vec<i64>,
+}
+
+impl<'a> Days<'a> {
+    fn between(cover: &Cover, runs: &'a [Run], from: i64, to: i64) -> Days<'a> {
+        let mut mornings: Vec<Morning<'_>> = mornings(cover, from, to)
+            .into_iter()
+            .map(|at| Morning { at, runs: Vec::new() })
+            .collect();
+        for r in runs.iter().filter(|r| r.command == COMMAND) {
+            if let Some(m) = mornings.iter_mut().rev().find(|m| m.at < r.start) {
+                m.runs.push(r);
+            }
+        }
+        Days {
+            mornings,
+            updates: downloads(cover, from, to),
+        }
+    }
+
+    fn log(&self, cover: &Cover) -> Vec<(i64, Vec<u8>)> {
+        let mut log = Writer {
+            cover,
+            out: Vec::new(),
+            milli: 0,
+        };
+        let mut calls: Vec<(i64, Option<&Morning<'_>>)> =
+            self.mornings.iter().map(|m| (m.at, Some(m))).collect();
+        calls.extend(self.updates.iter().map(|at| (*at, None)));
+        calls.sort_by_key(|c| c.0);
+        for (at, morning) in calls {
+            log.begin(at);
+            if let Some(m) = morning {
+                tell(&mut log, m);
+            }
+        }
+        log.out
+    }
+
+    /// What apt.systemd.daily and the program touch when they are done, with the time.
+    fn stamps(&self) -> Vec<(String, i64)> {
+        let mut out = Vec::new();
+        let mut stamp = |name: &str, at: i64| out.push((format!("/var/lib/apt/periodic/{name}"), at));
+        for at in &self.updates {
+            stamp("update-stamp", at - 2);
+            stamp("download-upgradeable-stamp", at + 5);
+        }
+        for m in &self.mornings {
+            let done = m.runs.last().map_or(m.at + 7, |r| r.end + 3);
+            stamp("unattended-upgrades-stamp", done);
+            stamp("upgrade-stamp", done + 1);
+        }
+        out
+    }
+}
+
+/// A path, and when it was touched.
+type Timed = (String, i64);
+
+/// What it does on the days of a machine that lives: nothing new comes from the archive after the cover was made. Its log, and the stamps
+/// that are touched, each with the time. What has begun is over [`LONGEST`] later: it is told then.
+pub(super) fn lives(cover: &Cover, from: i64, to: i64) -> (Vec<(i64, Vec<u8>)>, Vec<Timed>) {
+    let days = Days::between(cover, &[], from - LONGEST, to - LONGEST);
+    (days.log(cover), days.stamps())
+}
+
+/// The logs and stamps at `now`. `term` gives what dpkg said in a run.
+pub fn files(cover: &Cover, runs: &[Run], now: i64, term: &dyn Fn(&Run) -> String) -> Vec<File> {
+    let days = Days::between(cover, runs, cover.host.installed + 3600, now - LONGEST);
+    let ran = runs.iter().filter(|r| r.command == COMMAND);
+    let dpkg: Vec<(i64, Vec<u8>)> = ran.map(|r| (r.end, term(r).into_bytes())).collect();
+    let boots: Vec<i64> = super::timeline::starts(cover)
+        .into_iter()
+        .filter(|at| at + 60 < now)
+        .collect();
+    let mut out = Vec::new();
+    let records = [days.log(cover), shutdown_log(cover, &boots), dpkg];
+    for (log, records) in logs().iter().zip(&records) {
+        out.extend(log.files(cover, records, now));
+    }
+    let last: BTreeMap<String, i64> = days.stamps().into_iter().collect();
+    out.extend(last.iter().map(|(path, at)| File::text(path, 0o644, *at, "")));
     out
 }
 
 /// The first call of apt-daily.service on each local day: the lists are fetched once a day, and what will be upgraded with them.
 fn downloads(cover: &Cover, from: i64, to: i64) -> Vec<i64> {
-    let mut all: Vec<i64> = (day_of(cover, from) - 1..=day_of(cover, to))
+    let mut all: Vec<i64> = (day_of(cover, from) - 2..=day_of(cover, to))
         .flat_map(|day| update_on(cover.seed(), &cover.host.zone, day))
-        .filter(|at| (from..to).contains(at))
+        .filter(|at| *at > cover.host.installed)
         .collect();
     all.sort_unstable();
     all.dedup_by_key(|at| day_of(cover, *at));
+    all.retain(|at| (from..to).contains(at));
     // Fetching the lists takes a while.
     all.into_iter().map(|at| at + 8).collect()
 }
 
-fn tell(log: &mut Log<'_>, m: &Morning<'_>) {
+fn tell(log: &mut Writer<'_>, m: &Morning<'_>) {
     let mut s = log.cover.stream(&format!("unattended told {}", m.at));
     let (Some(first), Some(last)) = (m.runs.first(), m.runs.last()) else {
         let text = "No packages found that can be upgraded unattended and no pending auto-removals";
@@ -236,20 +273,4 @@ fn tell(log: &mut Log<'_>, m: &Morning<'_>) {
     );
     log.milli = log.milli.max(last.end * 1000 + s.range(700, 1_900));
     log.line(0, "All upgrades installed");
-}
-
-/// What apt.systemd.daily and the program touch when they are done.
-fn stamps(upgraded: Option<i64>, updated: Option<i64>) -> Vec<File> {
-    let stamp = |name: &str, at: Option<i64>, after: i64| {
-        at.map(|at| File::text(&format!("/var/lib/apt/periodic/{name}"), 0o644, at + after, ""))
-    };
-    [
-        stamp("update-stamp", updated, -2),
-        stamp("download-upgradeable-stamp", updated, 5),
-        stamp("unattended-upgrades-stamp", upgraded, 0),
-        stamp("upgrade-stamp", upgraded, 1),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
 }

@@ -3,7 +3,7 @@
 use super::jobs::Jobs;
 use super::life::Life;
 use super::streams::Streams;
-use super::{Below, Ground, accounts, events, jobs, kmsg, parts, streams};
+use super::{Below, Ground, accounts, events, kmsg, parts, streams};
 use crate::auth::Accounts;
 use crate::worlds::{Conn, Door, Guest, Input, NotConnected, Open, Opened, Produced, Program, Target, Wants};
 use sha2::Digest;
@@ -316,7 +316,7 @@ impl Guest for KernelGuest {
 
     fn refused(&mut self, refused: &[Refused], now: Time) {
         if let (Some(life), None) = (&mut self.life, self.away) {
-            life.hear(&mut self.world, refused, now);
+            life.hear(&mut self.world, refused, now, !self.jobs.nightly());
         }
     }
 
@@ -409,7 +409,7 @@ impl Guest for KernelGuest {
             self.boot(ground, booted, now, "reboot");
         }
         if let Some(life) = &mut self.life {
-            life.tell(&mut self.world, now);
+            life.tell(&mut self.world, now, !self.jobs.nightly());
         }
         if let Some(ground) = &ground {
             let zone = &ground.cover.host.zone;
@@ -431,7 +431,7 @@ impl Guest for KernelGuest {
             self.leaves = Some(self.up_at(ground, now));
         }
         if let Some(ground) = &ground
-            && self.world.happened(jobs::touches)
+            && self.world.happened(|f| ground.known.touched_by(f))
         {
             let zone = &ground.cover.host.zone;
             self.jobs.read(&mut self.world, &ground.known, now, zone);

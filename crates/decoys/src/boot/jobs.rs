@@ -1,12 +1,15 @@
 //! What the machine starts by itself: cron's jobs in their minute, and what is run at boot.
 //!
-//! cron and init are stand-ins; what they would do is done here. What the machine came with is told by the log alone ([`super::Life`]):
-//! only what somebody added since ([`Known`]) really runs, so that an idle world wakes up for nothing.
+//! cron and init are stand-ins; what they would do is done here. What the machine came with is only told ([`super::Life`]): what somebody
+//! added since ([`Known`]) really runs, so that an idle world wakes up for nothing. So does the machine's nightly job as soon as somebody
+//! changed its script, its line or its directory: then what it does is not known any more.
 
 use super::schedule::When;
 use std::collections::BTreeSet;
+use turncoat_cover::Cover;
 use turncoat_cover::clock::Zone;
 use turncoat_cover::past::lines::{CRON, Line, Says};
+use turncoat_cover::story::Story;
 use turncoat_event::{Bytes, Kind, Time, kinds};
 use turncoat_kernel::vfs::ChangeKind;
 use turncoat_kernel::{Account, Fact, Start, World};
@@ -39,6 +42,54 @@ pub struct Known {
     /// Scripts of `/etc/cron.*` and of run levels: path, size and mode.
     files: BTreeSet<(Vec<u8>, u64, u32)>,
     rc_local: Option<Vec<u8>>,
+    nightly: Nightly,
+}
+
+/// What the nightly job of the machine hangs on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Nightly {
+    /// Its command, as its line has it.
+    command: Vec<u8>,
+    path: Vec<u8>,
+    script: Option<Vec<u8>>,
+    mode: Option<u32>,
+    /// Where it works.
+    data: Vec<u8>,
+    there: bool,
+}
+
+impl Nightly {
+    fn of(world: &mut World, cover: &Cover) -> Nightly {
+        let story = Story::draw(cover);
+        let empty = Nightly {
+            command: story.command.into_bytes(),
+            path: story.job_path.into_bytes(),
+            data: story.data.into_bytes(),
+            ..Nightly::default()
+        };
+        empty.now(world)
+    }
+
+    /// The same as it is now.
+    fn now(&self, world: &mut World) -> Nightly {
+        Nightly {
+            script: world.read_file(&self.path),
+            mode: world.look(&self.path).map(|l| l.mode),
+            there: world
+                .look(&self.data)
+                .is_some_and(|l| l.mode & 0o170_000 == 0o040_000),
+            ..self.clone()
+        }
+    }
+
+    /// Whether this is one of its paths, or a directory above one.
+    fn hangs_on(&self, path: &[u8]) -> bool {
+        let below = |p: &[u8]| {
+            p.strip_prefix(path)
+                .is_some_and(|r| r.is_empty() || r.starts_with(b"/"))
+        };
+        below(&self.path) || below(&self.data)
+    }
 }
 
 fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
@@ -59,7 +110,7 @@ fn files(world: &mut World, dir: &str) -> Vec<(Vec<u8>, u64, u32)> {
 
 impl Known {
     /// What this world has now.
-    pub fn of(world: &mut World) -> Known {
+    pub fn of(world: &mut World, cover: &Cover) -> Known {
         let tables = tables(world);
         Known {
             lines: tables
@@ -76,7 +127,26 @@ impl Known {
                 .flat_map(|d| files(world, d))
                 .collect(),
             rc_local: world.read_file(b"/etc/rc.local"),
+            nightly: Nightly::of(world, cover),
         }
+    }
+
+    /// Whether this fact can have changed what starts by itself.
+    pub fn touched_by(&self, fact: &Fact) -> bool {
+        let Fact::File { change, path, to, .. } = fact else {
+            return false;
+        };
+        let named = |p: &[u8]| {
+            p.starts_with(b"/etc/cron")
+                || p.starts_with(TABS)
+                || p == b"/etc/passwd"
+                || self.nightly.hangs_on(p)
+        };
+        let old = match change {
+            ChangeKind::Renamed(from) => named(from),
+            _ => false,
+        };
+        old || named(path) || to.as_deref().is_some_and(named)
     }
 }
 
@@ -144,19 +214,8 @@ pub struct Jobs {
     /// Up to here every job has had its turn, seconds since the epoch.
     told: i64,
     due: Option<i64>,
-}
-
-/// Whether this fact can have changed what starts by itself.
-pub fn touches(fact: &Fact) -> bool {
-    let Fact::File { change, path, to, .. } = fact else {
-        return false;
-    };
-    let named = |p: &[u8]| p.starts_with(b"/etc/cron") || p.starts_with(TABS) || p == b"/etc/passwd";
-    let old = match change {
-        ChangeKind::Renamed(from) => named(from),
-        _ => false,
-    };
-    old || named(path) || to.as_deref().is_some_and(named)
+    /// The machine's nightly job is not as it was, and is among them if it is there at all.
+    nightly: bool,
 }
 
 impl Jobs {
@@ -167,6 +226,10 @@ impl Jobs {
             .filter(|d| files(world, d).iter().any(|f| !known.files.contains(f)))
             .collect();
         self.jobs.clear();
+        let nightly = &known.nightly;
+        let job = nightly.command.as_slice();
+        let same = nightly.now(world) == *nightly;
+        let mut listed = false;
         for t in tables(world) {
             let mut env = Vec::new();
             for line in t.lines() {
@@ -179,7 +242,9 @@ impl Jobs {
                     continue;
                 };
                 let known_line = known.lines.contains(&(t.path.clone(), line.to_vec()));
-                if known_line && !parts.iter().any(|d| rest.contains(d)) {
+                let of_job = known_line && line.ends_with(job);
+                listed |= of_job;
+                if known_line && !parts.iter().any(|d| rest.contains(d)) && (same || !of_job) {
                     continue;
                 }
                 let (user, command) = match &t.user {
@@ -200,8 +265,14 @@ impl Jobs {
                 }
             }
         }
+        self.nightly = !(same && listed);
         self.told = self.told.max(now.seconds());
         self.plan(zone);
+    }
+
+    /// Whether somebody changed the machine's nightly job: what it does then it really does.
+    pub fn nightly(&self) -> bool {
+        self.nightly
     }
 
     fn plan(&mut self, zone: &Zone) {
@@ -387,18 +458,31 @@ mod tests {
 
     #[test]
     fn what_starts_by_itself_is_looked_at_when_it_may_have_changed() {
+        let known = Known {
+            nightly: Nightly {
+                path: b"/srv/a/bin/job".to_vec(),
+                data: b"/srv/a/data".to_vec(),
+                ..Nightly::default()
+            },
+            ..Known::default()
+        };
+        let touches = |f| known.touched_by(&f);
         let fact = |path: &str, change| Fact::File {
             change,
             path: path.into(),
             to: None,
             size: 1,
         };
-        assert!(touches(&fact("/etc/cron.d/x", ChangeKind::Written)));
-        assert!(touches(&fact("/etc/crontab", ChangeKind::Created)));
-        assert!(touches(&fact(
+        assert!(touches(fact("/etc/cron.d/x", ChangeKind::Written)));
+        assert!(touches(fact("/etc/crontab", ChangeKind::Created)));
+        assert!(touches(fact(
             "/var/spool/cron/crontabs/root",
             ChangeKind::Renamed(b"/var/spool/cron/crontabs/tmp.x".to_vec())
         )));
-        assert!(!touches(&fact("/root/x", ChangeKind::Written)));
+        assert!(!touches(fact("/root/x", ChangeKind::Written)));
+        assert!(touches(fact("/srv/a/bin/job", ChangeKind::Attributes)));
+        assert!(touches(fact("/srv/b", ChangeKind::Renamed(b"/srv/a".to_vec()))));
+        assert!(!touches(fact("/srv/a/bin/jobs", ChangeKind::Written)));
+        assert!(!touches(fact("/srv/a/data/x", ChangeKind::Created)));
     }
 }

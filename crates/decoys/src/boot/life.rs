@@ -1,24 +1,28 @@
-//! What goes on in a machine that nobody touches: the lines that cron and timers log while a world lives, and those of passwords that
-//! were refused meanwhile.
+//! What goes on in a machine that nobody touches: the lines that cron and timers log while a world lives, what they do to files, and the
+//! lines of passwords that were refused meanwhile.
 
+use super::Below;
+use super::parts::{file, moment};
 use std::sync::Arc;
-use turncoat_cover::Cover;
-use turncoat_cover::past::lines::{Line, Says, idle};
+use turncoat_cover::past::chores::{self, Chore, Does, Has};
+use turncoat_cover::past::lines::{Alone, CRON, Line, Says, idle};
 use turncoat_cover::past::pids;
 use turncoat_cover::past::refused::Refused;
+use turncoat_cover::{Cover, File};
 use turncoat_event::Time;
 use turncoat_kernel::World;
+use turncoat_kernel::image::Image;
 
 /// The log is brought up to date at most this often.
 const EVERY: i64 = 60;
-/// A world that slept for longer tells only of the last of it, as one whose journal was cut.
+/// The log of a world that slept for longer tells only of the last of it, as a journal that was cut.
 const LONGEST: i64 = 21 * 86_400;
 
 /// How far a world's log has been told.
 #[derive(Clone)]
 pub struct Life {
     cover: Arc<Cover>,
-    unattended: bool,
+    has: Has,
     /// What runs by itself, seconds since the epoch.
     told: i64,
     /// Refused passwords, microseconds since the epoch.
@@ -30,11 +34,11 @@ fn micros(at: Time) -> u64 {
 }
 
 impl Life {
-    /// Told up to `now`, seconds since the epoch. `unattended`: the machine upgrades itself.
-    pub fn new(cover: &Cover, unattended: bool, now: i64) -> Life {
+    /// Told up to `now`, seconds since the epoch.
+    pub fn new(cover: &Cover, image: &Image, now: i64) -> Life {
         Life {
             cover: Arc::new(cover.clone()),
-            unattended,
+            has: Has::of(&Below(image)),
             told: now,
             heard: now.max(0) as u64 * 1_000_000,
         }
@@ -47,19 +51,30 @@ impl Life {
         self.heard = self.heard.max(micros(now));
     }
 
-    /// Tells the world's log what happened since.
-    pub fn tell(&mut self, world: &mut World, now: Time) {
+    /// Tells the world what happened since. `job`: its nightly job is as it was, so that what it does is known.
+    pub fn tell(&mut self, world: &mut World, now: Time, job: bool) {
         if now.seconds() >= self.told + EVERY {
-            self.hear(world, &[], now);
+            self.hear(world, &[], now, job);
         }
     }
 
     /// The same with passwords that were refused: what of them is later than what was told of others before.
-    pub fn hear(&mut self, world: &mut World, refused: &[Refused], now: Time) {
-        let (until, from) = (now.seconds(), self.told.max(now.seconds() - LONGEST));
-        let mut lines = Vec::new();
-        if from < until {
-            lines = idle(&self.cover, self.unattended, from, until);
+    pub fn hear(&mut self, world: &mut World, refused: &[Refused], now: Time, job: bool) {
+        let until = now.seconds();
+        let (mut lines, mut done) = (Vec::new(), Vec::new());
+        if self.told < until {
+            let from = self.told.max(until - LONGEST);
+            // Without cron nothing of its is done.
+            let cron = world.daemon(b"cron").is_some();
+            let alone = Alone {
+                unattended: self.has.unattended,
+                job: job && cron,
+            };
+            lines = idle(&self.cover, alone, from, until);
+            if !cron {
+                lines.retain(|l| l.says != Says::Program(CRON));
+            }
+            done = chores::draw(&self.cover, self.has, alone.job, self.told, until);
             self.told = until;
         }
         let new = self.heard + 1..=micros(now);
@@ -71,9 +86,17 @@ impl Life {
         );
         lines.sort_by_key(|l| l.at);
         self.count(world, refused, &mut lines);
-        if !lines.is_empty() {
-            world.log(&lines);
+        let mut told = 0;
+        for chore in &done {
+            // What was said before a log is turned goes with it.
+            if matches!(chore.does, Does::Turn(_)) {
+                let before = lines.partition_point(|l| l.at < chore.at.max(0) as u64 * 1_000_000);
+                say(world, lines.get(told..before));
+                told = told.max(before);
+            }
+            does(world, chore, now);
         }
+        say(world, lines.get(told..));
         let mut tries: Vec<_> = refused
             .iter()
             .flat_map(|r| r.tries.iter().map(move |t| (r, t)))
@@ -104,5 +127,22 @@ impl Life {
                 l.pid += ahead;
             }
         }
+    }
+}
+
+fn say(world: &mut World, lines: Option<&[Line]>) {
+    if let Some(lines) = lines.filter(|l| !l.is_empty()) {
+        world.log(lines);
+    }
+}
+
+fn does(world: &mut World, chore: &Chore, now: Time) {
+    let at = |f: &File| moment(chore.at, &f.path, 0, now);
+    match &chore.does {
+        Does::Append(f) => world.append_as(&file(f, now)),
+        Does::Write(f) => world.write_as(&file(f, now)),
+        Does::Touch(f) => world.touch_as(&file(f, now)),
+        Does::Remove(f) => world.remove_as(&file(f, now), at(f)),
+        Does::Turn(log) => world.turn(log, moment(chore.at, &log.path, 0, now)),
     }
 }

@@ -131,8 +131,7 @@ impl Snapshot {
             path.as_bytes(),
             used.next_multiple_of(turncoat_cover::journal::STEP),
         );
-        let unattended = turncoat_cover::past::unattended::on(&Below(&image));
-        let life = Life::new(cover, unattended, now.seconds());
+        let life = Life::new(cover, &image, now.seconds());
         let accounts = Arc::new(accounts::read(&mut world).as_start());
         // An image without journald has no journal either.
         let _ = world.daemon_log();
@@ -149,7 +148,7 @@ impl Snapshot {
             cover: cover.clone(),
             image,
             outside,
-            known: jobs::Known::of(&mut world),
+            known: jobs::Known::of(&mut world, cover),
             base: world.disk_base().ok_or("the machine has no disk")?,
         };
         Ok(Snapshot {

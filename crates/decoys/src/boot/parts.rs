@@ -16,18 +16,21 @@ fn seconds(s: i64) -> Timespec {
     Timespec { sec: s, nsec: 0 }
 }
 
-/// A file of the cover's, which knows whole seconds; none is of a later moment than `now`.
-fn file(f: &File, now: Time) -> CoverFile {
-    let name = f
-        .path
+/// A moment in this second at which the file at `path` was touched, no later than `now`; `which` tells its times apart.
+pub fn moment(second: i64, path: &str, which: u64, now: Time) -> Timespec {
+    let name = path
         .bytes()
         .fold(0u64, |h, b| h.wrapping_mul(131).wrapping_add(b.into()));
     let latest = Timespec {
         sec: now.seconds(),
         nsec: u32::try_from(now.0.rem_euclid(1_000_000_000)).unwrap_or(0),
     };
-    let moment = |second: i64, which: u64| tick(second, name.wrapping_mul(2) + which).min(latest);
-    let mtime = moment(f.mtime, 0);
+    tick(second, name.wrapping_mul(2) + which).min(latest)
+}
+
+/// A file of the cover's, which knows whole seconds; none is of a later moment than `now`.
+pub fn file(f: &File, now: Time) -> CoverFile {
+    let mtime = moment(f.mtime, &f.path, 0, now);
     CoverFile {
         path: f.path.clone().into_bytes(),
         perm: f.mode,
@@ -37,7 +40,7 @@ fn file(f: &File, now: Time) -> CoverFile {
         atime: if f.atime == f.mtime {
             mtime
         } else {
-            moment(f.atime, 1)
+            moment(f.atime, &f.path, 1, now)
         },
         bait: f.bait.as_deref().map(Arc::from),
         content: match &f.kind {
