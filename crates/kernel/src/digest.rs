@@ -29,6 +29,7 @@ impl World {
             number(&mut h, n);
         }
         number(&mut h, self.rng.clone().u64());
+        h.update(format!("{:?}", self.ipc));
         for tid in &self.runq {
             number(&mut h, u64::from(*tid));
         }

@@ -1,7 +1,7 @@
 //! The Linux that a program sees: processes, files, pipes, terminals, sockets, /proc.
 //!
-//! `world` is the machine and its doors; `task`, `exec`, `mm`, `signal`, `time`, `fd` and `futex` are its parts, `sys` decodes
-//! system calls. `vfs`, `proc`, `sysfs`, `tty` and `net` know nothing of tasks; `fsglue`, `view` and `login` join them to it.
+//! `world` is the machine and its doors; `task`, `exec`, `mm`, `signal`, `time`, `fd` and `futex` are its parts, `ipc`
+//! has shared memory, semaphores and message queues of System V, `sys` decodes system calls. `vfs`, `proc`, `sysfs`, `tty` and `net` know nothing of tasks; `fsglue`, `view` and `login` join them to it.
 
 pub mod abi;
 mod bait;
@@ -19,6 +19,7 @@ mod host;
 pub mod image;
 mod inetd;
 pub mod init;
+pub mod ipc;
 mod log;
 mod login;
 mod mm;

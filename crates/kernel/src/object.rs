@@ -56,6 +56,8 @@ struct Object {
     /// How many of them lie where `base` shows.
     over: u64,
     refs: u32,
+    /// A segment of System V: holders that come and go are told.
+    segment: bool,
 }
 
 impl Object {
@@ -95,6 +97,8 @@ pub struct Objects {
     limit: u64,
     /// Pages to take out of page tables; `mm` drains it after each call.
     pub invalid: Vec<Invalid>,
+    /// Segments that got a holder (true) or lost one; `ipc` drains it after each call.
+    pub attachments: Vec<(ObjectId, bool)>,
 }
 
 impl Objects {
@@ -111,6 +115,7 @@ impl Objects {
             used: 0,
             limit,
             invalid: Vec::new(),
+            attachments: Vec::new(),
         }
     }
 
@@ -147,6 +152,7 @@ impl Objects {
             pages: PMap::new(),
             over: 0,
             refs: 1,
+            segment: false,
         };
         self.own.insert(id, Arc::new(o));
         ObjectId(id)
@@ -155,6 +161,23 @@ impl Objects {
     /// A new object of `len` zero bytes with one reference.
     pub fn create(&mut self, len: u64) -> ObjectId {
         self.make(Base::Zero, len)
+    }
+
+    /// As `create`, for a segment of System V: its first holder is the table of segments.
+    pub fn create_segment(&mut self, len: u64) -> ObjectId {
+        let id = self.create(len);
+        if let Some(o) = self.get_mut(id) {
+            o.segment = true;
+        }
+        id
+    }
+
+    /// The table of segments lets go of one.
+    pub fn release_segment(&mut self, id: ObjectId) {
+        if let Some(o) = self.get_mut(id) {
+            o.segment = false;
+        }
+        self.release(id);
     }
 
     /// A new object with these bytes.
@@ -208,6 +231,7 @@ impl Objects {
             }
         }
         self.invalid.clear();
+        self.attachments.clear();
     }
 
     fn get_mut(&mut self, id: ObjectId) -> Option<&mut Object> {
@@ -224,6 +248,7 @@ impl Objects {
                 pages: PMap::new(),
                 over: 0,
                 refs: 1,
+                segment: false,
             };
             self.changed.insert(n, Arc::new(o));
         }
@@ -244,6 +269,9 @@ impl Objects {
             && let Some(o) = self.get_mut(id)
         {
             o.refs += 1;
+            if o.segment {
+                self.attachments.push((id, true));
+            }
         }
     }
 
@@ -254,9 +282,11 @@ impl Objects {
         }
         let Some(o) = self.get_mut(id) else { return };
         o.refs = o.refs.saturating_sub(1);
-        if o.refs == 0
-            && let Some(o) = self.own.remove(id.0)
-        {
+        let last = o.refs == 0;
+        if o.segment {
+            self.attachments.push((id, false));
+        }
+        if last && let Some(o) = self.own.remove(id.0) {
             self.used -= o.pages.len();
         }
     }

@@ -6,7 +6,7 @@ use crate::vfs::boot::{Content, CoverFile, Plan};
 use crate::vfs::{Timespec, makedev};
 use crate::*;
 
-const START: u64 = 1_700_000_000_000_000_000;
+pub(crate) const START: u64 = 1_700_000_000_000_000_000;
 
 /// A static program: one segment at 0x400000 with `code`, readable, writable and executable, and a page of zeros behind it.
 fn elf(code: &[u8]) -> Vec<u8> {
@@ -42,7 +42,7 @@ fn file(path: &str, perm: u32, content: Content) -> CoverFile {
     CoverFile::new(path, perm, Timespec::secs(1_600_000_000), content)
 }
 
-fn world(code: &[u8]) -> World {
+pub(crate) fn world(code: &[u8]) -> World {
     let stamp = Timespec::secs(1_600_000_000);
     World::boot(Boot {
         plan: Plan {
@@ -96,7 +96,7 @@ fn world(code: &[u8]) -> World {
     })
 }
 
-fn login(w: &mut World, user: &str, tty: bool) -> Conn {
+pub(crate) fn login(w: &mut World, user: &str, tty: bool) -> Conn {
     w.open(Open {
         user: user.into(),
         account: None,
@@ -120,7 +120,7 @@ fn login(w: &mut World, user: &str, tty: bool) -> Conn {
 }
 
 /// Runs until nothing is left to do, at most `slices` slices of a millisecond.
-fn run(w: &mut World, slices: u64) -> (Vec<u8>, Vec<Out>, Vec<Stamped>) {
+pub(crate) fn run(w: &mut World, slices: u64) -> (Vec<u8>, Vec<Out>, Vec<Stamped>) {
     let (mut data, mut outs, mut facts) = (Vec::new(), Vec::new(), Vec::new());
     for i in 0..slices {
         let s = w.run(200_000, START + i * 1_000_000);

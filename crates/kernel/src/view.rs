@@ -409,6 +409,7 @@ impl KernelView for World {
             offset: 0,
             file: None,
             label: "[vsyscall]".to_owned(),
+            ino: 0,
             resident: 0,
             dirty: 0,
         };
@@ -419,8 +420,14 @@ impl KernelView for World {
                 for _ in m.space.present(v.start, v.end - v.start) {
                     resident += 1;
                 }
+                let mut ino = 0;
                 let (offset, file, label) = match &v.back {
                     Back::Anon => (0, None, v.label.to_owned()),
+                    Back::Obj { obj, off, label, .. } if *label == crate::ipc::SEGMENT => {
+                        let (name, id) = self.ipc.segment_name(*obj).unwrap_or_default();
+                        ino = u64::from(id);
+                        (*off, None, name)
+                    }
                     Back::Obj { off, file, label, .. } => (*off, file.clone(), (*label).to_owned()),
                 };
                 MapView {
@@ -433,6 +440,7 @@ impl KernelView for World {
                     offset,
                     file,
                     label,
+                    ino,
                     resident,
                     dirty: if v.prot & 2 != 0 { resident } else { 0 },
                 }
@@ -475,6 +483,10 @@ impl KernelView for World {
                 })
             })
             .collect()
+    }
+
+    fn ipc(&self) -> Option<&crate::ipc::Ipc> {
+        Some(&self.ipc)
     }
 
     fn system(&self) -> SystemView {

@@ -24,6 +24,8 @@ pub enum WaitKey {
     Signal(u32),
     /// A vfork parent waits for this child (thread group id) to exec or exit.
     Vfork(u32),
+    /// A semaphore set or a message queue of System V, by its identifier: whoever waits is woken by name.
+    Ipc(u32),
     /// An advisory lock on this inode was released.
     Lock(u64),
 }

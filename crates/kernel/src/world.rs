@@ -412,6 +412,8 @@ pub struct World {
     pub(crate) sighands: BTreeMap<u32, SigHand>,
     pub(crate) open: Slab<File>,
     pub(crate) pipes: Slab<Pipe>,
+    /// System V IPC.
+    pub(crate) ipc: crate::ipc::Ipc,
     pub(crate) fifos: BTreeMap<u64, u32>,
     pub(crate) events: Slab<Event>,
     pub(crate) epoll_index: BTreeMap<WaitKey, BTreeMap<u32, u32>>,
@@ -496,6 +498,7 @@ impl World {
             sighands: BTreeMap::new(),
             open: Slab::new(),
             pipes: Slab::new(),
+            ipc: crate::ipc::Ipc::default(),
             fifos: BTreeMap::new(),
             events: Slab::new(),
             epoll_index: BTreeMap::new(),
@@ -953,10 +956,10 @@ impl World {
         self.clock.total
     }
 
-    /// Bytes of private memory: pages of processes and of files changed.
+    /// Bytes of private memory: pages of processes and of files changed, messages and semaphores.
     pub fn memory(&mut self) -> u64 {
         let own: usize = self.mms.values_mut().map(|m| m.space.stats().owned).sum();
-        (own as u64 + self.vfs.objects.usage().0) * 4096
+        (own as u64 + self.vfs.objects.usage().0) * 4096 + self.ipc.bytes()
     }
 
     /// Bit n is processor n.

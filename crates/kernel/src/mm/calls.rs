@@ -9,7 +9,7 @@ fn mm_of(w: &World, tid: u32) -> Result<u32, Errno> {
 }
 
 /// RLIMIT_AS and the bound on mappings.
-fn may_grow(w: &mut World, tid: u32, mm: u32, len: u64) -> Result<(), Errno> {
+pub(crate) fn may_grow(w: &mut World, tid: u32, mm: u32, len: u64) -> Result<(), Errno> {
     let limit = w.p(w.tgid(tid))?.limits[RLIMIT_AS].0;
     let ram = w.limits.memory;
     let m = w.mms.get(&mm).ok_or(Errno::ENOMEM)?;
@@ -236,6 +236,11 @@ pub(crate) fn mprotect(w: &mut World, c: &mut Call) -> SysRes {
         && v.grows_down
     {
         start = v.start;
+    }
+    // Refused before anything is split: pieces of a segment do not join again.
+    let first = w.mms.get(&mm).and_then(|m| m.find(start));
+    if first.is_some_and(|v| p & !v.may != 0) {
+        return Err(Errno::EACCES.into());
     }
     each(w, mm, start, end, |v, s| {
         if p & !v.may != 0 {

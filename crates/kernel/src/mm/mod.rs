@@ -70,6 +70,8 @@ impl Vma {
     fn joins(&self, n: &Vma) -> bool {
         let back = match (&self.back, &n.back) {
             (Back::Anon, Back::Anon) => true,
+            // Two attachments of a segment stay two.
+            (Back::Obj { label, .. }, _) if *label == crate::ipc::SEGMENT => false,
             (Back::Obj { obj: a, off: x, .. }, Back::Obj { obj: b, off: y, .. }) => {
                 a == b && x + (self.end - self.start) == *y
             }
@@ -415,6 +417,8 @@ impl World {
             if let Some(e) = &m.exe {
                 self.vfs_release(e);
             }
+            let tgid = self.tgid(tid);
+            self.shm_settle(tgid);
         }
     }
 

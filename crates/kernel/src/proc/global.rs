@@ -235,11 +235,10 @@ pub(super) fn content(vfs: &Vfs, ctx: &Ctx, name: &str) -> KResult<Vec<u8>> {
         "tty/ldiscs" => "n_tty       0\nn_null     27\n".to_owned(),
         "tty/drivers" => TTY_DRIVERS.to_owned(),
         "irq/default_smp_affinity" => format!("{:x}\n", (1u64 << facts.cpu.count().min(63)) - 1),
-        "sysvipc/shm" => {
-            "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n".to_owned()
+        "sysvipc/shm" | "sysvipc/sem" | "sysvipc/msg" => {
+            let kind = name.trim_start_matches("sysvipc/");
+            view.ipc().map_or_else(String::new, |i| i.text(kind, &vfs.objects))
         }
-        "sysvipc/sem" => "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n".to_owned(),
-        "sysvipc/msg" => "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      rtime      ctime\n".to_owned(),
         "pressure/cpu" | "pressure/io" | "pressure/memory" => {
             let zero = "avg10=0.00 avg60=0.00 avg300=0.00 total=0";
             format!("some {zero}\nfull {zero}\n")

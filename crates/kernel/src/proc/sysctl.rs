@@ -32,7 +32,7 @@ const TABLE: &[(&str, u32, &str)] = &[
     ("kernel/hostname", 0o644, "@hostname"), ("kernel/hotplug", 0o644, ""), ("kernel/hung_task_panic", 0o644, "0"), ("kernel/hung_task_timeout_secs", 0o644, "120"), ("kernel/hung_task_warnings", 0o644, "10"),
     ("kernel/io_delay_type", 0o644, "1"), ("kernel/kexec_load_disabled", 0o644, "0"), ("kernel/keys/maxkeys", 0o644, "200"), ("kernel/keys/root_maxkeys", 0o644, "1000000"), ("kernel/kptr_restrict", 0o644, "0"),
     ("kernel/latencytop", 0o644, "0"), ("kernel/max_lock_depth", 0o644, "1024"), ("kernel/modprobe", 0o644, "/sbin/modprobe"), ("kernel/modules_disabled", 0o644, "0"),
-    ("kernel/msgmax", 0o644, "8192"), ("kernel/msgmnb", 0o644, "16384"), ("kernel/msgmni", 0o644, "32000"), ("kernel/ngroups_max", 0o444, "65536"), ("kernel/nmi_watchdog", 0o644, "0"), ("kernel/ns_last_pid", 0o666, "@last_pid"),
+    ("kernel/msgmax", 0o644, "8192"), ("kernel/msgmnb", 0o644, "16384"), ("kernel/msgmni", 0o644, "32000"), ("kernel/msg_next_id", 0o444, "-1"), ("kernel/ngroups_max", 0o444, "65536"), ("kernel/nmi_watchdog", 0o644, "0"), ("kernel/ns_last_pid", 0o666, "@last_pid"),
     ("kernel/numa_balancing", 0o644, "0"), ("kernel/osrelease", 0o444, "@osrelease"), ("kernel/ostype", 0o444, "Linux"), ("kernel/overflowgid", 0o644, "65534"), ("kernel/overflowuid", 0o644, "65534"),
     ("kernel/panic", 0o644, "0"), ("kernel/panic_on_io_nmi", 0o644, "0"), ("kernel/panic_on_oops", 0o644, "0"), ("kernel/panic_on_rcu_stall", 0o644, "0"), ("kernel/panic_on_unrecovered_nmi", 0o644, "0"), ("kernel/panic_on_warn", 0o644, "0"), ("kernel/panic_print", 0o644, "0"),
     ("kernel/perf_cpu_time_max_percent", 0o644, "25"), ("kernel/perf_event_max_sample_rate", 0o644, "100000"), ("kernel/perf_event_mlock_kb", 0o644, "516"), ("kernel/perf_event_paranoid", 0o644, "3"), ("kernel/pid_max", 0o644, "@pid_max"),
@@ -40,8 +40,8 @@ const TABLE: &[(&str, u32, &str)] = &[
     ("kernel/pty/max", 0o644, "4096"), ("kernel/pty/nr", 0o444, "@pty"), ("kernel/pty/reserve", 0o644, "1024"), ("kernel/random/boot_id", 0o444, "@boot_id"), ("kernel/random/entropy_avail", 0o444, "256"), ("kernel/random/poolsize", 0o444, "256"),
     ("kernel/random/urandom_min_reseed_secs", 0o644, "60"), ("kernel/random/uuid", 0o444, "@uuid"), ("kernel/random/write_wakeup_threshold", 0o644, "256"), ("kernel/randomize_va_space", 0o644, "2"), ("kernel/real-root-dev", 0o644, "0"),
     ("kernel/sched_autogroup_enabled", 0o644, "1"), ("kernel/sched_child_runs_first", 0o644, "0"), ("kernel/sched_deadline_period_max_us", 0o644, "4194304"), ("kernel/sched_rr_timeslice_ms", 0o644, "100"), ("kernel/sched_rt_period_us", 0o644, "1000000"), ("kernel/sched_rt_runtime_us", 0o644, "950000"), ("kernel/sched_schedstats", 0o644, "0"),
-    ("kernel/seccomp/actions_avail", 0o444, "kill_process kill_thread trap errno user_notif trace log allow"), ("kernel/seccomp/actions_logged", 0o644, "kill_process kill_thread trap errno user_notif trace log"), ("kernel/sem", 0o644, "32000\t1024000000\t500\t32000"),
-    ("kernel/shmall", 0o644, "18446744073692774399"), ("kernel/shmmax", 0o644, "18446744073692774399"), ("kernel/shmmni", 0o644, "4096"), ("kernel/soft_watchdog", 0o644, "1"), ("kernel/softlockup_panic", 0o644, "0"), ("kernel/stack_tracer_enabled", 0o644, "0"),
+    ("kernel/seccomp/actions_avail", 0o444, "kill_process kill_thread trap errno user_notif trace log allow"), ("kernel/seccomp/actions_logged", 0o644, "kill_process kill_thread trap errno user_notif trace log"), ("kernel/sem_next_id", 0o444, "-1"), ("kernel/sem", 0o644, "32000\t1024000000\t500\t32000"),
+    ("kernel/shmall", 0o644, "18446744073692774399"), ("kernel/shmmax", 0o644, "18446744073692774399"), ("kernel/shmmni", 0o644, "4096"), ("kernel/shm_next_id", 0o444, "-1"), ("kernel/shm_rmid_forced", 0o644, "0"), ("kernel/soft_watchdog", 0o644, "1"), ("kernel/softlockup_panic", 0o644, "0"), ("kernel/stack_tracer_enabled", 0o644, "0"),
     ("kernel/sysctl_writes_strict", 0o644, "1"), ("kernel/sysrq", 0o644, "438"), ("kernel/tainted", 0o644, "0"), ("kernel/task_delayacct", 0o644, "0"), ("kernel/threads-max", 0o644, "@threads-max"), ("kernel/timer_migration", 0o644, "1"), ("kernel/traceoff_on_warning", 0o644, "0"), ("kernel/tracepoint_printk", 0o644, "0"),
     ("kernel/unknown_nmi_panic", 0o644, "0"), ("kernel/unprivileged_bpf_disabled", 0o644, "2"), ("kernel/unprivileged_userns_apparmor_policy", 0o644, "1"), ("kernel/unprivileged_userns_clone", 0o644, "1"), ("kernel/usermodehelper/bset", 0o600, "4294967295\t511"), ("kernel/usermodehelper/inheritable", 0o600, "4294967295\t511"),
     ("kernel/version", 0o444, "@version"), ("kernel/watchdog", 0o644, "1"), ("kernel/watchdog_cpumask", 0o644, "0-1"), ("kernel/watchdog_thresh", 0o644, "10"), ("kernel/yama/ptrace_scope", 0o644, "0"),
@@ -209,6 +209,16 @@ pub(super) fn write(vfs: &mut Vfs, i: u32, data: &[u8]) -> KResult<Vec<Effect>> 
         name: e.path.replace('/', "."),
         value,
     }])
+}
+
+/// The numbers of a parameter (`kernel.sem` has four); none if there is no such parameter.
+pub fn numbers(vfs: &Vfs, view: &dyn KernelView, name: &str) -> Vec<u64> {
+    let path = name.replace('.', "/");
+    let place = tree().iter().position(|e| e.path == path);
+    let text = place.map(|i| read(vfs, view, i as u32).unwrap_or_default());
+    let text = text.unwrap_or_default();
+    let words = String::from_utf8_lossy(&text).into_owned();
+    words.split_whitespace().map(|w| w.parse().unwrap_or(0)).collect()
 }
 
 /// The value of a numeric parameter (`fs.protected_symlinks`), 0 if it is none.

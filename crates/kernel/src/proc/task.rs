@@ -582,6 +582,7 @@ fn maps(vfs: &Vfs, ctx: &Ctx, t: &TaskView, smaps: bool) -> Vec<u8> {
     for m in ctx.view.maps(t.tid) {
         let (dev, ino) = match &m.file {
             Some(p) => vfs.fstat(ctx, p).map_or((0, 0), |s| (s.dev, s.ino)),
+            None if m.ino != 0 || m.label.starts_with(crate::ipc::SEGMENT) => (1, m.ino),
             None => (0, 0),
         };
         let (major, minor) = devnum(dev);

@@ -154,6 +154,8 @@ pub struct MapView {
     pub file: Option<Path>,
     /// `[heap]`, `[stack]`, `[vdso]`, `/dev/zero (deleted)`, … where there is no file.
     pub label: String,
+    /// The number that stands there for a segment of System V; 0 else.
+    pub ino: u64,
     /// Pages present, of them written (private copies).
     pub resident: u64,
     pub dirty: u64,
@@ -340,6 +342,10 @@ pub trait KernelView {
     /// Memory of the machine.
     fn memory(&self) -> MachineMem {
         MachineMem::default()
+    }
+    /// System V IPC.
+    fn ipc(&self) -> Option<&crate::ipc::Ipc> {
+        None
     }
     /// Interfaces, by index.
     fn nics(&self) -> Vec<NicView> {

@@ -128,6 +128,18 @@ pub(crate) enum Restart {
 const BASE_COST: u64 = 300;
 
 impl World {
+    /// Ends the wait of a thread in a call by giving the call's answer.
+    pub(crate) fn answer_call(&mut self, tid: u32, value: i64) {
+        let Some(c) = self.tm(tid).ok().and_then(|t| t.call.take()) else {
+            return;
+        };
+        self.trace_result(&c, value);
+        if let Some(cpu) = self.tm(tid).ok().and_then(|t| t.cpu.as_mut()) {
+            cpu.gpr[RAX] = value as u64;
+        }
+        self.unblock(tid);
+    }
+
     /// Serves one call; gives its cost in instructions.
     pub(crate) fn dispatch(&mut self, mut c: Call) -> u64 {
         let tid = c.tid;
@@ -141,6 +153,10 @@ impl World {
         };
         if !self.vfs.objects.invalid.is_empty() {
             self.refresh_mappings();
+        }
+        if !self.vfs.objects.attachments.is_empty() {
+            let tgid = self.tgid(tid);
+            self.shm_settle(tgid);
         }
         let cost = BASE_COST + c.cost;
         let value = match r {

@@ -75,7 +75,67 @@ const FLAGS: &[(u8, &[(u64, &str)])] = &[
             (0x1000, "AT_EMPTY_PATH"),
         ],
     ),
+    (
+        b'N',
+        &[
+            (0o4000, "IPC_NOWAIT"),
+            (0o10000, "MSG_NOERROR"),
+            (0o20000, "MSG_EXCEPT"),
+            (0o40000, "MSG_COPY"),
+        ],
+    ),
+    (b'U', &[(0o4000, "IPC_NOWAIT"), (0x1000, "SEM_UNDO")]),
 ];
+
+/// Commands of shmctl, semctl and msgctl, by the letter that the table of calls gives them.
+const COMMANDS: &[(u8, &[(u64, &str)])] = &[
+    (
+        b'c',
+        &[
+            (11, "SHM_LOCK"),
+            (12, "SHM_UNLOCK"),
+            (13, "SHM_STAT"),
+            (14, "SHM_INFO"),
+            (15, "SHM_STAT_ANY"),
+        ],
+    ),
+    (
+        b'e',
+        &[
+            (11, "GETPID"),
+            (12, "GETVAL"),
+            (13, "GETALL"),
+            (14, "GETNCNT"),
+            (15, "GETZCNT"),
+            (16, "SETVAL"),
+            (17, "SETALL"),
+            (18, "SEM_STAT"),
+            (19, "SEM_INFO"),
+            (20, "SEM_STAT_ANY"),
+        ],
+    ),
+    (b'i', &[(11, "MSG_STAT"), (12, "MSG_INFO"), (13, "MSG_STAT_ANY")]),
+];
+
+/// A command of System V IPC.
+fn command(kind: u8, v: u64) -> String {
+    const ALL: [&str; 4] = ["IPC_RMID", "IPC_SET", "IPC_STAT", "IPC_INFO"];
+    let own = COMMANDS.iter().filter(|c| c.0 == kind).flat_map(|c| c.1);
+    let name = ALL.get(v as usize).copied();
+    let name = name.or_else(|| own.copied().find(|c| c.0 == v).map(|c| c.1));
+    name.map_or_else(|| format!("{v:#x}"), str::to_owned)
+}
+
+/// Flags of shmget, semget and msgget.
+fn get_flags(v: u64) -> String {
+    let mut s = String::new();
+    for (bit, name) in [(0o1000, "IPC_CREAT|"), (0o2000, "IPC_EXCL|")] {
+        if v & bit != 0 {
+            s.push_str(name);
+        }
+    }
+    s + &format!("0{:02o}", v & !0o3000)
+}
 
 /// The names of the bits of `v` for this letter, and what no name has as a number.
 fn flags(kind: u8, v: u64) -> Option<String> {
@@ -135,7 +195,24 @@ impl World {
             b'a' => format!("{}", v as i32),
             b'o' => format!("{v:#o}"),
             b'u' => format!("{v}"),
-            b'O' | b'P' | b'M' | b'A' => flags(kind, v & 0xffff_ffff).unwrap_or_default(),
+            b'O' | b'P' | b'M' | b'A' | b'N' => flags(kind, v & 0xffff_ffff).unwrap_or_default(),
+            b'k' if v as u32 == 0 => "IPC_PRIVATE".into(),
+            b'k' => format!("{:#x}", v as u32),
+            b'I' => get_flags(v & 0xffff_ffff),
+            b'c' | b'e' | b'i' => command(kind, v & 0xffff_ffff),
+            b'q' => {
+                let n = c.a.get(i + 1).copied().unwrap_or(0).min(16) as usize;
+                let mut b = vec![0; n * 6];
+                if self.copy_in(c.tid, v, &mut b).is_err() {
+                    return format!("{v:#x}");
+                }
+                let word = |b: &[u8], at| crate::abi::le16(b, at);
+                let one = |b: &[u8]| {
+                    let flags = flags(b'U', word(b, 4).into()).unwrap_or_default();
+                    format!("{{{}, {}, {flags}}}", word(b, 0), word(b, 2) as i16)
+                };
+                format!("[{}]", b.chunks_exact(6).map(one).collect::<Vec<_>>().join(", "))
+            }
             b'g' => crate::abi::sig::name(v as u8),
             b'v' => {
                 let mut out = Vec::new();
@@ -226,7 +303,7 @@ impl World {
 
 #[cfg(test)]
 mod tests {
-    use super::flags;
+    use super::{command, flags, get_flags};
 
     #[test]
     fn bits_have_names() {
@@ -238,5 +315,11 @@ mod tests {
         assert_eq!(name(b'M', 0x22), "MAP_PRIVATE|MAP_ANONYMOUS");
         assert_eq!(name(b'A', 0x4100), "AT_SYMLINK_NOFOLLOW|0x4000");
         assert_eq!(name(b'A', 0), "0");
+        assert_eq!(name(b'U', 0x1800), "IPC_NOWAIT|SEM_UNDO");
+        assert_eq!(get_flags(0o1600), "IPC_CREAT|0600");
+        assert_eq!(get_flags(0), "000");
+        assert_eq!(command(b'e', 16), "SETVAL");
+        assert_eq!(command(b'c', 2), "IPC_STAT");
+        assert_eq!(command(b'i', 99), "0x63");
     }
 }

@@ -3,7 +3,7 @@
 use super::{Handler, Restart, fs, misc, rw, socket, stat};
 use crate::fd::{epoll, event, pipe, poll};
 use crate::task::{jobs, rlimit};
-use crate::{exec, futex, mm, signal, time};
+use crate::{exec, futex, ipc, mm, signal, time};
 
 /// How far a call is served.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -107,9 +107,9 @@ pub static SYSCALLS: &[Entry] = &[
     f(26, "msync", "xux", mm::msync),
     f(27, "mincore", "xux", mm::mincore),
     f(28, "madvise", "xud", mm::madvise),
-    x(29, "shmget", "dux", misc::nosys, "ENOSYS: System V IPC"),
-    x(30, "shmat", "dxx", misc::nosys, "ENOSYS: System V IPC"),
-    x(31, "shmctl", "ddx", misc::nosys, "ENOSYS: System V IPC"),
+    f(29, "shmget", "kuI", ipc::shmget),
+    f(30, "shmat", "dxx", ipc::shmat),
+    f(31, "shmctl", "dcx", ipc::shmctl),
     f(32, "dup", "d", rw::dup),
     f(33, "dup2", "dd", rw::dup2),
     n(34, "pause", "", signal::pause),
@@ -142,14 +142,14 @@ pub static SYSCALLS: &[Entry] = &[
     f(61, "wait4", "dxxx", jobs::wait4),
     f(62, "kill", "dg", signal::kill),
     f(63, "uname", "x", misc::uname),
-    x(64, "semget", "ddx", misc::nosys, "ENOSYS: System V IPC"),
-    x(65, "semop", "dxu", misc::nosys, "ENOSYS: System V IPC"),
-    x(66, "semctl", "dddx", misc::nosys, "ENOSYS: System V IPC"),
-    x(67, "shmdt", "x", misc::nosys, "ENOSYS: System V IPC"),
-    x(68, "msgget", "dx", misc::nosys, "ENOSYS: System V IPC"),
-    x(69, "msgsnd", "dxux", misc::nosys, "ENOSYS: System V IPC"),
-    x(70, "msgrcv", "dxudx", misc::nosys, "ENOSYS: System V IPC"),
-    x(71, "msgctl", "ddx", misc::nosys, "ENOSYS: System V IPC"),
+    f(64, "semget", "kdI", ipc::semget),
+    n(65, "semop", "dqu", ipc::semop),
+    f(66, "semctl", "ddex", ipc::semctl),
+    f(67, "shmdt", "x", ipc::shmdt),
+    f(68, "msgget", "kI", ipc::msgget),
+    n(69, "msgsnd", "dxuN", ipc::msgsnd),
+    n(70, "msgrcv", "dxudN", ipc::msgrcv),
+    f(71, "msgctl", "dix", ipc::msgctl),
     p(
         72,
         "fcntl",
@@ -327,6 +327,7 @@ pub static SYSCALLS: &[Entry] = &[
     f(213, "epoll_create", "d", epoll::epoll_create1),
     f(217, "getdents64", "dxu", stat::getdents),
     f(218, "set_tid_address", "x", jobs::set_tid_address),
+    n(220, "semtimedop", "dqux", ipc::semtimedop),
     f(221, "fadvise64", "duud", rw::fadvise),
     f(222, "timer_create", "dxx", time::timer_create),
     f(223, "timer_settime", "ddxx", time::timer_settime),

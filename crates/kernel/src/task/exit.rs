@@ -104,6 +104,8 @@ impl World {
             return;
         }
         self.init_loses(tgid, status);
+        self.sem_exit(tgid);
+        self.shm_exit(tgid);
         let Ok(p) = self.pm(tgid) else { return };
         p.zombie = Some(status);
         let (ppid, pgid, sid, ctty) = (p.ppid, p.pgid, p.sid, p.ctty);

@@ -276,6 +276,10 @@ pub(crate) fn unshare(w: &mut World, c: &mut Call) -> SysRes {
         w.unserved(c.tid, "unshare(CLONE_NEWUSER)");
         return Err(Errno::EPERM.into());
     }
+    if f & CLONE_SYSVSEM != 0 {
+        let tgid = w.tgid(c.tid);
+        w.sem_exit(tgid);
+    }
     if f & CLONE_FILES != 0
         && let Some(id) = w.t(c.tid)?.files
     {

@@ -111,6 +111,21 @@ const PROGRAMS: &[Hostile] = &[
         says: "status 0",
     },
     Hostile {
+        name: "System V objects without end",
+        script: concat!(
+            "perl -e '1 while defined semget 0, 32000, 01600; print \"$!\\n\"; for (1 .. 40) { ($q = msgget 0, 01600) // last; 1 while msgsnd $q, pack(\"l! a*\", 1, \"x\" x 8000), 04000 } ",
+            "1 while defined shmget 0, 1 << 30, 011600; print \"$!\\n\"'; ipcs -u | grep -c allocated; ipcs | wc -l | tr 0-9 N"
+        ),
+        seconds: 3,
+        says: "Cannot allocate memory\nCannot allocate memory\n",
+    },
+    Hostile {
+        name: "segments that are filled and left",
+        script: "perl -e 'while (1) { $s = shmget(0, 32 << 20, 01600) // last; shmwrite $s, \"x\" x (32 << 20), 0, 32 << 20 }'; echo $?; ipcs -m | grep -c 33554432 | tr 0-9 N; ipcrm --all=shm; ipcs -m | wc -l",
+        seconds: 60,
+        says: "137\nN\n4\n",
+    },
+    Hostile {
         name: "broken programs",
         script: "cd /tmp; perl -e 'open F, \"/bin/true\"; binmode F; local $/; $t = <F>; srand 7; for $i (1..60) { $b = $t; for (1..1 + rand 6) { substr($b, int rand($i % 2 ? 64 : 900), 1) = chr int rand 256 } open O, \">p\"; print O $b; close O; chmod 0755, \"p\"; system(\"timeout -s KILL 2 ./p > /dev/null 2>&1\"); unlink \"p\" } print \"tried\\n\"'; printf '#!/tmp/s\\n' > s; chmod +x s; ./s; echo $?; printf '#!' > s; ./s; echo $?; perl -e 'print \"#!\", \"/\" x 5000' > s; ./s; echo ended",
         seconds: 300,
