@@ -25,6 +25,7 @@ pub mod pace;
 pub mod post;
 pub mod record;
 pub mod requests;
+mod scribe;
 pub mod supervise;
 pub mod think;
 

@@ -5,11 +5,11 @@
 //! function to run between two batches ([`Pen::ask`]). While a batch cannot be committed (full disk, read-only directory), nothing is
 //! answered, `front` is told to take no new sessions, and the same batch is tried again until it is in.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -17,28 +17,22 @@ use serde_json::{Value as Json, json};
 use turncoat_event::kinds::{
     Heartbeat, OperatorAction, SystemDegraded, SystemRecovered, SystemStart, SystemStop,
 };
-use turncoat_event::{Committer, Draft, Item, Mark, SensorId, SessionId, Time, Watermark, WorldId};
+use turncoat_event::{Committer, Draft, Item, Mark, SensorId, Time, Watermark, WorldId};
 use turncoat_store::keep::{Quota, usage};
-use turncoat_store::{Durability, InstallKey, Layout, Problem, StoreError, Writer, journal, recording};
+use turncoat_store::{Durability, InstallKey, Layout, StoreError, Writer};
 
-use super::crowd::Crowd;
-use super::link::{Decoder, Message, PIECE, VERSION, encode};
+use super::link::{Decoder, Message};
+use super::scribe::{Closed, Scribe, compress};
 use super::{Order, Passed, Report, Role, confine, control, now, out, requests, say, thread};
 use crate::config::Settings;
 use crate::config::table::Durability as DurabilitySetting;
 use crate::respond::net::Net;
 
-/// A batch is committed when it has so many items.
-const BATCH: usize = 4096;
-
-/// Below so many free bytes no new sessions begin.
-const ROOM: u64 = 64 << 20;
-
 /// An operator waits so long for a record that takes nothing.
 const OPERATOR_WAITS: Duration = Duration::from_secs(5);
 
 /// What the writing thread is asked to do.
-enum Work {
+pub(super) enum Work {
     /// From a front, by the number of its life.
     Items { life: u64, items: Vec<(Mark, Item)> },
     /// A front begins: where to tell it how far the record is.
@@ -96,9 +90,9 @@ impl Pen {
 /// What is known of the state of the program.
 #[derive(Debug, Default)]
 pub struct Status {
-    problem: Option<(String, String)>,
-    committed_at: Option<Instant>,
-    open: usize,
+    pub(super) problem: Option<(String, String)>,
+    pub(super) committed_at: Option<Instant>,
+    pub(super) open: usize,
     front: Json,
     /// When front last said anything.
     front_seen: Option<Instant>,
@@ -475,7 +469,7 @@ fn tell_supervisor(settings: &Settings, socket: &Arc<OwnedFd>) -> TellBlocked {
     })
 }
 
-fn degraded(problem: &str, detail: &str) -> Draft {
+pub(super) fn degraded(problem: &str, detail: &str) -> Draft {
     Draft::of_system(
         now(),
         SystemDegraded {
@@ -551,321 +545,6 @@ fn read_items(mut stream: UnixStream, life: u64, pen: &Pen, shared: &Shared) -> 
         }
         for work in after {
             pen.0.send(work).map_err(|e| e.to_string())?;
-        }
-    }
-}
-
-/// The writing thread.
-struct Scribe {
-    writer: Writer,
-    shared: Arc<Shared>,
-    committer: Committer,
-    close: Sender<Closed>,
-    front: Option<UnixStream>,
-    life: u64,
-    mark: Mark,
-}
-
-impl Scribe {
-    /// Works until it is told to stop.
-    ///
-    /// # Errors
-    /// Something that will never be recorded: one line for the operator. Nobody was answered for it.
-    fn run(mut self, work: &Receiver<Work>) -> Result<(), String> {
-        let mut batch: Vec<Item> = Vec::new();
-        let mut looked = Instant::now();
-        let mut crowd = Crowd::new(looked);
-        loop {
-            // Also under load: a busy record is the one that fills a disk.
-            if looked.elapsed() >= Duration::from_millis(500) {
-                self.look_for_room();
-                looked = Instant::now();
-            }
-            // Wait for something, then take all that is there.
-            let first = match work.recv_timeout(Duration::from_millis(500)) {
-                Ok(work) => work,
-                Err(RecvTimeoutError::Timeout) => continue,
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            };
-            let mut other = self.gather(first, &mut batch);
-            let until = Instant::now() + crowd.patience();
-            while other.is_none() && batch.len() < BATCH {
-                let more = match work.try_recv() {
-                    Ok(more) => more,
-                    Err(_) => match work.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                        Ok(more) => more,
-                        Err(_) => break,
-                    },
-                };
-                other = self.gather(more, &mut batch);
-            }
-            crowd.see(&batch, Instant::now());
-            if !batch.is_empty() {
-                self.commit(&mut batch)?;
-            }
-            match other {
-                None | Some(Work::Items { .. } | Work::Own(_)) => {}
-                Some(Work::Begin { life, to }) => self.begin(life, to),
-                Some(Work::End { life }) if life == self.life => {
-                    self.front = None;
-                    self.close_interrupted();
-                    let over = self.writer.end_worlds();
-                    self.compress_journals(over);
-                }
-                Some(Work::End { .. }) => {}
-                Some(Work::Keep(world, kept)) => {
-                    let done = self.writer.keep_world(world, &kept);
-                    self.of_world(done);
-                }
-                Some(Work::Disk(world, bytes)) => {
-                    let done = self.writer.keep_disk(world, &bytes);
-                    self.of_world(done);
-                }
-                Some(Work::Fetch { life, world }) if life == self.life => self.fetch(world),
-                Some(Work::Fetch { .. }) => {}
-                Some(Work::Ask(ask)) => {
-                    ask(&mut self.writer);
-                    self.announce();
-                }
-                Some(Work::Stop) => return Ok(()),
-            }
-        }
-    }
-
-    /// A world that could not be put away is one that cannot be gone on with as it was: nothing that was answered is lost.
-    fn of_world(&self, done: Result<(), StoreError>) {
-        if let Err(error) = done {
-            say("record", &format!("a world is not remembered: {error}"));
-        }
-    }
-
-    /// Gives front what there is of a world, in pieces.
-    fn fetch(&mut self, world: WorldId) {
-        let (journal, disk) = self.writer.stored_world(world).unwrap_or_else(|error| {
-            say("record", &format!("a world cannot be read: {error}"));
-            Default::default()
-        });
-        for (is_disk, bytes) in [(false, journal), (true, disk)] {
-            let pieces = bytes.len().div_ceil(PIECE).max(1);
-            for n in 0..pieces {
-                self.tell_front(&Message::Stored {
-                    world,
-                    disk: is_disk,
-                    last: n + 1 == pieces,
-                    bytes: bytes.chunks(PIECE).nth(n).unwrap_or_default().to_vec(),
-                });
-            }
-        }
-    }
-
-    /// A front begins. It is told first what was sent today and who took which bait, then whether it may let anybody in.
-    fn begin(&mut self, life: u64, mut to: UnixStream) {
-        // The end of the one before may be told later than the beginning of the next.
-        self.close_interrupted();
-        let over = self.writer.end_worlds();
-        self.compress_journals(over);
-        let mut bytes = Vec::new();
-        encode(&Message::Hello(VERSION), &mut bytes);
-        super::before::tell(&self.writer, &self.shared.layout, &mut bytes);
-        match self.writer.kept_worlds() {
-            Ok(kept) => kept
-                .into_iter()
-                .for_each(|(world, said)| encode(&Message::Kept(world, said), &mut bytes)),
-            Err(error) => say("record", &format!("worlds of before: {error}")),
-        }
-        let fine = self.shared.status().problem.is_none();
-        encode(&Message::Accepting(fine), &mut bytes);
-        let _ = to.write_all(&bytes);
-        (self.front, self.life, self.mark) = (Some(to), life, Mark::NONE);
-    }
-
-    /// Ends in the record what a front that is gone left open.
-    fn close_interrupted(&mut self) {
-        match self.writer.close_interrupted(now()) {
-            Ok(sessions) => self.compress_later(sessions),
-            Err(error) => say("record", &error.to_string()),
-        }
-        self.announce();
-    }
-
-    /// Puts work into the batch; gives back what is not for a batch.
-    fn gather(&mut self, work: Work, batch: &mut Vec<Item>) -> Option<Work> {
-        match work {
-            Work::Items { life, items } if life == self.life => {
-                for (mark, item) in items {
-                    self.mark = mark;
-                    batch.push(item);
-                }
-                None
-            }
-            // The rest of a front that is gone: nobody was answered.
-            Work::Items { .. } => None,
-            Work::Own(draft) => {
-                batch.push(Item::Event(draft));
-                None
-            }
-            other => Some(other),
-        }
-    }
-
-    /// Commits the batch and tells front, or fails without telling: then this process must end.
-    fn commit(&mut self, batch: &mut Vec<Item>) -> Result<(), String> {
-        let mut pause = Duration::from_millis(50);
-        loop {
-            match self.writer.append(batch) {
-                Ok((_, closed)) => {
-                    self.compress_later(closed);
-                    let over = self.writer.ended_worlds();
-                    self.compress_journals(over);
-                    break;
-                }
-                Err(StoreError::Refused(why)) => {
-                    // Only our own processes make items, so this is a fault of ours. To go on would be to answer what is not
-                    // on record (front is told a mark, not items), to try again would last for ever: the program ends.
-                    return Err(format!(
-                        "a batch of {} items cannot be recorded, and nothing of it is answered: {why}",
-                        batch.len()
-                    ));
-                }
-                Err(error) => {
-                    self.trouble(&error);
-                    std::thread::sleep(pause);
-                    pause = (pause * 2).min(Duration::from_secs(2));
-                }
-            }
-        }
-        batch.clear();
-        self.recovered();
-        self.tell_front(&Message::Committed(self.mark));
-        self.announce();
-        Ok(())
-    }
-
-    fn compress_later(&self, sessions: Vec<SessionId>) {
-        for session in sessions {
-            let _ = self.close.send(Closed::Recording(session));
-        }
-    }
-
-    fn compress_journals(&self, worlds: Vec<WorldId>) {
-        for world in worlds {
-            let _ = self.close.send(Closed::Journal(world));
-        }
-    }
-
-    fn announce(&mut self) {
-        self.committer.committed(Mark(self.writer.last_seq()));
-        let mut status = self.shared.status();
-        status.open = self.writer.open_sessions();
-        status.committed_at = Some(Instant::now());
-    }
-
-    fn tell_front(&mut self, message: &Message) {
-        let mut bytes = Vec::new();
-        encode(message, &mut bytes);
-        if let Some(to) = &mut self.front
-            && to.write_all(&bytes).is_err()
-        {
-            self.front = None;
-        }
-    }
-
-    fn trouble(&mut self, error: &StoreError) {
-        let name = error.problem().name();
-        let mut text = error.to_string();
-        match error.problem() {
-            Problem::DiskFull => {
-                text.push_str("; no new sessions until there is room, what is recorded stays")
-            }
-            Problem::ReadOnly => text.push_str("; no new sessions until it can be written again"),
-            Problem::Corrupt | Problem::Other => {}
-        }
-        self.set_problem(name, &text);
-    }
-
-    fn set_problem(&mut self, name: &str, text: &str) {
-        let known = self
-            .shared
-            .status()
-            .problem
-            .replace((name.to_owned(), text.to_owned()));
-        if known.is_none_or(|(n, _)| n != name) {
-            say("record", &format!("{name}: {text}"));
-        }
-        self.tell_front(&Message::Accepting(false));
-    }
-
-    /// Before the disk is full: with little room left no new sessions begin, while what is open can still be written.
-    fn look_for_room(&mut self) {
-        let Ok(stat) = rustix::fs::statvfs(self.shared.layout.root()) else {
-            return;
-        };
-        let room = stat.f_bavail.saturating_mul(stat.f_frsize);
-        let problem = self.shared.status().problem.clone();
-        match problem {
-            None if room < ROOM => {
-                let text = format!(
-                    "only {} left for {}; no new sessions until there is room, what is recorded stays",
-                    crate::show::size(room),
-                    self.shared.layout.root().display()
-                );
-                self.set_problem("disk-full", &text);
-                self.own_now(degraded("disk-full", &text));
-            }
-            Some((name, _)) if name == "disk-full" && room > ROOM * 2 => self.recovered_from(&name),
-            _ => {}
-        }
-    }
-
-    /// After a commit that worked: trouble of the kind that a commit shows is over.
-    fn recovered(&mut self) {
-        let problem = self.shared.status().problem.clone();
-        if let Some((name, _)) = problem {
-            let room = rustix::fs::statvfs(self.shared.layout.root())
-                .map_or(u64::MAX, |s| s.f_bavail.saturating_mul(s.f_frsize));
-            if name != "disk-full" || room > ROOM {
-                self.recovered_from(&name);
-            }
-        }
-    }
-
-    fn recovered_from(&mut self, name: &str) {
-        self.shared.status().problem = None;
-        say("record", &format!("{name} is over; new sessions may begin"));
-        self.tell_front(&Message::Accepting(true));
-        let over = SystemRecovered {
-            problem: name.into(),
-            detail: "the record can be written again".into(),
-        };
-        self.own_now(Draft::of_system(now(), over));
-    }
-
-    fn own_now(&mut self, draft: Draft) {
-        if self.writer.append(&[draft.into()]).is_ok() {
-            self.announce();
-        }
-    }
-}
-
-/// Something that does not grow any more.
-enum Closed {
-    Recording(SessionId),
-    Journal(WorldId),
-}
-
-/// Compresses the recordings of closed sessions and the journals of worlds that are over, and what an earlier run left.
-fn compress(layout: &Layout, closed: &Receiver<Closed>) {
-    while let Ok(closed) = closed.recv() {
-        let done = match closed {
-            Closed::Recording(session) => recording::compress(layout, session),
-            Closed::Journal(world) => journal::compress(layout, world),
-        };
-        if let Err(error) = done {
-            // It stays raw and readable; the next start tries no more than what it closes itself.
-            say(
-                "record",
-                &format!("a recording or journal stays uncompressed: {error}"),
-            );
         }
     }
 }
