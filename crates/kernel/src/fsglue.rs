@@ -266,6 +266,19 @@ impl World {
                         p.oom_score_adj = value;
                     }
                 }
+                Effect::Interface {
+                    name,
+                    attribute,
+                    value,
+                } => {
+                    let all = &mut self.net.facts_mut().interfaces;
+                    if let Some(i) = all.iter_mut().find(|i| i.name == name) {
+                        match attribute.as_str() {
+                            "mtu" => i.mtu = value,
+                            _ => i.txqlen = value,
+                        }
+                    }
+                }
                 Effect::Sysrq(b'b') => self.stop_now(self.current, crate::Down::Reboot),
                 Effect::Sysrq(b'o') => self.stop_now(self.current, crate::Down::PowerOff),
                 Effect::Sysrq(_) | Effect::CgroupKill { .. } => {}

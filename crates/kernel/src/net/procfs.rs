@@ -18,9 +18,9 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Bytes went over the loopback interface.
-    pub(super) fn loopback(&mut self, bytes: usize) {
-        self.lo_bytes += bytes as u64 + 66;
+    /// Bytes went over the loopback interface, behind headers of that many bytes.
+    pub(super) fn loopback(&mut self, bytes: usize, headers: u64) {
+        self.lo_bytes += bytes as u64 + headers;
         self.lo_packets += 1;
     }
 

@@ -494,7 +494,8 @@ impl Net {
                 } else {
                     self.tcp_arrives(p, &data[..n]);
                 }
-                self.stats.loopback(n);
+                // IPv4, TCP with a time stamp.
+                self.stats.loopback(n, 52);
                 n
             }
             Peer::Host(h) => self.host_gets(h, data),

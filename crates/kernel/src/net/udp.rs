@@ -134,7 +134,7 @@ impl Net {
             IPPROTO_ICMP | IPPROTO_ICMPV6 => self.icmp_send(id, who, from, ip, out.data)?,
             IPPROTO_UDP | IPPROTO_UDPLITE => {
                 if self.facts.is_own(ip) {
-                    self.stats.loopback(out.data.len());
+                    self.stats.loopback(out.data.len(), ip_headers(ip) + 8);
                     self.udp_deliver(id, from, (ip, port), out.data);
                 } else {
                     self.attempt_datagram(id, who, from, (ip, port), out.data);
@@ -371,6 +371,9 @@ impl Net {
         let inode = self.sock(id)?.inode;
         let seq = u64::from(u16::from_be_bytes([head[6], head[7]]));
         if self.facts.is_own(to) {
+            for _ in 0..2 {
+                self.stats.loopback(data.len(), ip_headers(to));
+            }
             let d = Datagram {
                 from: (to, 0),
                 to: from.0,
@@ -392,6 +395,11 @@ impl Net {
         self.attempt_echo(id, who, from.0, to, seq, answer);
         Ok(())
     }
+}
+
+/// Bytes of the header of IP: that of Ethernet is not counted on the loopback interface.
+fn ip_headers(to: IpAddr) -> u64 {
+    if to.is_ipv4() { 20 } else { 40 }
 }
 
 /// The IPv4 header that a raw socket sees in front.

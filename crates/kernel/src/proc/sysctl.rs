@@ -211,14 +211,22 @@ pub(super) fn write(vfs: &mut Vfs, i: u32, data: &[u8]) -> KResult<Vec<Effect>> 
     }])
 }
 
-/// The numbers of a parameter (`kernel.sem` has four); none if there is no such parameter.
-pub fn numbers(vfs: &Vfs, view: &dyn KernelView, name: &str) -> Vec<u64> {
+/// The value of a parameter without its newline; nothing if there is no such parameter.
+pub fn text(vfs: &Vfs, view: &dyn KernelView, name: &str) -> Vec<u8> {
     let path = name.replace('.', "/");
     let place = tree().iter().position(|e| e.path == path);
-    let text = place.map(|i| read(vfs, view, i as u32).unwrap_or_default());
-    let text = text.unwrap_or_default();
-    let words = String::from_utf8_lossy(&text).into_owned();
-    words.split_whitespace().map(|w| w.parse().unwrap_or(0)).collect()
+    let mut text = place.map_or_else(Vec::new, |i| read(vfs, view, i as u32).unwrap_or_default());
+    text.pop();
+    text
+}
+
+/// The numbers of a parameter (`kernel.sem` has four); none if there is no such parameter.
+pub fn numbers(vfs: &Vfs, view: &dyn KernelView, name: &str) -> Vec<u64> {
+    let words = text(vfs, view, name);
+    String::from_utf8_lossy(&words)
+        .split_whitespace()
+        .map(|w| w.parse().unwrap_or(0))
+        .collect()
 }
 
 /// The value of a numeric parameter (`fs.protected_symlinks`), 0 if it is none.

@@ -405,6 +405,12 @@ pub enum Effect {
         pid: u32,
         path: String,
     },
+    /// A number was written to an attribute of an interface (`mtu`, `tx_queue_len`).
+    Interface {
+        name: String,
+        attribute: String,
+        value: u32,
+    },
     /// Kill everything in a cgroup.
     CgroupKill {
         path: String,

@@ -1,8 +1,9 @@
 //! Signals: dispositions, queues, sending, and what happens on the way back to user mode.
 //!
-//! Frames are in `frame`, the calls in `calls`.
+//! Frames are in `frame`, the calls in `calls`, what a dying process leaves in `core`.
 
 mod calls;
+mod core;
 mod frame;
 
 pub(crate) use calls::*;
@@ -453,7 +454,8 @@ impl World {
                     }
                 }
                 if self.push_frame(tid, &info, &act).is_err() {
-                    self.group_exit(tgid, SIGSEGV as i32 | self.core_flag(tgid));
+                    let core = self.dump_core(tid, &SigInfo::kernel(SIGSEGV));
+                    self.group_exit(tgid, SIGSEGV as i32 | core);
                     continue;
                 }
                 continue;
@@ -472,17 +474,11 @@ impl World {
                 }
                 Default::Terminate => self.group_exit(tgid, sig as i32),
                 Default::Core => {
-                    let core = self.core_flag(tgid);
+                    let core = self.dump_core(tid, &info);
                     self.group_exit(tgid, sig as i32 | core);
                 }
             }
         }
-    }
-
-    /// 0x80 if a process of this kind would leave a core file.
-    fn core_flag(&self, tgid: u32) -> i32 {
-        self.p(tgid)
-            .map_or(0, |p| if p.limits[RLIMIT_CORE].0 > 0 { 0x80 } else { 0 })
     }
 
     /// No signal interrupts: a pending call is left to be tried again; a call that only waited for a signal to change

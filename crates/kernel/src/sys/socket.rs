@@ -138,8 +138,8 @@ impl World {
                 flags: i.flags,
                 kind: if i.flags & 8 != 0 { 772 } else { 1 },
                 up: i.flags & 1 != 0,
-                tx_queue_len: 1000,
-                speed: -1,
+                tx_queue_len: i.txqlen,
+                speed: i.speed.map_or(-1, |s| s as i32),
                 rx: {
                     let c = self.net.counters(i);
                     [c.rx_bytes, c.rx_packets, 0, c.rx_dropped, 0, 0, 0, c.multicast]

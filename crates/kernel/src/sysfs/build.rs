@@ -359,16 +359,12 @@ fn net(t: &mut Tree, f: &Facts, nics: &[NicView]) {
         let mac = |m: [u8; 6]| m.map(|b| format!("{b:02x}")).join(":") + "\n";
         let loopback = nic.kind == 772;
         for (name, perm, text) in [
-            ("address", 0o444, mac(nic.mac)),
             ("broadcast", 0o444, mac(if loopback { [0; 6] } else { [0xff; 6] })),
             ("addr_assign_type", 0o444, "0\n".to_owned()),
             ("addr_len", 0o444, "6\n".to_owned()),
-            ("mtu", 0o644, format!("{}\n", nic.mtu)),
             ("ifindex", 0o444, format!("{}\n", nic.index)),
             ("iflink", 0o444, format!("{}\n", nic.index)),
             ("type", 0o444, format!("{}\n", nic.kind)),
-            ("tx_queue_len", 0o644, format!("{}\n", nic.tx_queue_len)),
-            ("carrier", 0o644, "1\n".to_owned()),
             (
                 "carrier_changes",
                 0o444,
@@ -397,28 +393,9 @@ fn net(t: &mut Tree, f: &Facts, nics: &[NicView]) {
         ] {
             t.file(&format!("{dir}/{name}"), perm, text);
         }
-        live(
-            t,
-            &format!("{dir}/operstate"),
-            0o444,
-            &format!("operstate:{}", nic.name),
-        );
-        live(
-            t,
-            &format!("{dir}/flags"),
-            0o644,
-            &format!("nicflags:{}", nic.name),
-        );
-        if loopback {
-            t.text(&format!("{dir}/speed"), 0o444, 4096, Text::Fails(22));
-            t.text(&format!("{dir}/duplex"), 0o444, 4096, Text::Fails(22));
-        } else {
-            t.file(&format!("{dir}/speed"), 0o444, format!("{}\n", nic.speed));
-            t.file(
-                &format!("{dir}/duplex"),
-                0o444,
-                if nic.speed > 0 { "full\n" } else { "unknown\n" },
-            );
+        for (name, perm) in live::NIC {
+            let what = format!("nic:{}/{name}", nic.name);
+            live(t, &format!("{dir}/{name}"), *perm, &what);
         }
         for name in live::RX.iter().chain(&live::TX) {
             let name = name.replace("rx_multicast", "multicast");

@@ -1,6 +1,6 @@
 //! Attributes that follow the state of the kernel. The name of a live attribute is `what:argument`.
 
-use crate::proc::view::KernelView;
+use crate::proc::view::{Effect, KernelView, NicView};
 use crate::{Errno, KResult};
 
 /// Statistics of an interface in the order of `NicView::rx` and `tx` (the order of /proc/net/dev).
@@ -25,6 +25,71 @@ pub(super) const TX: [&str; 8] = [
     "tx_compressed",
 ];
 
+/// Attributes of an interface that follow it, with their modes.
+pub(super) const NIC: &[(&str, u32)] = &[
+    ("address", 0o444),
+    ("carrier", 0o644),
+    ("duplex", 0o444),
+    ("flags", 0o644),
+    ("mtu", 0o644),
+    ("operstate", 0o444),
+    ("speed", 0o444),
+    ("tx_queue_len", 0o644),
+];
+
+/// One of them (net/core/net-sysfs.c).
+fn nic_text(nic: &NicView, name: &str) -> KResult<String> {
+    let loopback = nic.kind == 772;
+    // Without a running interface nobody knows these; lo has no driver that could tell.
+    let unknown = match name {
+        "carrier" => !nic.up,
+        "speed" | "duplex" => !nic.up || loopback,
+        _ => false,
+    };
+    if unknown {
+        return Err(Errno::EINVAL);
+    }
+    let text = match name {
+        "address" => nic.mac.map(|b| format!("{b:02x}")).join(":"),
+        "carrier" => "1".to_owned(),
+        "duplex" if nic.speed > 0 => "full".to_owned(),
+        "duplex" => "unknown".to_owned(),
+        // The bits RUNNING and LOWER_UP do not show here.
+        "flags" => format!("0x{:x}", nic.flags & !0x1_0040),
+        "mtu" => nic.mtu.to_string(),
+        "operstate" if !nic.up => "down".to_owned(),
+        "operstate" if loopback => "unknown".to_owned(),
+        "operstate" => "up".to_owned(),
+        "speed" => nic.speed.to_string(),
+        _ => nic.tx_queue_len.to_string(),
+    };
+    Ok(text + "\n")
+}
+
+/// A write to one of them: the carrier and the flags stay as they are.
+pub(super) fn set_nic(
+    view: &dyn KernelView,
+    name: &str,
+    attribute: &str,
+    data: &[u8],
+) -> KResult<Option<Effect>> {
+    if !matches!(attribute, "mtu" | "tx_queue_len") {
+        return Ok(None);
+    }
+    let nics = view.nics();
+    let nic = nics.iter().find(|n| n.name == name).ok_or(Errno::ENODEV)?;
+    let text = String::from_utf8_lossy(data);
+    let value: u32 = text.trim().parse().map_err(|_| Errno::EINVAL)?;
+    if attribute == "mtu" && nic.kind != 772 && !(68..=65_535).contains(&value) {
+        return Err(Errno::EINVAL);
+    }
+    Ok(Some(Effect::Interface {
+        name: name.to_owned(),
+        attribute: attribute.to_owned(),
+        value,
+    }))
+}
+
 pub(super) fn text(view: &dyn KernelView, what: &str) -> KResult<Vec<u8>> {
     let (kind, arg) = what.split_once(':').unwrap_or((what, ""));
     match kind {
@@ -40,27 +105,11 @@ pub(super) fn text(view: &dyn KernelView, what: &str) -> KResult<Vec<u8>> {
             let n = at(RX, nic.rx).or(at(TX, nic.tx)).unwrap_or(0);
             Ok(format!("{n}\n").into_bytes())
         }
-        "operstate" => {
-            let nic = view
-                .nics()
-                .into_iter()
-                .find(|n| n.name == arg)
-                .ok_or(Errno::ENODEV)?;
-            Ok(match (nic.kind, nic.up) {
-                (772, true) => "unknown\n",
-                (_, true) => "up\n",
-                _ => "down\n",
-            }
-            .into())
-        }
-        "nicflags" => {
-            let nic = view
-                .nics()
-                .into_iter()
-                .find(|n| n.name == arg)
-                .ok_or(Errno::ENODEV)?;
-            // The bits RUNNING and LOWER_UP do not show here.
-            Ok(format!("0x{:x}\n", nic.flags & !0x1_0040).into_bytes())
+        "nic" => {
+            let (nic, name) = arg.split_once('/').ok_or(Errno::EIO)?;
+            let nics = view.nics();
+            let nic = nics.iter().find(|n| n.name == nic).ok_or(Errno::ENODEV)?;
+            nic_text(nic, name).map(String::into_bytes)
         }
         "meminfo" => {
             let m = view.memory();

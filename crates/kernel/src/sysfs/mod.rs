@@ -129,6 +129,14 @@ pub(crate) fn write(
         parts.reverse();
         format!("/{}", parts.join("/"))
     };
+    if let TreeNode::File {
+        text: Text::Live(what),
+        ..
+    } = &n.node
+        && let Some((name, attribute)) = what.strip_prefix("nic:").and_then(|a| a.split_once('/'))
+    {
+        return Ok((None, live::set_nic(view, name, attribute, data)?));
+    }
     match &*n.name {
         b"cgroup.procs" | b"cgroup.threads" => {
             let text = String::from_utf8_lossy(data);

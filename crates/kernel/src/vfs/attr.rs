@@ -120,6 +120,7 @@ impl Vfs {
         }
         let i = self.fs_mut(p.ino)?.inode_mut(p.ino.num())?;
         i.mode = i.mode & mode::IFMT | perm;
+        super::acl::follow_mode(i);
         i.ctime = ctx.now;
         self.attr_done(p);
         Ok(())

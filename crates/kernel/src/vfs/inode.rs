@@ -620,6 +620,11 @@ impl Fs {
         })
     }
 
+    /// True if POSIX ACLs can be set here.
+    pub(super) fn has_acls(&self) -> bool {
+        matches!(self.kind, FsKind::Ext4 | FsKind::Tmpfs)
+    }
+
     /// All extended attributes of `num`.
     pub(super) fn xattrs(&self, num: u64) -> Arc<Xattrs> {
         if let Some(i) = self.inodes.get(num) {

@@ -5,6 +5,7 @@
 //! do afterwards is left in queues (`take_events` for inotify, `take_changes` for the record, `take_woken` for lock waiters,
 //! `take_effects` for writes to procfs, `objects.invalid` for page tables). A clone costs a few reference counts.
 
+mod acl;
 mod again;
 pub mod attr;
 pub mod boot;

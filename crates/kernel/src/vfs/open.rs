@@ -91,7 +91,13 @@ impl Vfs {
                 return Err(Errno::EISDIR);
             }
             let Some(p) = self.child(ctx, &par.dir, &name)? else {
-                let p = self.make_node(ctx, &par.dir, &name, mode::IFREG | perm & !ctx.umask & 0o7777, 0)?;
+                let p = self.make_node(
+                    ctx,
+                    &par.dir,
+                    &name,
+                    mode::IFREG | self.made_with(ctx, par.dir.ino, perm) & 0o7777,
+                    0,
+                )?;
                 if flags & oflag::DIRECTORY != 0 {
                     return Err(Errno::ENOTDIR);
                 }
@@ -148,7 +154,8 @@ impl Vfs {
         if !self.fs(dir.ino)?.has_inodes() {
             return Err(Errno::EOPNOTSUPP);
         }
-        let ino = self.new_inode(ctx, &dir, mode::IFREG | perm & !ctx.umask & 0o7777, 0)?;
+        let perm = self.made_with(ctx, dir.ino, perm) & 0o7777;
+        let ino = self.new_inode(ctx, &dir, mode::IFREG | perm, 0)?;
         let num = ino.num();
         if let Ok(i) = self.fs_mut(ino)?.inode_mut(num) {
             i.nlink = 0;

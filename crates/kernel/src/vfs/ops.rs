@@ -62,6 +62,7 @@ impl Vfs {
             inode.node = node;
             inode.nlink = 1;
         }
+        self.inherit_acl(dir.ino, &mut inode);
         self.inode_budget -= 1;
         self.fs_mut(dir.ino)?.inodes.insert(num, Arc::new(inode));
         Ok(Ino::new(fsid, num))
@@ -160,7 +161,8 @@ impl Vfs {
         if self.attr(ctx.view, dir.ino)?.nlink >= LINK_MAX && !self.fs(dir.ino)?.is_ext4() {
             return Err(Errno::EMLINK);
         }
-        self.make_node(ctx, &dir, &name, mode::IFDIR | perm & !ctx.umask & 0o1777, 0)
+        let perm = self.made_with(ctx, dir.ino, perm) & 0o1777;
+        self.make_node(ctx, &dir, &name, mode::IFDIR | perm, 0)
     }
 
     /// mknodat(2). Also how AF_UNIX `bind` makes its name (`mode::IFSOCK`).
@@ -181,7 +183,7 @@ impl Vfs {
             self.may_create(ctx, &dir, mode::IFCHR)?;
             return Err(Errno::EPERM);
         }
-        let full = full & mode::IFMT | full & 0o7777 & !ctx.umask;
+        let full = full & mode::IFMT | self.made_with(ctx, dir.ino, full & 0o7777);
         self.make_node(ctx, &dir, &name, full, if device { rdev } else { 0 })
     }
 

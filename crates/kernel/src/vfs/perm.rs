@@ -25,8 +25,8 @@ impl Vfs {
         ctx.creds.uid == a.uid || ctx.creds.capable(cap::FOWNER)
     }
 
-    /// Mode bits and capabilities alone (`generic_permission`).
-    pub fn mode_permission(creds: &Creds, a: &Attr, mask: u32) -> KResult<()> {
+    /// Mode bits, what an ACL says instead of those of group and others, and capabilities (`generic_permission`).
+    fn generic_permission(creds: &Creds, a: &Attr, mask: u32, acl: Option<bool>) -> KResult<()> {
         let bits = if creds.uid == a.uid {
             a.mode >> 6
         } else if creds.in_group(a.gid) {
@@ -34,7 +34,7 @@ impl Vfs {
         } else {
             a.mode
         } & 7;
-        if mask & !bits & 7 == 0 {
+        if acl.unwrap_or(mask & !bits & 7 == 0) {
             return Ok(());
         }
         let ok = if a.is_dir() {
@@ -73,7 +73,8 @@ impl Vfs {
                 Err(Errno::EACCES)
             };
         }
-        Self::mode_permission(ctx.creds, a, mask)?;
+        let acl = self.acl_allows(ctx.creds, p.ino, a, mask);
+        Self::generic_permission(ctx.creds, a, mask, acl)?;
         if mask & may::EXEC != 0 && a.kind() == mode::IFREG && self.mount_flags(p.mnt) & ms::NOEXEC != 0 {
             return Err(Errno::EACCES);
         }

@@ -1,4 +1,4 @@
-//! Extended attributes: user, trusted, security, and POSIX ACLs, which are shown where the image has them.
+//! Extended attributes: user, trusted, security, and POSIX ACLs (`acl`).
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::inode::Inode;
 use super::mount::ms;
 use super::perm::fl;
 use super::types::*;
-use super::{ChangeKind, Vfs, inmask};
+use super::{ChangeKind, Vfs, acl, inmask};
 use crate::{Errno, KResult};
 
 /// Longest value, longest list.
@@ -37,12 +37,11 @@ impl Vfs {
         }
         let fs = self.fs(p.ino)?;
         let known = |prefix: &[u8]| name.starts_with(prefix) && name.len() > prefix.len();
-        if name.starts_with(b"system.posix_acl_") {
-            // Those of the image are shown; none can be set.
-            return if write || !fs.has_inodes() {
-                Err(Errno::EOPNOTSUPP)
-            } else {
+        if name == acl::ACCESS || name == acl::DEFAULT {
+            return if fs.has_acls() && !a.is_link() {
                 Ok(())
+            } else {
+                Err(Errno::EOPNOTSUPP)
             };
         }
         if !fs.has_inodes() {
@@ -113,8 +112,10 @@ impl Vfs {
             return Err(Errno::E2BIG);
         }
         self.check(ctx, p, name, true)?;
+        let is_acl = name == acl::ACCESS || name == acl::DEFAULT;
         let all = self.fs(p.ino)?.xattrs(p.ino.num());
         match (all.contains_key(name), flags) {
+            _ if is_acl => {}
             (true, f) if f & 1 != 0 => return Err(Errno::EEXIST),
             (false, f) if f & 2 != 0 => return Err(Errno::ENODATA),
             _ => {}
@@ -127,10 +128,14 @@ impl Vfs {
         if total + name.len() + value.len() + 16 > TOTAL_MAX {
             return Err(Errno::ENOSPC);
         }
-        let now = ctx.now;
-        let i = self.fs_mut(p.ino)?.inode_mut(p.ino.num())?;
-        Arc::make_mut(i.xattrs.get_or_insert_default()).insert(Name::from(name), Arc::from(value));
-        i.ctime = now;
+        if is_acl {
+            self.set_acl(ctx, p, name, Some(value))?;
+        } else {
+            let now = ctx.now;
+            let i = self.fs_mut(p.ino)?.inode_mut(p.ino.num())?;
+            Arc::make_mut(i.xattrs.get_or_insert_default()).insert(Name::from(name), Arc::from(value));
+            i.ctime = now;
+        }
         self.note(p, inmask::ATTRIB, 0);
         self.changed(ChangeKind::Attributes, p);
         Ok(())
@@ -139,6 +144,11 @@ impl Vfs {
     /// removexattr(2).
     pub fn removexattr(&mut self, ctx: &Ctx, p: &Path, name: &[u8]) -> KResult<()> {
         self.check(ctx, p, name, true)?;
+        if name == acl::ACCESS || name == acl::DEFAULT {
+            self.set_acl(ctx, p, name, None)?;
+            self.note(p, inmask::ATTRIB, 0);
+            return Ok(());
+        }
         if !self.fs(p.ino)?.xattrs(p.ino.num()).contains_key(name) {
             return Err(Errno::ENODATA);
         }
