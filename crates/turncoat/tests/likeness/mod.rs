@@ -9,6 +9,7 @@ use regex::Regex;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::Read;
+use std::sync::LazyLock;
 use turncoat_cover::past::{Past, journal, lines};
 use turncoat_cover::{Content, Cover, Given, Image, Kind, Seed, Wishes, role};
 
@@ -285,24 +286,24 @@ fn without_packages(line: &str, names: &HashSet<String>) -> String {
     out
 }
 
+/// [`mask`] of what need not be text. The search for digits is in a crate that tests have optimised, too: there is a gigabyte of it.
 fn mask_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    static NUMBERS: LazyLock<regex::bytes::Regex> =
+        LazyLock::new(|| regex::bytes::Regex::new("(?-u)[0-9]+").expect("a pattern"));
     out.clear();
     out.reserve(bytes.len());
-    let mut rest = bytes;
-    while let Some(at) = rest.iter().position(u8::is_ascii_digit) {
-        out.extend_from_slice(&rest[..at]);
+    let mut rest = 0;
+    for number in NUMBERS.find_iter(bytes) {
+        out.extend_from_slice(&bytes[rest..number.start()]);
         out.push(b'#');
-        rest = &rest[at..];
-        let end = rest
-            .iter()
-            .position(|b| !b.is_ascii_digit())
-            .unwrap_or(rest.len());
-        rest = &rest[end..];
+        rest = number.end();
     }
-    out.extend_from_slice(rest);
+    out.extend_from_slice(&bytes[rest..]);
 }
 
 type Said = BTreeSet<(Source, String)>;
+/// Lines as they are masked; with true, without packages.
+type Masked = HashMap<(bool, String), String>;
 /// The log of a boot: level, time in microseconds, text.
 type KernelLog<'a> = &'a (dyn Fn(&Cover) -> Vec<(u8, u64, String)> + Sync);
 
@@ -311,7 +312,7 @@ pub fn installs(image: &(dyn Image + Sync), kernel_log: KernelLog<'_>, now: i64)
     let roles = role::names();
     let kernel = turncoat_cover::kernels::of(image);
     let names: HashSet<String> = image.packages().into_iter().map(|p| p.0).collect();
-    let one = |n: usize| {
+    let one = |n: usize, masked: &mut Masked| {
         let mut seed = [n as u8; 32];
         seed[1] = 77;
         let given = Given {
@@ -330,10 +331,14 @@ pub fn installs(image: &(dyn Image + Sync), kernel_log: KernelLog<'_>, now: i64)
             .iter()
             .map(|u| format!("$y$j9T${}", u.password))
             .collect();
-        said(&cover, image, &names, &kernel_log(&cover), now)
+        said(&cover, image, &names, &kernel_log(&cover), now, masked)
     };
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
-    let share = &|first: usize| (first..INSTALLS).step_by(threads).map(&one).collect::<Vec<_>>();
+    let share = &|first: usize| {
+        let mut masked = Masked::new();
+        let all = (first..INSTALLS).step_by(threads);
+        all.map(|n| one(n, &mut masked)).collect::<Vec<_>>()
+    };
     std::thread::scope(|scope| {
         let parts: Vec<_> = (0..threads).map(|n| scope.spawn(move || share(n))).collect();
         parts
@@ -349,13 +354,24 @@ fn said(
     names: &HashSet<String>,
     kernel_log: &[(u8, u64, String)],
     now: i64,
+    masked: &mut Masked,
 ) -> Said {
-    let mut out = Said::new();
-    let mut put = |source: Source, text: &str| {
+    let mut out = HashSet::new();
+    let mut seen: HashSet<(Source, bool, String)> = HashSet::new();
+    // Most lines are said many times, by one install and by others.
+    let mut put = |source: Source, packages: bool, text: &str| {
         let text = text.trim();
-        if !text.is_empty() {
-            out.insert((source, mask(text)));
+        if text.is_empty() || !seen.insert((source.clone(), packages, text.to_owned())) {
+            return;
         }
+        let of = masked.entry((packages, text.to_owned())).or_insert_with(|| {
+            if packages {
+                mask(&without_packages(text, names))
+            } else {
+                mask(text)
+            }
+        });
+        out.insert((source, of.clone()));
     };
     for f in cover.files_at(image, now) {
         // logrotate numbers what it keeps.
@@ -365,7 +381,7 @@ fn said(
             _ => path,
         };
         for part in path.split('/') {
-            put(Name, part);
+            put(Name, false, part);
         }
         let Kind::Regular(Content::Bytes(bytes)) = &f.kind else {
             continue;
@@ -401,11 +417,11 @@ fn said(
                     _ => line,
                 };
                 if !matches!(source, Program("dpkg" | "unattended-upgrade")) {
-                    put(source.clone(), line);
+                    put(source.clone(), false, line);
                 } else if let Some(typed) = line.strip_prefix("Commandline: ") {
-                    put(Typed, typed);
+                    put(Typed, false, typed);
                 } else {
-                    put(source.clone(), &without_packages(line, names));
+                    put(source.clone(), true, line);
                 }
             }
         }
@@ -419,7 +435,7 @@ fn said(
             lines::Says::Systemd => "systemd",
             lines::Says::Program(p) => {
                 for name in [p.name, p.comm, p.unit].into_iter().chain(p.exe.split('/')) {
-                    put(Name, name);
+                    put(Name, false, name);
                 }
                 p.name
             }
@@ -431,15 +447,17 @@ fn said(
             .unwrap_or("none");
         match l.text.split_once("): ").filter(|t| t.0.starts_with("pam_")) {
             Some((head, rest)) => {
-                put(Program("pam"), &format!("{head}):"));
-                put(Program("pam"), rest);
+                put(Program("pam"), false, &format!("{head}):"));
+                put(Program("pam"), false, rest);
             }
-            None if name == "kernel" => put(Program(name), &without_hardware(&l.text, cover)),
-            None => put(Program(name), &l.text),
+            None if name == "kernel" => put(Program(name), false, &without_hardware(&l.text, cover)),
+            None => put(Program(name), false, &l.text),
         }
     }
-    values(&serde_json::to_value(cover).expect("JSON"), &mut |v| put(Name, v));
-    out
+    values(&serde_json::to_value(cover).expect("JSON"), &mut |v| {
+        put(Name, false, v)
+    });
+    out.into_iter().collect()
 }
 
 /// A line of the kernel without what the hardware says of itself, and without the driver and the device that dev_printk puts first.
