@@ -301,7 +301,7 @@ fn mask_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&bytes[rest..]);
 }
 
-type Said = BTreeSet<(Source, String)>;
+type Said = HashSet<(Source, String)>;
 /// Lines as they are masked; with true, without packages.
 type Masked = HashMap<(bool, String), String>;
 /// The log of a boot: level, time in microseconds, text.
@@ -457,7 +457,7 @@ fn said(
     values(&serde_json::to_value(cover).expect("JSON"), &mut |v| {
         put(Name, false, v)
     });
-    out.into_iter().collect()
+    out
 }
 
 /// A line of the kernel without what the hardware says of itself, and without the driver and the device that dev_printk puts first.
@@ -628,7 +628,7 @@ impl Shared {
             }
         }
         let common: HashSet<&str> = had.iter().filter(|w| w.1.0 > CHANCE).map(|w| *w.0).collect();
-        let mut templates: BTreeMap<(Source, String), usize> = BTreeMap::new();
+        let mut templates: HashMap<(Source, String), usize> = HashMap::new();
         // Most lines are those of many installs: each is looked at once.
         let mut made: HashMap<&(Source, String), Vec<(Source, String)>> = HashMap::new();
         for said in installs {
@@ -649,6 +649,7 @@ impl Shared {
             }
         }
         templates.retain(|t, n| *n > CHANCE && pieces(&t.1).next().is_some());
+        let templates: BTreeMap<(Source, String), usize> = templates.into_iter().collect();
         let mut all = HashMap::new();
         let mut kernel = None;
         for (name, files) in PROGRAMS {
