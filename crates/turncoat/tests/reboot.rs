@@ -5,6 +5,8 @@ mod common;
 mod ends;
 #[path = "reboot/nightly.rs"]
 mod nightly;
+#[path = "reboot/sockets.rs"]
+mod sockets;
 #[path = "reboot/systemctl.rs"]
 mod systemctl;
 

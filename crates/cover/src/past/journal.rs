@@ -67,7 +67,7 @@ impl Machine {
                     .text
                     .split([' ', ':'])
                     .map(|w| w.trim_end_matches(['.', ':']))
-                    .find(|w| is_unit(w))
+                    .find(|w| unit_kind(w).is_some())
                 {
                     put("UNIT", unit);
                 }
@@ -113,20 +113,25 @@ impl Machine {
     }
 }
 
-/// Whether a word of what systemd says is the name of a unit.
-fn is_unit(word: &str) -> bool {
-    let end = word.rsplit_once('.').map_or("", |w| w.1);
-    [
-        "service",
-        "socket",
-        "target",
-        "timer",
-        "mount",
-        "automount",
-        "slice",
-        "path",
-    ]
-    .contains(&end)
+/// What a unit's name may end in (systemd.unit(5)).
+const KINDS: [&str; 11] = [
+    "service",
+    "socket",
+    "target",
+    "timer",
+    "mount",
+    "automount",
+    "path",
+    "slice",
+    "scope",
+    "swap",
+    "device",
+];
+
+/// `service` of `ssh.service`; None for what is no name of a unit.
+pub fn unit_kind(name: &str) -> Option<&'static str> {
+    let (stem, end) = name.rsplit_once('.')?;
+    KINDS.into_iter().find(|k| *k == end && !stem.is_empty())
 }
 
 /// Who sent a message to the journal's socket.

@@ -18,6 +18,7 @@ mod names;
 mod output;
 mod props;
 mod run;
+mod sockets;
 mod state;
 mod timer;
 mod transient;
@@ -68,6 +69,8 @@ pub(crate) struct Init {
     pub(crate) due: bool,
     listeners: Vec<Listener>,
     peers: Vec<Peer>,
+    quiet: Vec<sockets::Quiet>,
+    guests: Vec<sockets::Guest>,
     /// The end of the machine that somebody has set a time for, and what the terminals are told.
     scheduled: Option<logind::Scheduled>,
     wall: logind::Wall,
@@ -138,6 +141,7 @@ impl World {
         }
         let _ = self.bus_listen(PRIVATE, 0o777, 1, false);
         self.hold_bus();
+        self.listen_for_all();
     }
 
     /// dbus-daemon listens, if it runs.
@@ -166,7 +170,7 @@ impl World {
         let sock = self.net.socket(&who, AF_UNIX.into(), SOCK_STREAM, 0)?;
         self.net
             .bind(sock, &who, &SockAddr::UnixPath(path.to_vec()), Some(ino))?;
-        self.net.listen(sock, &who, if system { 4096 } else { 128 })?;
+        self.net.listen(sock, &who, 4096)?;
         self.net.serve(sock, true);
         let inode = self.sock_inode(sock.0);
         self.init.listeners.retain(|l| l.system != system);
@@ -297,6 +301,7 @@ impl World {
             self.net_clock();
             self.take_peers();
             self.hear_peers();
+            self.hear_quietly();
             self.hear_streams();
             self.net_effects();
         }

@@ -62,7 +62,11 @@ impl World {
         }
         self.find_exe(pid);
         match name {
-            "systemd-journald.service" => drop(self.daemon_log()),
+            "systemd-journald.service" => {
+                let _ = self.daemon_log();
+                self.passes_on("systemd-journal");
+            }
+            "systemd-udevd.service" => self.passes_on("systemd-udevd"),
             "dbus.service" => self.hold_bus(),
             "ssh.service" => self.sshd_is_up(pid),
             "cron.service" => self.pid_file(b"/run/crond.pid", pid),

@@ -2,6 +2,7 @@
 
 use crate::world::World;
 use std::collections::BTreeSet;
+pub(super) use turncoat_cover::past::journal::unit_kind as kind;
 
 /// Where units lie, the first ones win. The links in `/etc` say what is enabled.
 pub(super) const DIRS: [&str; 5] = [
@@ -14,21 +15,6 @@ pub(super) const DIRS: [&str; 5] = [
 /// Most files that are looked at in one directory, and most settings of one unit.
 pub(super) const FILES: usize = 1024;
 const SETTINGS: usize = 1024;
-/// What a unit's name may end in.
-const KINDS: [&str; 11] = [
-    "service",
-    "socket",
-    "target",
-    "timer",
-    "mount",
-    "automount",
-    "path",
-    "slice",
-    "scope",
-    "swap",
-    "device",
-];
-
 /// A unit as its files say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Unit {
@@ -50,12 +36,6 @@ pub(crate) struct Unit {
 pub(super) fn valid(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b":-_.\\@".contains(&b);
     name.len() < 256 && name.bytes().all(plain) && !name.starts_with('.') && kind(name).is_some()
-}
-
-/// `service` of `ssh.service`.
-pub(super) fn kind(name: &str) -> Option<&'static str> {
-    let (stem, end) = name.rsplit_once('.')?;
-    KINDS.into_iter().find(|k| *k == end && !stem.is_empty())
 }
 
 /// `getty@.service` of `getty@tty1.service`.

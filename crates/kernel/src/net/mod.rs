@@ -267,6 +267,8 @@ pub struct Net {
     buffered: usize,
     /// The socket of the journal: what is sent there comes out as [`NetEffect::Logged`].
     journal: Option<u32>,
+    /// Datagram sockets whose messages are taken and dropped.
+    dropped: Vec<u32>,
     /// Sockets that the host serves, and whether one of them was woken since [`Net::heard`].
     served: Vec<u32>,
     heard: bool,
@@ -293,6 +295,7 @@ impl Net {
             next_timer: 0,
             buffered: 0,
             journal: None,
+            dropped: Vec::new(),
             served: Vec::new(),
             heard: false,
         }
@@ -322,6 +325,11 @@ impl Net {
     /// This datagram socket is the journal's.
     pub fn serve_log(&mut self, id: SockId) {
         self.journal = Some(id.0);
+    }
+
+    /// What is sent to this datagram socket is taken and dropped.
+    pub fn drop_all(&mut self, id: SockId) {
+        self.dropped.push(id.0);
     }
 
     /// The machine's network.
@@ -622,6 +630,7 @@ impl Net {
         if self.journal == Some(id.0) {
             self.journal = None;
         }
+        self.dropped.retain(|s| *s != id.0);
         match self.socks.get(id.0).map(|s| &s.body) {
             Some(Body::Unix(_)) => self.unix_close(id.0),
             Some(Body::Tcp(_)) => self.tcp_close(id.0),

@@ -393,6 +393,10 @@ impl Net {
                 self.drop_files(files.to_vec());
                 return Ok(out.data.len());
             }
+            if kind == SOCK_DGRAM && self.dropped.contains(&peer) {
+                self.drop_files(files.to_vec());
+                return Ok(out.data.len());
+            }
             let other = self.unix(peer)?;
             if kind == SOCK_DGRAM && other.peer.is_some_and(|x| x != id) {
                 return Err(Errno::EPERM);

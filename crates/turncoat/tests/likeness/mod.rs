@@ -4,7 +4,11 @@
 //! what installs share. Each such piece of twelve bytes or more must occur in the image, or come of the format strings of the program
 //! that logs it.
 
+#[path = "mask.rs"]
+mod mask;
+
 use aho_corasick::AhoCorasick;
+use mask::{mask, mask_bytes, without_packages};
 use regex::Regex;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -236,73 +240,9 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
 ];
 
-/// Digits count as one, however many.
-fn mask(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if !c.is_ascii_digit() {
-            out.push(c);
-        } else if !out.ends_with('#') {
-            out.push('#');
-        }
-    }
-    // Dates with times, and addresses, are figures too.
-    for whole in ["#-#-# #:#:#", "#-#-#  #:#:#", "#.#.#.#"] {
-        if out.contains(whole) {
-            out = out.replace(whole, "*");
-        }
-    }
-    out
-}
-
-/// What dpkg and apt say, without the names and versions of packages.
-fn without_packages(line: &str, names: &HashSet<String>) -> String {
-    let token = |word: &str| {
-        let plain = word.trim_matches(['(', ')', ',', '.', '/']);
-        let numbered = plain.trim_start_matches(|c: char| c.is_ascii_digit());
-        let name = numbered
-            .trim_start_matches('-')
-            .split([':', '_'])
-            .next()
-            .unwrap_or_default();
-        let version = plain.starts_with(|c: char| c.is_ascii_digit()) && plain.contains(['.', '-', '+', '~']);
-        match names.contains(name) || name.starts_with("linux-image-") || version {
-            true => word.replace(plain, "*"),
-            false => word.to_owned(),
-        }
-    };
-    let mut out = line.split(' ').map(token).collect::<Vec<_>>().join(" ");
-    for many in ["* (*, *), ", "* (*), ", "* (*, automatic), "] {
-        let one = format!("{many}{many}");
-        while out.contains(&one) {
-            out = out.replace(&one, many);
-        }
-        out = out.replace(
-            &format!("{many}{}", many.trim_end_matches(", ")),
-            many.trim_end_matches(", "),
-        );
-    }
-    out
-}
-
-fn mask_bytes(bytes: &[u8], out: &mut Vec<u8>) {
-    out.clear();
-    out.reserve(bytes.len());
-    let mut rest = bytes;
-    while let Some(at) = rest.iter().position(u8::is_ascii_digit) {
-        out.extend_from_slice(&rest[..at]);
-        out.push(b'#');
-        rest = &rest[at..];
-        let end = rest
-            .iter()
-            .position(|b| !b.is_ascii_digit())
-            .unwrap_or(rest.len());
-        rest = &rest[end..];
-    }
-    out.extend_from_slice(rest);
-}
-
-type Said = BTreeSet<(Source, String)>;
+type Said = HashSet<(Source, String)>;
+/// Lines as they are masked; with true, without packages.
+type Masked = HashMap<(bool, String), String>;
 /// The log of a boot: level, time in microseconds, text.
 type KernelLog<'a> = &'a (dyn Fn(&Cover) -> Vec<(u8, u64, String)> + Sync);
 
@@ -311,7 +251,7 @@ pub fn installs(image: &(dyn Image + Sync), kernel_log: KernelLog<'_>, now: i64)
     let roles = role::names();
     let kernel = turncoat_cover::kernels::of(image);
     let names: HashSet<String> = image.packages().into_iter().map(|p| p.0).collect();
-    let one = |n: usize| {
+    let one = |n: usize, masked: &mut Masked| {
         let mut seed = [n as u8; 32];
         seed[1] = 77;
         let given = Given {
@@ -330,10 +270,14 @@ pub fn installs(image: &(dyn Image + Sync), kernel_log: KernelLog<'_>, now: i64)
             .iter()
             .map(|u| format!("$y$j9T${}", u.password))
             .collect();
-        said(&cover, image, &names, &kernel_log(&cover), now)
+        said(&cover, image, &names, &kernel_log(&cover), now, masked)
     };
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
-    let share = &|first: usize| (first..INSTALLS).step_by(threads).map(&one).collect::<Vec<_>>();
+    let share = &|first: usize| {
+        let mut masked = Masked::new();
+        let all = (first..INSTALLS).step_by(threads);
+        all.map(|n| one(n, &mut masked)).collect::<Vec<_>>()
+    };
     std::thread::scope(|scope| {
         let parts: Vec<_> = (0..threads).map(|n| scope.spawn(move || share(n))).collect();
         parts
@@ -349,13 +293,24 @@ fn said(
     names: &HashSet<String>,
     kernel_log: &[(u8, u64, String)],
     now: i64,
+    masked: &mut Masked,
 ) -> Said {
-    let mut out = Said::new();
-    let mut put = |source: Source, text: &str| {
+    let mut out = HashSet::new();
+    let mut seen: HashSet<(Source, bool, String)> = HashSet::new();
+    // Most lines are said many times, by one install and by others.
+    let mut put = |source: Source, packages: bool, text: &str| {
         let text = text.trim();
-        if !text.is_empty() {
-            out.insert((source, mask(text)));
+        if text.is_empty() || !seen.insert((source.clone(), packages, text.to_owned())) {
+            return;
         }
+        let of = masked.entry((packages, text.to_owned())).or_insert_with(|| {
+            if packages {
+                mask(&without_packages(text, names))
+            } else {
+                mask(text)
+            }
+        });
+        out.insert((source, of.clone()));
     };
     for f in cover.files_at(image, now) {
         // logrotate numbers what it keeps.
@@ -365,7 +320,7 @@ fn said(
             _ => path,
         };
         for part in path.split('/') {
-            put(Name, part);
+            put(Name, false, part);
         }
         let Kind::Regular(Content::Bytes(bytes)) = &f.kind else {
             continue;
@@ -401,11 +356,11 @@ fn said(
                     _ => line,
                 };
                 if !matches!(source, Program("dpkg" | "unattended-upgrade")) {
-                    put(source.clone(), line);
+                    put(source.clone(), false, line);
                 } else if let Some(typed) = line.strip_prefix("Commandline: ") {
-                    put(Typed, typed);
+                    put(Typed, false, typed);
                 } else {
-                    put(source.clone(), &without_packages(line, names));
+                    put(source.clone(), true, line);
                 }
             }
         }
@@ -419,7 +374,7 @@ fn said(
             lines::Says::Systemd => "systemd",
             lines::Says::Program(p) => {
                 for name in [p.name, p.comm, p.unit].into_iter().chain(p.exe.split('/')) {
-                    put(Name, name);
+                    put(Name, false, name);
                 }
                 p.name
             }
@@ -431,14 +386,16 @@ fn said(
             .unwrap_or("none");
         match l.text.split_once("): ").filter(|t| t.0.starts_with("pam_")) {
             Some((head, rest)) => {
-                put(Program("pam"), &format!("{head}):"));
-                put(Program("pam"), rest);
+                put(Program("pam"), false, &format!("{head}):"));
+                put(Program("pam"), false, rest);
             }
-            None if name == "kernel" => put(Program(name), &without_hardware(&l.text, cover)),
-            None => put(Program(name), &l.text),
+            None if name == "kernel" => put(Program(name), false, &without_hardware(&l.text, cover)),
+            None => put(Program(name), false, &l.text),
         }
     }
-    values(&serde_json::to_value(cover).expect("JSON"), &mut |v| put(Name, v));
+    values(&serde_json::to_value(cover).expect("JSON"), &mut |v| {
+        put(Name, false, v)
+    });
     out
 }
 
@@ -610,7 +567,7 @@ impl Shared {
             }
         }
         let common: HashSet<&str> = had.iter().filter(|w| w.1.0 > CHANCE).map(|w| *w.0).collect();
-        let mut templates: BTreeMap<(Source, String), usize> = BTreeMap::new();
+        let mut templates: HashMap<(Source, String), usize> = HashMap::new();
         // Most lines are those of many installs: each is looked at once.
         let mut made: HashMap<&(Source, String), Vec<(Source, String)>> = HashMap::new();
         for said in installs {
@@ -631,6 +588,7 @@ impl Shared {
             }
         }
         templates.retain(|t, n| *n > CHANCE && pieces(&t.1).next().is_some());
+        let templates: BTreeMap<(Source, String), usize> = templates.into_iter().collect();
         let mut all = HashMap::new();
         let mut kernel = None;
         for (name, files) in PROGRAMS {
