@@ -332,6 +332,11 @@ const FAULTS: &[(&str, &str, Edit)] = &[
         "units.boot",
         All("Queued start job for default target graphical.target.\n"),
     ),
+    (
+        "devices-log",
+        "devices.behind",
+        All("eth0 virtio9\nsda 9:0:0:0\n"),
+    ),
     ("past-lists", "dpkg.lists", Grow("", 4_000)),
     ("past-inodes", "inodes", Add("1 2 3 3.000000000 /etc/x")),
     ("past-pids", "loadavg", All("0.00 0.00 0.00 1/74 300\n")),

@@ -235,6 +235,30 @@ pub(super) const CHECKS: &[Check] = &[
         )
     }),
     c(
+        "devices-log",
+        "interface and disk hang where the kernel's log says, and their interrupts are there",
+        |s| {
+            let rows = s.table("devices.behind")?;
+            hold(rows.len() > 1, || "no interface or no disk is a device".into())?;
+            let log = s.get("dmesg")?;
+            for r in rows {
+                let (name, device) = (r[0], r.get(1).copied().unwrap_or_default());
+                let told = [
+                    format!(" {device} {name}: renamed"),
+                    format!(" {device}: [{name}]"),
+                ];
+                hold(told.iter().any(|t| log.contains(t)), || {
+                    format!("{name} is {device}, the log does not say so")
+                })?;
+                let counted = s.get("interrupts")?.contains(&format!(" {device}-"));
+                hold(counted || !device.starts_with("virtio"), || {
+                    format!("no interrupt of {device}")
+                })?;
+            }
+            Ok(())
+        },
+    ),
+    c(
         "firmware-log",
         "the kernel's log names the firmware of /sys",
         |s| {

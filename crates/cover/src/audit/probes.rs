@@ -69,6 +69,10 @@ pub const PROBES: &[Probe] = &[
     p("virt", "systemd-detect-virt"),
     p("lspci", "lspci -n"),
     p("pci.sys", "ls /sys/bus/pci/devices"),
+    p(
+        "devices.behind",
+        "for d in /sys/class/net/*/device /sys/block/*/device; do echo $(basename $(dirname $d)) $(basename $(readlink -f $d)); done",
+    ),
     // Disks.
     p("partitions", "cat /proc/partitions"),
     p("lsblk", "lsblk -rbno NAME,SIZE,TYPE,MOUNTPOINT"),

@@ -183,6 +183,29 @@ pub fn draw(s: &mut Stream, cores: &[u32], memory_mib: &[u64], disk_gib: &[u64])
     }
 }
 
+impl Hardware {
+    /// The virtio device behind a PCI device, as the kernel numbers them: in the order in which it finds them.
+    pub fn virtio(&self, device: &Pci) -> Option<u8> {
+        let number = match device.class >> 16 {
+            1 => 2,
+            2 if self.platform == Platform::QemuPc => 1,
+            3 => 1,
+            // The balloon, and the interface where there is none.
+            _ => 0,
+        };
+        (device.driver == "virtio-pci").then_some(number)
+    }
+
+    /// What the interface is: its name on its bus, `virtio1` or `0000:0b:00.0`.
+    pub fn interface(&self) -> String {
+        let device = self.pci.iter().find(|p| p.class >> 16 == 2);
+        device.map_or(String::new(), |p| match self.virtio(p) {
+            Some(n) => format!("virtio{n}"),
+            None => p.slot.into(),
+        })
+    }
+}
+
 fn pci(platform: Platform, virtio: bool) -> Vec<Pci> {
     let p = |slot, class, id, subsystem, driver| Pci {
         slot,

@@ -176,6 +176,7 @@ pub fn facts(cover: &Cover, image: &dyn Image) -> Facts {
                 revision: 0,
                 irq: 0,
                 driver: f.driver.into(),
+                virtio: hw.virtio(f),
             })
             .collect(),
         modules: hardware::modules(hw)

@@ -154,11 +154,12 @@ pub fn lines(cover: &Cover) -> Vec<(u8, u64, String)> {
         );
     }
     let driver = if hw.platform == Platform::Vmware {
-        "vmxnet3 0000:0b:00.0"
+        "vmxnet3"
     } else {
-        "virtio_net virtio1"
+        "virtio_net"
     };
-    say(6, 200_000, format!("{driver} {nic}: renamed from eth0"));
+    let device = hw.interface();
+    say(6, 200_000, format!("{driver} {device} {nic}: renamed from eth0"));
     say(
         6,
         900_000,

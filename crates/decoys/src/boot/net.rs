@@ -12,9 +12,8 @@ pub fn facts(cover: &Cover, outside: Outside) -> Facts {
     let mut s = cover.stream("traffic");
     if let Some(i) = f.interfaces.get_mut(1) {
         let bus = match cover.hardware.platform {
-            Platform::Vmware => ("pci", "0000:0b:00.0"),
-            Platform::QemuPc => ("virtio", "virtio1"),
-            Platform::QemuQ35 => ("virtio", "virtio0"),
+            Platform::Vmware => "pci",
+            Platform::QemuPc | Platform::QemuQ35 => "virtio",
         };
         let rx = 30_000_000 + s.below(4_000_000_000);
         let tx = rx / (3 + s.below(9));
@@ -28,7 +27,7 @@ pub fn facts(cover: &Cover, outside: Outside) -> Facts {
                 "virtio_net"
             }
             .into(),
-            parent: Some((bus.0.into(), bus.1.into())),
+            parent: Some((bus.into(), cover.hardware.interface())),
             qdisc: if cover.hardware.platform == Platform::Vmware && cover.hardware.cores > 1 {
                 "mq"
             } else {

@@ -140,6 +140,7 @@ impl World {
                 up: i.flags & 1 != 0,
                 tx_queue_len: i.txqlen,
                 speed: i.speed.map_or(-1, |s| s as i32),
+                driver: i.driver.clone(),
                 rx: {
                     let c = self.net.counters(i);
                     [c.rx_bytes, c.rx_packets, 0, c.rx_dropped, 0, 0, 0, c.multicast]

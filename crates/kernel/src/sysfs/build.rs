@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::facts::Facts;
+use super::facts::{Facts, PciFacts};
 use super::live;
 use crate::proc::view::NicView;
 use crate::vfs::tree::{Text, Tree};
@@ -347,14 +347,61 @@ fn dmi(t: &mut Tree, f: &Facts) {
     }
 }
 
+/// Where that hangs which a PCI device is: below itself, or below its virtio device.
+fn under(p: &PciFacts) -> String {
+    let dir = format!("devices/pci0000:00/{}", p.slot);
+    match p.virtio {
+        Some(n) => format!("{dir}/virtio{n}"),
+        None => dir,
+    }
+}
+
+/// The virtio device behind a PCI device (virtio specification 1.1, 4.1.2: device ids).
+fn virtio(t: &mut Tree, p: &PciFacts) {
+    let Some(n) = p.virtio else {
+        return;
+    };
+    let (kind, driver) = match p.device {
+        0x1000 | 0x1041 => (1, "virtio_net"),
+        0x1001 | 0x1042 => (2, "virtio_blk"),
+        0x1002 | 0x1045 => (5, "virtio_balloon"),
+        0x1004 | 0x1048 => (8, "virtio_scsi"),
+        0x1050 => (16, "virtio_gpu"),
+        _ => return,
+    };
+    let dir = under(p);
+    let alias = format!("virtio:d{kind:08X}v{:08X}", p.vendor);
+    for (name, perm, text) in [
+        ("device", 0o444, format!("0x{kind:04x}\n")),
+        ("vendor", 0o444, format!("0x{:04x}\n", p.vendor)),
+        ("status", 0o444, "0x0000000f\n".to_owned()),
+        ("modalias", 0o444, format!("{alias}\n")),
+        ("uevent", 0o644, format!("DRIVER={driver}\nMODALIAS={alias}\n")),
+    ] {
+        t.file(&format!("{dir}/{name}"), perm, text);
+    }
+    let bus = "bus/virtio";
+    t.link(&format!("{dir}/subsystem"), &format!("../../../../{bus}"));
+    t.link(
+        &format!("{dir}/driver"),
+        &format!("../../../../{bus}/drivers/{driver}"),
+    );
+    t.link(&format!("{bus}/devices/virtio{n}"), &format!("../../../{dir}"));
+    t.link(
+        &format!("{bus}/drivers/{driver}/virtio{n}"),
+        &format!("../../../../{dir}"),
+    );
+}
+
 fn net(t: &mut Tree, f: &Facts, nics: &[NicView]) {
     for nic in nics {
-        let pci = f.pci.iter().find(|p| {
-            !nic.driver.is_empty() && p.driver.starts_with(nic.driver.split('_').next().unwrap_or("-"))
-        });
+        let pci = f
+            .pci
+            .iter()
+            .find(|p| p.class >> 16 == 2 && !nic.driver.is_empty());
         let dir = match pci {
-            Some(p) if nic.kind != 772 => format!("devices/pci0000:00/{}/net/{}", p.slot, nic.name),
-            _ => format!("devices/virtual/net/{}", nic.name),
+            Some(p) => format!("{}/net/{}", under(p), nic.name),
+            None => format!("devices/virtual/net/{}", nic.name),
         };
         let mac = |m: [u8; 6]| m.map(|b| format!("{b:02x}")).join(":") + "\n";
         let loopback = nic.kind == 772;
@@ -423,8 +470,10 @@ fn net(t: &mut Tree, f: &Facts, nics: &[NicView]) {
         }
         let up = "../".repeat(dir.matches('/').count());
         t.link(&format!("{dir}/subsystem"), &format!("{up}class/net"));
-        if let (Some(p), false) = (pci, loopback) {
-            t.link(&format!("{dir}/device"), &format!("../../../{}", p.slot));
+        if let Some(p) = pci {
+            let device = under(p);
+            let name = device.rsplit('/').next().unwrap_or_default();
+            t.link(&format!("{dir}/device"), &format!("../../../{name}"));
         }
         t.link(&format!("class/net/{}", nic.name), &format!("../../{dir}"));
     }
@@ -432,10 +481,15 @@ fn net(t: &mut Tree, f: &Facts, nics: &[NicView]) {
 
 fn block(t: &mut Tree, f: &Facts) {
     let d = &f.disk;
-    let host = if d.name.starts_with("vd") {
-        "devices/pci0000:00/0000:00:05.0/virtio2".to_owned()
-    } else {
-        "devices/pci0000:00/0000:00:07.1/ata1/host0/target0:0:0/0:0:0:0".to_owned()
+    // Behind ATA controllers stands no disk, at most a drive for CDs.
+    let controller = f
+        .pci
+        .iter()
+        .find(|p| p.class >> 16 == 1 && !p.driver.contains("ata") && p.driver != "ahci");
+    let host = controller.map_or_else(|| "devices/platform".to_owned(), under);
+    let host = match d.name.starts_with("vd") {
+        true => host,
+        false => format!("{host}/host2/target2:0:0/2:0:0:0"),
     };
     let dir = format!("{host}/block/{}", d.name);
     let base = |t: &mut Tree, dir: &str, sectors: u64, minor: u32, name: &str, part: Option<u32>| {
@@ -505,11 +559,7 @@ fn block(t: &mut Tree, f: &Facts) {
     }
     t.link(
         &format!("{dir}/device"),
-        if scsi {
-            "../../../0:0:0:0"
-        } else {
-            "../../../virtio2"
-        },
+        &format!("../../../{}", host.rsplit('/').next().unwrap_or_default()),
     );
     t.dir(&format!("{dir}/slaves"));
     for p in &d.partitions {
@@ -588,6 +638,7 @@ fn pci(t: &mut Tree, f: &Facts) {
         ] {
             t.file(&format!("{dir}/{name}"), 0o444, text);
         }
+        virtio(t, p);
         t.link(&format!("{dir}/subsystem"), "../../../bus/pci");
         if !p.driver.is_empty() {
             t.link(

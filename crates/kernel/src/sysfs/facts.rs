@@ -103,6 +103,8 @@ pub struct PciFacts {
     pub revision: u8,
     pub irq: u32,
     pub driver: String,
+    /// Number of the virtio device behind it.
+    pub virtio: Option<u8>,
 }
 
 /// /sys/class/dmi/id. An empty string: the file is there and empty.
