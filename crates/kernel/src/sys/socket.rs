@@ -149,7 +149,6 @@ impl World {
                     let c = self.net.counters(i);
                     [c.tx_bytes, c.tx_packets, 0, 0, 0, 0, 0, 0]
                 },
-                ..Default::default()
             })
             .collect()
     }
