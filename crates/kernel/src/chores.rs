@@ -165,7 +165,7 @@ impl World {
 }
 
 /// The directory that a path is in.
-fn directory(path: &[u8]) -> &[u8] {
+pub(crate) fn directory(path: &[u8]) -> &[u8] {
     let at = path.iter().rposition(|b| *b == b'/').unwrap_or(0);
     path.get(..at.max(1)).unwrap_or(b"/")
 }

@@ -21,8 +21,38 @@ impl World {
     pub fn daemon_listen(&mut self, daemon: &[u8], at: SocketAddr) -> KResult<SockId> {
         let (sock, _) = self.stream_listen(at)?;
         let pid = self.daemon_pid(daemon);
+        self.daemon_holds(pid, sock)?;
+        Ok(sock)
+    }
+
+    /// A stand-in gets a descriptor of this socket; the file.
+    pub(crate) fn daemon_holds(&mut self, pid: u32, sock: SockId) -> KResult<u32> {
         let file = self.new_file(What::Socket(sock.0), O_RDWR, None)?;
         self.daemon_keeps(pid, file);
+        Ok(file)
+    }
+
+    /// A socket of process `pid` with a name in the file system, which takes the place of what is there. It does not listen yet.
+    pub(crate) fn daemon_bind(&mut self, pid: u32, kind: u32, path: &[u8], perm: u32) -> KResult<SockId> {
+        let root = self.vfs.root_path();
+        let recording = self.vfs.record(false);
+        let now = self.timespec();
+        let made = self.fs(0, |v, c| {
+            let _ = v.unlink(c, &root, path);
+            // Put there, not made by mknod(2), whose mode would be cut by a umask.
+            v.put(
+                c,
+                &CoverFile::new(path, perm, now, Content::Node(mode::IFSOCK, 0)),
+            )?;
+            v.walk(c, &root, path, 0)
+        });
+        self.vfs.record(recording);
+        let made: KResult<crate::vfs::Path> = made?;
+        let ino = made?.ino.0;
+        let who = Caller::root(pid);
+        let sock = self.net.socket(&who, AF_UNIX.into(), kind, 0)?;
+        let name = SockAddr::UnixPath(path.to_vec());
+        self.net.bind(sock, &who, &name, Some(ino))?;
         Ok(sock)
     }
 
@@ -33,29 +63,9 @@ impl World {
     pub fn daemon_log(&mut self) -> KResult<()> {
         const PATH: &[u8] = b"/run/systemd/journal/dev-log";
         let pid = self.daemon_pid(b"systemd-journal");
-        let root = self.vfs.root_path();
-        let recording = self.vfs.record(false);
-        let now = self.timespec();
-        let made = self.fs(0, |v, c| {
-            let _ = v.unlink(c, &root, PATH);
-            // Put there, not made by mknod(2), whose mode would be cut by a umask.
-            v.put(
-                c,
-                &CoverFile::new(PATH, 0o666, now, Content::Node(mode::IFSOCK, 0)),
-            )?;
-            v.walk(c, &root, PATH, 0)
-        });
-        self.vfs.record(recording);
-        let made: KResult<crate::vfs::Path> = made?;
-        let ino = made?.ino.0;
-        let who = Caller::root(pid);
-        let sock = self.net.socket(&who, AF_UNIX.into(), SOCK_DGRAM, 0)?;
-        self.net
-            .bind(sock, &who, &SockAddr::UnixPath(PATH.to_vec()), Some(ino))?;
+        let sock = self.daemon_bind(pid, SOCK_DGRAM, PATH, 0o666)?;
         self.net.serve_log(sock);
-        let file = self.new_file(What::Socket(sock.0), O_RDWR, None)?;
-        self.daemon_keeps(pid, file);
-        Ok(())
+        self.daemon_holds(pid, sock).map(drop)
     }
 
     /// The socket of a connection from outside, as the file of the process that serves it. `local` is an address of the machine.

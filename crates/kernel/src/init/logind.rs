@@ -6,6 +6,7 @@ use super::timer::{MINUTE, USEC};
 use super::wire::{Message, Value};
 use super::{Answer, Refusal};
 use crate::Down;
+use crate::chores::directory;
 use crate::tty::TtyId;
 use crate::world::World;
 use turncoat_cover::clock::DAYS;
@@ -190,9 +191,8 @@ impl World {
     pub(super) fn put_file(&mut self, path: &[u8], text: &[u8]) {
         let recording = self.vfs.record(false);
         let root = self.vfs.root_path();
-        let dir = path.iter().rposition(|b| *b == b'/').unwrap_or(0);
         let _ = self.fs(0, |v, c| {
-            let _ = v.mkdir(c, &root, &path[..dir], 0o755);
+            let _ = v.mkdir(c, &root, directory(path), 0o755);
             v.unlink(c, &root, path)
         });
         let _ = self.scribble(path, Some(0), text, Some(0o644));

@@ -25,14 +25,12 @@ mod transient;
 mod unit;
 pub mod wire;
 
-use crate::abi::O_RDWR;
-use crate::abi::net::{AF_UNIX, Control, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_STREAM, SockAddr};
+use crate::abi::net::{Control, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_STREAM};
 use crate::abi::sig::SIGKILL;
-use crate::fd::What;
 use crate::net::{Caller, Outgoing, SockId};
 use crate::time::TimerRef;
+use crate::vfs::Timespec;
 use crate::vfs::boot::{Content, CoverFile};
-use crate::vfs::{Timespec, mode};
 use crate::world::{StandInSpec, World};
 use crate::{Errno, KResult};
 use jobs::{Job, Later};
@@ -152,32 +150,13 @@ impl World {
     }
 
     fn bus_listen(&mut self, path: &[u8], perm: u32, pid: u32, system: bool) -> KResult<()> {
-        let root = self.vfs.root_path();
-        let recording = self.vfs.record(false);
-        let now = self.timespec();
-        let made: KResult<KResult<crate::vfs::Path>> = self.fs(0, |v, c| {
-            let _ = v.unlink(c, &root, path);
-            // Put there, not made by mknod(2), whose mode would be cut by a umask.
-            v.put(
-                c,
-                &CoverFile::new(path, perm, now, Content::Node(mode::IFSOCK, 0)),
-            )?;
-            v.walk(c, &root, path, 0)
-        });
-        self.vfs.record(recording);
-        let ino = made??.ino.0;
-        let who = Caller::root(pid);
-        let sock = self.net.socket(&who, AF_UNIX.into(), SOCK_STREAM, 0)?;
-        self.net
-            .bind(sock, &who, &SockAddr::UnixPath(path.to_vec()), Some(ino))?;
-        self.net.listen(sock, &who, 4096)?;
+        let sock = self.daemon_bind(pid, SOCK_STREAM, path, perm)?;
+        self.net.listen(sock, &Caller::root(pid), 4096)?;
         self.net.serve(sock, true);
         let inode = self.sock_inode(sock.0);
         self.init.listeners.retain(|l| l.system != system);
         self.init.listeners.push(Listener { sock, inode, system });
-        let file = self.new_file(What::Socket(sock.0), O_RDWR, None)?;
-        self.daemon_keeps(pid, file);
-        Ok(())
+        self.daemon_holds(pid, sock).map(drop)
     }
 
     /// The daemons that stand in, with the units that they belong to.

@@ -2,14 +2,8 @@
 //! is answered as far as it costs nothing.
 
 use super::Listener;
-use crate::abi::O_RDWR;
-use crate::abi::net::{
-    AF_UNIX, Control, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM, SockAddr,
-};
-use crate::fd::What;
+use crate::abi::net::{Control, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM};
 use crate::net::{Caller, Outgoing, SockId};
-use crate::vfs::boot::{Content, CoverFile};
-use crate::vfs::mode;
 use crate::world::World;
 use crate::{Errno, KResult};
 
@@ -125,32 +119,14 @@ impl World {
 
     fn listen_quietly(&mut self, row: &Row) -> KResult<()> {
         let Row(path, kind, perm, daemon, _, does) = row;
-        let now = self.timespec();
-        let root = self.vfs.root_path();
-        let recording = self.vfs.record(false);
-        let made = self.fs(0, |v, c| {
-            let _ = v.unlink(c, &root, path.as_bytes());
-            v.put(
-                c,
-                &CoverFile::new(path.as_bytes(), *perm, now, Content::Node(mode::IFSOCK, 0)),
-            )?;
-            v.walk(c, &root, path.as_bytes(), 0)
-        });
-        self.vfs.record(recording);
-        let made: KResult<crate::vfs::Path> = made?;
-        let ino = made?.ino.0;
-        let who = Caller::root(1);
-        let sock = self.net.socket(&who, AF_UNIX.into(), *kind, 0)?;
-        let at = SockAddr::UnixPath(path.as_bytes().to_vec());
-        self.net.bind(sock, &who, &at, Some(ino))?;
+        let sock = self.daemon_bind(1, *kind, path.as_bytes(), *perm)?;
         if *kind == SOCK_DGRAM {
             self.net.drop_all(sock);
         } else {
-            self.net.listen(sock, &who, 4096)?;
+            self.net.listen(sock, &Caller::root(1), 4096)?;
             self.net.serve(sock, true);
         }
-        let file = self.new_file(What::Socket(sock.0), O_RDWR, None)?;
-        self.daemon_keeps(1, file);
+        let file = self.daemon_holds(1, sock)?;
         let inode = self.sock_inode(sock.0);
         self.init.quiet.push(Quiet {
             at: Listener {
