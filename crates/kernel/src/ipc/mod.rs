@@ -115,6 +115,8 @@ impl Perm {
 pub(crate) trait Object {
     fn perm(&self) -> &Perm;
     fn perm_mut(&mut self) -> &mut Perm;
+    /// As the structure that the `*_STAT` commands give.
+    fn stat(&self) -> Enc;
 }
 
 /// All objects of one kind, by their place.
@@ -180,14 +182,14 @@ impl<T: Object> Table<T> {
         self.objects.get_mut(&place).ok_or(Errno::EINVAL)
     }
 
-    /// For `*_STAT`, `*_STAT_ANY` and IPC_STAT: the object and what the call returns.
-    fn for_stat(&mut self, creds: &Creds, id: i32, by_place: bool, any: bool) -> KResult<(&mut T, i64)> {
+    /// For `*_STAT`, `*_STAT_ANY` and IPC_STAT: what is told of the object, and what the call returns.
+    fn for_stat(&mut self, creds: &Creds, id: i32, by_place: bool, any: bool) -> KResult<(Enc, i64)> {
         let o = if by_place { self.at(id)? } else { self.by_id(id)? };
         if !any {
             o.perm().allows(creds, S_IRUGO)?;
         }
         let answer = if by_place { o.perm().id as i64 } else { 0 };
-        Ok((o, answer))
+        Ok((o.stat(), answer))
     }
 
     fn remove(&mut self, id: u32) -> Option<T> {

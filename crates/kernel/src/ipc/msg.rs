@@ -114,15 +114,8 @@ impl Object for Queue {
     fn perm_mut(&mut self) -> &mut Perm {
         &mut self.perm
     }
-}
-
-impl Queue {
-    fn fits(&self, len: u64) -> bool {
-        len.saturating_add(self.bytes) <= self.room && (self.messages.len() as u64) < self.room
-    }
-
     /// As `struct msqid64_ds`.
-    fn put(&self) -> Enc {
+    fn stat(&self) -> Enc {
         let mut e = Enc::new();
         self.perm.put(&mut e);
         e.i64(self.stime).i64(self.rtime).i64(self.ctime);
@@ -132,7 +125,19 @@ impl Queue {
     }
 }
 
+impl Queue {
+    fn fits(&self, len: u64) -> bool {
+        len.saturating_add(self.bytes) <= self.room && (self.messages.len() as u64) < self.room
+    }
+}
+
 impl World {
+    /// The queue of a call. If the call waited and goes on, one that is not there was removed meanwhile.
+    fn msg_queue(&mut self, c: &Call, id: i32) -> KResult<&mut Queue> {
+        let q = self.ipc.msg.by_id(id);
+        if c.first { q } else { q.map_err(|_| Errno::EIDRM) }
+    }
+
     /// Takes those out of a queue's lists who wait no more.
     fn msg_prune(&mut self, id: u32) {
         let Ok(q) = self.ipc.msg.by_id(id as i32) else {
@@ -240,7 +245,7 @@ pub(crate) fn msgget(w: &mut World, c: &mut Call) -> SysRes {
             w.ipc
                 .msg
                 .insert(made, most)
-                .inspect_err(|_| w.ipc.bytes = w.ipc.bytes.saturating_sub(OBJECT_COST))
+                .inspect_err(|_| w.ipc_uncharge(OBJECT_COST))
         },
     )
 }
@@ -257,11 +262,7 @@ pub(crate) fn msgsnd(w: &mut World, c: &mut Call) -> SysRes {
     w.copy_in(c.tid, va.wrapping_add(8), &mut text)?;
     c.work(len / 8);
     let creds = w.creds(c.tid)?;
-    let again = !c.first;
-    let q = match w.ipc.msg.by_id(id) {
-        Err(_) if again => return Err(Errno::EIDRM.into()),
-        q => q?,
-    };
+    let q = w.msg_queue(c, id)?;
     q.perm.allows(&creds, S_IWUGO)?;
     let id = id as u32;
     if !q.fits(len) {
@@ -307,11 +308,7 @@ pub(crate) fn msgrcv(w: &mut World, c: &mut Call) -> SysRes {
     let cut = flags & MSG_NOERROR != 0;
     let creds = w.creds(c.tid)?;
     let (now, pid) = (w.ipc_now(), w.tgid(c.tid));
-    let again = !c.first;
-    let q = match w.ipc.msg.by_id(id) {
-        Err(_) if again => return Err(Errno::EIDRM.into()),
-        q => q?,
-    };
+    let q = w.msg_queue(c, id)?;
     q.perm.allows(&creds, S_IRUGO)?;
     let id = id as u32;
     if let Some(i) = wanted.find(&q.messages) {
@@ -381,8 +378,7 @@ pub(crate) fn msgctl(w: &mut World, c: &mut Call) -> SysRes {
         }
         // MSG_STAT, MSG_STAT_ANY
         IPC_STAT | 11 | 13 => {
-            let (q, answer) = w.ipc.msg.for_stat(&creds, id, cmd != IPC_STAT, cmd == 13)?;
-            let e = q.put();
+            let (e, answer) = w.ipc.msg.for_stat(&creds, id, cmd != IPC_STAT, cmd == 13)?;
             w.copy_out(c.tid, buf, &e.0)?;
             Ok(answer)
         }

@@ -62,18 +62,17 @@ impl Object for Set {
     fn perm_mut(&mut self) -> &mut Perm {
         &mut self.perm
     }
-}
-
-impl Set {
     /// As `struct semid64_ds` of x86.
-    fn put(&self) -> Enc {
+    fn stat(&self) -> Enc {
         let mut e = Enc::new();
         self.perm.put(&mut e);
         e.i64(self.otime).u64(0).i64(self.ctime).u64(0);
         e.u64(self.sems.len() as u64).pad_to(104);
         e
     }
+}
 
+impl Set {
     fn cost(&self) -> u64 {
         OBJECT_COST + self.sems.len() as u64 * SEM_COST
     }
@@ -304,7 +303,7 @@ pub(crate) fn semget(w: &mut World, c: &mut Call) -> SysRes {
             w.ipc
                 .sem
                 .insert(made, semmni)
-                .inspect_err(|_| w.ipc.bytes = w.ipc.bytes.saturating_sub(cost))
+                .inspect_err(|_| w.ipc_uncharge(cost))
         },
     )
 }
@@ -410,8 +409,7 @@ pub(crate) fn semctl(w: &mut World, c: &mut Call) -> SysRes {
         }
         // SEM_STAT, SEM_STAT_ANY
         IPC_STAT | 18 | 20 => {
-            let (s, answer) = w.ipc.sem.for_stat(&creds, id, cmd != IPC_STAT, cmd == 20)?;
-            let e = s.put();
+            let (e, answer) = w.ipc.sem.for_stat(&creds, id, cmd != IPC_STAT, cmd == 20)?;
             w.copy_out(c.tid, arg, &e.0)?;
             Ok(answer)
         }

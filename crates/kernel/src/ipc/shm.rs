@@ -43,11 +43,8 @@ impl Object for Segment {
     fn perm_mut(&mut self) -> &mut Perm {
         &mut self.perm
     }
-}
-
-impl Segment {
     /// As `struct shmid64_ds`.
-    fn put(&self) -> Enc {
+    fn stat(&self) -> Enc {
         let mut e = Enc::new();
         self.perm.put(&mut e);
         e.u64(self.size);
@@ -325,8 +322,7 @@ pub(crate) fn shmctl(w: &mut World, c: &mut Call) -> SysRes {
         }
         // SHM_STAT, SHM_STAT_ANY
         IPC_STAT | 13 | 15 => {
-            let (s, answer) = w.ipc.shm.for_stat(&creds, id, cmd != IPC_STAT, cmd == 15)?;
-            let e = s.put();
+            let (e, answer) = w.ipc.shm.for_stat(&creds, id, cmd != IPC_STAT, cmd == 15)?;
             w.copy_out(c.tid, buf, &e.0)?;
             Ok(answer)
         }
