@@ -35,27 +35,20 @@ const BLOCKS: usize = 256;
 
 impl Store for InWorld<'_> {
     fn read(&mut self, at: u64, buf: &mut [u8]) {
-        let mut done = 0;
-        while done < buf.len() {
-            let (number, from) = place(at.saturating_add(done as u64));
-            let n = (BLOCK - from).min(buf.len() - done);
-            let block = self.block(number);
-            buf[done..done + n].copy_from_slice(&block.bytes[from..from + n]);
-            done += n;
+        for (number, from, of) in pieces(at, buf.len()) {
+            let to = from + of.len();
+            buf[of].copy_from_slice(&self.block(number).bytes[from..to]);
         }
     }
     fn write(&mut self, at: u64, bytes: &[u8]) {
-        let mut done = 0;
-        while done < bytes.len() {
-            let (number, from) = place(at.saturating_add(done as u64));
-            let n = (BLOCK - from).min(bytes.len() - done);
+        for (number, from, of) in pieces(at, bytes.len()) {
+            let to = from + of.len();
             let block = self.block(number);
-            block.bytes[from..from + n].copy_from_slice(&bytes[done..done + n]);
+            block.bytes[from..to].copy_from_slice(&bytes[of]);
             block.changed = match &block.changed {
-                Some(c) => Some(c.start.min(from)..c.end.max(from + n)),
-                None => Some(from..from + n),
+                Some(c) => Some(c.start.min(from)..c.end.max(to)),
+                None => Some(from..to),
             };
-            done += n;
         }
     }
 }
@@ -95,9 +88,16 @@ impl InWorld<'_> {
     }
 }
 
-/// Number of the block, and the place in it.
-fn place(at: u64) -> (u64, usize) {
-    (at / BLOCK as u64, (at % BLOCK as u64) as usize)
+/// Which blocks `len` bytes lie in: the block's number, where they begin in it, and which of the bytes they are.
+fn pieces(at: u64, len: usize) -> impl Iterator<Item = (u64, usize, Range<usize>)> {
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        let at = at.saturating_add(done as u64);
+        let from = (at % BLOCK as u64) as usize;
+        let of = done..len.min(done + BLOCK - from);
+        done = of.end;
+        (!of.is_empty()).then_some((at / BLOCK as u64, from, of))
+    })
 }
 
 /// Microseconds since the epoch as a time of a file.
