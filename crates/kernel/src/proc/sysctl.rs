@@ -231,10 +231,6 @@ pub fn numbers(vfs: &Vfs, view: &dyn KernelView, name: &str) -> Vec<u64> {
 
 /// The value of a numeric parameter (`fs.protected_symlinks`), 0 if it is none.
 pub fn number(vfs: &Vfs, view: &dyn KernelView, name: &str) -> u32 {
-    let path = name.replace('.', "/");
-    let Some(i) = tree().iter().position(|e| e.path == path) else {
-        return 0;
-    };
-    let text = read(vfs, view, i as u32).unwrap_or_default();
+    let text = text(vfs, view, name);
     String::from_utf8_lossy(&text).trim().parse().unwrap_or(0)
 }

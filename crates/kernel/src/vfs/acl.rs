@@ -12,9 +12,14 @@ use crate::abi::{Enc, le16, le32};
 use crate::{Errno, KResult};
 
 /// The attribute that decides on access.
-pub(super) const ACCESS: &[u8] = b"system.posix_acl_access";
+const ACCESS: &[u8] = b"system.posix_acl_access";
 /// The attribute of a directory that what is made in it gets.
-pub(super) const DEFAULT: &[u8] = b"system.posix_acl_default";
+const DEFAULT: &[u8] = b"system.posix_acl_default";
+
+/// Whether this attribute is an ACL.
+pub(super) fn is_acl(name: &[u8]) -> bool {
+    name == ACCESS || name == DEFAULT
+}
 
 const VERSION: u32 = 2;
 const HEADER: usize = 4;

@@ -37,7 +37,7 @@ impl Vfs {
         }
         let fs = self.fs(p.ino)?;
         let known = |prefix: &[u8]| name.starts_with(prefix) && name.len() > prefix.len();
-        if name == acl::ACCESS || name == acl::DEFAULT {
+        if acl::is_acl(name) {
             return if fs.has_acls() && !a.is_link() {
                 Ok(())
             } else {
@@ -112,7 +112,7 @@ impl Vfs {
             return Err(Errno::E2BIG);
         }
         self.check(ctx, p, name, true)?;
-        let is_acl = name == acl::ACCESS || name == acl::DEFAULT;
+        let is_acl = acl::is_acl(name);
         let all = self.fs(p.ino)?.xattrs(p.ino.num());
         match (all.contains_key(name), flags) {
             _ if is_acl => {}
@@ -144,20 +144,18 @@ impl Vfs {
     /// removexattr(2).
     pub fn removexattr(&mut self, ctx: &Ctx, p: &Path, name: &[u8]) -> KResult<()> {
         self.check(ctx, p, name, true)?;
-        if name == acl::ACCESS || name == acl::DEFAULT {
+        if acl::is_acl(name) {
             self.set_acl(ctx, p, name, None)?;
-            self.note(p, inmask::ATTRIB, 0);
-            return Ok(());
-        }
-        if !self.fs(p.ino)?.xattrs(p.ino.num()).contains_key(name) {
+        } else if !self.fs(p.ino)?.xattrs(p.ino.num()).contains_key(name) {
             return Err(Errno::ENODATA);
+        } else {
+            let now = ctx.now;
+            let i = self.fs_mut(p.ino)?.inode_mut(p.ino.num())?;
+            if let Some(x) = &mut i.xattrs {
+                Arc::make_mut(x).remove(name);
+            }
+            i.ctime = now;
         }
-        let now = ctx.now;
-        let i = self.fs_mut(p.ino)?.inode_mut(p.ino.num())?;
-        if let Some(x) = &mut i.xattrs {
-            Arc::make_mut(x).remove(name);
-        }
-        i.ctime = now;
         self.note(p, inmask::ATTRIB, 0);
         Ok(())
     }
