@@ -103,6 +103,7 @@ pub fn interrupts(hw: &Hardware, s: &mut Stream) -> Vec<Interrupt> {
     put("9", 0, 0, "IO-APIC   9-fasteoi   acpi");
     put("12", 15, 0, "IO-APIC  12-edge      i8042");
     let disk = virtio_disk(hw);
+    let (net, storage) = (hw.interface(), hw.storage());
     match hw.platform {
         Platform::Vmware => {
             put("14", 0, 0, "IO-APIC  14-edge      ata_piix");
@@ -128,37 +129,57 @@ pub fn interrupts(hw: &Hardware, s: &mut Stream) -> Vec<Interrupt> {
             put("11", 0, 0, "IO-APIC  11-fasteoi   uhci_hcd:usb1");
             put("14", 0, 0, "IO-APIC  14-edge      ata_piix");
             put("15", 90, 0, "IO-APIC  15-edge      ata_piix");
-            put("24", 0, 0, "PCI-MSI 294912-edge      virtio1-config");
-            put("25", 2_600, 5_000, "PCI-MSI 294913-edge      virtio1-input.0");
-            put("26", 900, 3_300, "PCI-MSI 294914-edge      virtio1-output.0");
+            put("24", 0, 0, &format!("PCI-MSI 294912-edge      {net}-config"));
+            put(
+                "25",
+                2_600,
+                5_000,
+                &format!("PCI-MSI 294913-edge      {net}-input.0"),
+            );
+            put(
+                "26",
+                900,
+                3_300,
+                &format!("PCI-MSI 294914-edge      {net}-output.0"),
+            );
             let (a, b) = if disk {
                 (
-                    "PCI-MSI 163840-edge      virtio2-config",
-                    "PCI-MSI 163841-edge      virtio2-req.0",
+                    format!("PCI-MSI 163840-edge      {storage}-config"),
+                    format!("PCI-MSI 163841-edge      {storage}-req.0"),
                 )
             } else {
                 (
-                    "PCI-MSI 81920-edge      virtio2-config",
-                    "PCI-MSI 81923-edge      virtio2-request",
+                    format!("PCI-MSI 81920-edge      {storage}-config"),
+                    format!("PCI-MSI 81923-edge      {storage}-request"),
                 )
             };
-            put("27", 0, 0, a);
-            put("28", 8_000, 1_800, b);
+            put("27", 0, 0, &a);
+            put("28", 8_000, 1_800, &b);
         }
         Platform::QemuQ35 => {
             put("16", 0, 0, "IO-APIC  16-fasteoi   i801_smbus");
-            put("24", 0, 0, "PCI-MSI 524288-edge      virtio0-config");
-            put("25", 2_600, 5_000, "PCI-MSI 524289-edge      virtio0-input.0");
-            put("26", 900, 3_300, "PCI-MSI 524290-edge      virtio0-output.0");
-            put("27", 0, 0, "PCI-MSI 1572864-edge      virtio2-config");
+            put("24", 0, 0, &format!("PCI-MSI 524288-edge      {net}-config"));
+            put(
+                "25",
+                2_600,
+                5_000,
+                &format!("PCI-MSI 524289-edge      {net}-input.0"),
+            );
+            put(
+                "26",
+                900,
+                3_300,
+                &format!("PCI-MSI 524290-edge      {net}-output.0"),
+            );
+            put("27", 0, 0, &format!("PCI-MSI 1572864-edge      {storage}-config"));
             put(
                 "28",
                 8_000,
                 1_800,
-                if disk {
-                    "PCI-MSI 1572865-edge      virtio2-req.0"
+                &if disk {
+                    format!("PCI-MSI 1572865-edge      {storage}-req.0")
                 } else {
-                    "PCI-MSI 1572867-edge      virtio2-request"
+                    format!("PCI-MSI 1572867-edge      {storage}-request")
                 },
             );
             put("29", 120, 0, "PCI-MSI 512000-edge      ahci[0000:00:1f.2]");

@@ -198,7 +198,17 @@ impl Hardware {
 
     /// What the interface is: its name on its bus, `virtio1` or `0000:0b:00.0`.
     pub fn interface(&self) -> String {
-        let device = self.pci.iter().find(|p| p.class >> 16 == 2);
+        self.device(2)
+    }
+
+    /// What the disk or its controller is, in the same way.
+    pub fn storage(&self) -> String {
+        self.device(1)
+    }
+
+    /// The last device of a class: controllers of drives for CDs come before that of the disk.
+    fn device(&self, class: u32) -> String {
+        let device = self.pci.iter().rfind(|p| p.class >> 16 == class);
         device.map_or(String::new(), |p| match self.virtio(p) {
             Some(n) => format!("virtio{n}"),
             None => p.slot.into(),

@@ -103,7 +103,8 @@ pub fn lines(cover: &Cover) -> Vec<(u8, u64, String)> {
                 6,
                 900_000,
                 format!(
-                    "virtio_blk virtio2: [{}] {} 512-byte logical blocks ({gb:.1} GB/{gib:.1} GiB)",
+                    "virtio_blk {}: [{}] {} 512-byte logical blocks ({gb:.1} GB/{gib:.1} GiB)",
+                    hw.storage(),
                     d.name,
                     d.bytes / 512
                 ),
