@@ -26,18 +26,22 @@ use turncoat_kernel::image::Image;
 const MADE: i64 = 1_780_000_000;
 const SECOND: i64 = 1_000_000_000;
 
-fn snapshot() -> Snapshot {
-    static DIR: Mutex<Option<PathBuf>> = Mutex::new(None);
-    let mut dir = DIR.lock().unwrap();
-    let dir = dir.get_or_insert_with(|| directory("reboot-image"));
-    let image = Image::open(File::open(dir.join("images/default")).unwrap()).unwrap();
+fn cover() -> Cover {
     let given = Given {
         made: MADE,
         receiving: Default::default(),
         wishes: Default::default(),
         kernel: None,
     };
-    let cover = Cover::new(Seed([5; 32]), &given).unwrap();
+    Cover::new(Seed([5; 32]), &given).unwrap()
+}
+
+fn snapshot() -> Snapshot {
+    static DIR: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut dir = DIR.lock().unwrap();
+    let dir = dir.get_or_insert_with(|| directory("reboot-image"));
+    let image = Image::open(File::open(dir.join("images/default")).unwrap()).unwrap();
+    let cover = cover();
     let entropy: Entropy = Arc::new(|b: &mut [u8]| b.fill(9));
     let booted = Time((MADE + 500) * SECOND);
     Snapshot::boot(&cover, image, Outside::Timeout, booted, &entropy).unwrap()

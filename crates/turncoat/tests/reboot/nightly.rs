@@ -5,16 +5,6 @@ use turncoat_cover::story::Story;
 
 const DAY: i64 = 86_400;
 
-fn story() -> Story {
-    let given = Given {
-        made: MADE,
-        receiving: Default::default(),
-        wishes: Default::default(),
-        kernel: None,
-    };
-    Story::draw(&Cover::new(Seed([5; 32]), &given).unwrap())
-}
-
 /// Lines of the job's log, and of cron's calls of it in the journal.
 fn told(l: &mut Live, story: &Story) -> (usize, usize) {
     let asked = format!(
@@ -28,7 +18,7 @@ fn told(l: &mut Live, story: &Story) -> (usize, usize) {
 
 #[test]
 fn the_nightly_job_goes_on_and_what_somebody_changed_of_it_runs() {
-    let story = story();
+    let story = Story::draw(&cover());
     let mut snapshot = snapshot();
     let mut l = Live::new(&mut snapshot);
     l.run_for(1);
