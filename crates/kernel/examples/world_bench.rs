@@ -2,6 +2,7 @@
 //! processor's. Shells rest as the pool lays them to rest when nothing happens in them, unless `awake` is said.
 //! `world_bench IMAGE LINE [TIMES]` only types a line at a prompt so many times, for a profiler.
 
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -31,7 +32,8 @@ fn rss() -> u64 {
         * 4096
 }
 
-fn open(w: &mut World, command: Option<&str>) -> Conn {
+/// Logs in, from an address and port of its own for each `n`.
+fn open(w: &mut World, command: Option<&str>, n: usize) -> Conn {
     w.open(Open {
         user: b"root".to_vec(),
         account: None,
@@ -45,7 +47,10 @@ fn open(w: &mut World, command: Option<&str>) -> Conn {
             modes: Vec::new(),
         }),
         command: command.map(|c| c.as_bytes().to_vec()),
-        peer: "203.0.113.9:50022".parse().expect("address"),
+        peer: SocketAddr::from((
+            [203, 0, (n >> 8) as u8, n as u8],
+            1024 + (n * 7919 % 64_000) as u16,
+        )),
         local: "192.0.2.10:22".parse().expect("address"),
         greet: true,
         method: String::new(),
@@ -74,7 +79,7 @@ fn settle(w: &mut World) -> Vec<u8> {
 /// Types a line at the prompt of a logged-in shell, `times` times.
 fn typed(snapshot: &mut World, line: &str, times: usize) {
     let mut w = snapshot.fork([50; 32]);
-    let c = open(&mut w, None);
+    let c = open(&mut w, None, 0);
     settle(&mut w);
     let (mut all, mut instructions) = (Vec::new(), 0);
     for _ in 0..times {
@@ -148,7 +153,7 @@ fn main() {
         for i in 0..20 {
             let mut w = snapshot.fork([i; 32]);
             let (t0, before) = (cpu(), w.retired());
-            open(&mut w, Some(cmd));
+            open(&mut w, Some(cmd), 0);
             settle(&mut w);
             best = best.min((cpu() - t0).as_micros());
             instructions = w.retired() - before;
@@ -169,8 +174,10 @@ fn main() {
     let t0 = cpu();
     let mut live: Vec<(World, Conn)> = Vec::new();
     for i in 0..shells {
-        let mut w = snapshot.fork([i as u8; 32]);
-        let c = open(&mut w, None);
+        let mut entropy = [7; 32];
+        entropy[..8].copy_from_slice(&i.to_le_bytes());
+        let mut w = snapshot.fork(entropy);
+        let c = open(&mut w, None, i);
         settle(&mut w);
         if awake {
             live.push((w, c));

@@ -34,11 +34,7 @@ impl<T: Clone> Slab<T> {
         }
         match self.chunks.last_mut() {
             Some(c) if c.len() < CHUNK => Arc::make_mut(c).push(Some(value)),
-            _ => {
-                let mut v = Vec::with_capacity(CHUNK);
-                v.push(Some(value));
-                self.chunks.push(Arc::new(v));
-            }
+            _ => self.chunks.push(Arc::new(vec![Some(value)])),
         }
         let last = self.chunks.last().map_or(0, |c| c.len());
         ((self.chunks.len() - 1) * CHUNK + last - 1) as u32

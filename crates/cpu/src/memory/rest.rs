@@ -6,9 +6,10 @@
 use super::page::{PAGE_SIZE, PageRef};
 use super::space::Space;
 
-/// Where pages of a resting space belong: page numbers and whether each may be written in place, in order of address.
+/// Where pages of a resting space belong, in order of address: page numbers, each with a bit below that says whether it may be
+/// written in place.
 #[derive(Clone, Debug, Default)]
-pub struct Resting(Vec<(u64, bool)>);
+pub struct Resting(Vec<u64>);
 
 impl Resting {
     /// Pages that were taken.
@@ -19,6 +20,11 @@ impl Resting {
     /// Whether none was.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The addresses of the pages.
+    pub fn addresses(&self) -> impl Iterator<Item = u64> {
+        self.0.iter().map(|page| (page >> 1) * PAGE_SIZE as u64)
     }
 }
 
@@ -31,7 +37,7 @@ impl Space {
             let from = bytes.len();
             bytes.resize(from + PAGE_SIZE, 0);
             page.read(0, &mut bytes[from..]);
-            taken.push((vpn, page.exclusive()));
+            taken.push(vpn << 1 | u64::from(page.exclusive()));
         });
         taken.shrink_to_fit();
         Resting(taken)
@@ -39,12 +45,12 @@ impl Space {
 
     /// Puts the pages back that [`Space::rest`] took; `bytes` are the same.
     pub fn rise(&mut self, resting: &Resting, bytes: &[u8]) {
-        for (&(vpn, exclusive), page) in resting.0.iter().zip(bytes.chunks(PAGE_SIZE)) {
+        for (taken, page) in resting.0.iter().zip(bytes.chunks(PAGE_SIZE)) {
             let page = PageRef::from_slice(page);
-            if !exclusive {
+            if taken & 1 == 0 {
                 page.make_common();
             }
-            self.put_back(vpn, page);
+            self.put_back(taken >> 1, page);
         }
     }
 }

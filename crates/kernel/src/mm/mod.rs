@@ -186,6 +186,11 @@ impl Mm {
         self.vmas.range(first..end).map(|(k, _)| *k).collect()
     }
 
+    /// Which program it runs: the number of its file, 0 for none.
+    pub fn program(&self) -> u64 {
+        self.exe.as_ref().map_or(0, |e| e.ino.num())
+    }
+
     /// Total bytes mapped.
     pub fn total(&self) -> u64 {
         self.vmas.values().map(|v| v.end - v.start).sum()

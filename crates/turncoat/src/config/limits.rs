@@ -223,6 +223,13 @@ const BOUNDS: &[Bound] = &[
         past: "the one unused for longest hibernates",
     },
     Bound {
+        what: "memory of processes that resting worlds are compressed against",
+        from: Fixed("32 processes of 4 MiB"),
+        scope: "all",
+        worst: "128 MiB in front; some 2 MiB where shells are alike",
+        past: "what rests is compressed alone",
+    },
+    Bound {
         what: "hibernated worlds",
         from: Fixed("65,536, and world.keep"),
         scope: "all",
