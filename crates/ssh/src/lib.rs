@@ -29,7 +29,6 @@
 //!
 //! # Known differences from sshd
 //!
-//! - `zlib@openssh.com`: another deflate implementation, so lengths of compressed packets differ.
 //! - OpenSSH allows 10,000 channels, we [`MAX_CHANNELS`]; certificates are recognised but never accepted.
 //! - `webauthn-sk-ecdsa-sha2-nistp256@openssh.com` signatures never verify (Debian does not accept them either).
 
@@ -39,6 +38,7 @@ mod auth;
 mod channel;
 mod config;
 mod crypto;
+mod deflate;
 #[doc(hidden)]
 pub mod ident;
 mod kex;

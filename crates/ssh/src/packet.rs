@@ -6,7 +6,8 @@
 use crate::api::Entropy;
 use crate::crypto::cipher::{Cipher, CipherSpec};
 use crate::crypto::mac::{Mac, MacSpec};
-use flate2::{Compress, Decompress, FlushCompress, FlushDecompress, Status};
+use crate::deflate::Deflate;
+use flate2::{Decompress, FlushDecompress, Status};
 
 /// Longest `packet_length` that OpenSSH takes.
 pub const PACKET_MAX: u32 = 256 * 1024;
@@ -109,7 +110,7 @@ pub struct Transport {
     /// Server to client.
     pub send_keys: Keys,
     inflate: Option<Box<Decompress>>,
-    deflate: Option<Box<Compress>>,
+    deflate: Option<Box<Deflate>>,
     /// Strict key exchange: sequence numbers restart with each NEWKEYS.
     pub strict: bool,
     /// Authentication is over: delayed compression runs.
@@ -231,7 +232,17 @@ impl Transport {
             self.inflate = Some(Box::new(Decompress::new(true)));
         }
         if self.send_keys.compress && self.deflate.is_none() {
-            self.deflate = Some(Box::new(Compress::new(flate2::Compression::new(6), true)));
+            self.deflate = Some(Box::new(Deflate::new()));
+        }
+    }
+
+    /// Gives back memory that is only of use while packets come and go.
+    pub fn rest(&mut self) {
+        for buffer in [&mut self.raw, &mut self.input, &mut self.out] {
+            buffer.shrink_to_fit();
+        }
+        if let Some(z) = &mut self.deflate {
+            z.rest();
         }
     }
 
@@ -249,7 +260,7 @@ impl Transport {
         let mut packed = Vec::new();
         let payload = match &mut self.deflate {
             Some(z) => {
-                packed = deflate(z, payload);
+                packed = z.packet(payload);
                 &packed[..]
             }
             None => payload,
@@ -399,27 +410,6 @@ impl Transport {
             (Some(c), _) if c.spec.aead() => c.spec.tag_len,
             (_, Some(m)) => m.spec.tag_len,
             _ => 0,
-        }
-    }
-}
-
-fn deflate(z: &mut Compress, data: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(data.len() + data.len() / 8 + 256);
-    let start = z.total_in();
-    loop {
-        let done = (z.total_in() - start) as usize;
-        if out.capacity() - out.len() < 64 {
-            out.reserve(out.len() + 256);
-        }
-        let status = z.compress_vec(
-            data.get(done..).unwrap_or_default(),
-            &mut out,
-            FlushCompress::Partial,
-        );
-        let all_in = (z.total_in() - start) as usize == data.len();
-        // Everything is in, and flushed if there was room left over.
-        if status.is_err() || (all_in && out.len() < out.capacity()) {
-            return out;
         }
     }
 }

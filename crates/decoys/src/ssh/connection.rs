@@ -46,6 +46,13 @@ pub(super) struct Inside {
 /// From success to the first message of the session: about what fork and PAM take.
 const SESSION: Duration = Duration::from_millis(3);
 
+/// A connection on which nothing happens for so long gives back what it only needs for more.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Bytes that are read at once: of a connection at work, and of one that is quiet.
+const READ: usize = 32 << 10;
+const READ_QUIET: usize = 256;
+
 /// Bytes that may wait to be sent before nothing more is read or taken from worlds.
 const WAITING: usize = 256 << 10;
 
@@ -385,8 +392,9 @@ impl Connection {
     ) -> End {
         let mut ending = std::pin::pin!(ending);
         let mut sending = Sending::default();
-        let mut buf = vec![0u8; 32 << 10];
+        let mut buf = vec![0u8; READ];
         let mut eof = false;
+        let mut quiet = false;
         loop {
             self.acts().await;
             self.pump();
@@ -433,6 +441,8 @@ impl Connection {
             let tick = self.server.deadline().map(|d| self.start + d);
             let later = self.later.as_ref().map(|l| l.0);
             let opening = self.next_opening();
+            let rest = (!quiet).then(|| Instant::now() + QUIET);
+            let was_quiet = std::mem::take(&mut quiet);
             tokio::select! {
                 biased;
                 () = &mut ending => return End::Shutdown,
@@ -473,6 +483,15 @@ impl Connection {
                     let now = self.now();
                     self.server.tick(now);
                 }
+                () = at(rest) => {
+                    self.server.rest();
+                    buf = vec![0; READ_QUIET];
+                    quiet = true;
+                    continue;
+                }
+            }
+            if was_quiet {
+                buf.resize(READ, 0);
             }
         }
     }
