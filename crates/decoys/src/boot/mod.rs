@@ -69,6 +69,11 @@ impl turncoat_cover::Image for Below<'_> {
         head.truncate(n);
         Some(head)
     }
+    fn list(&self, dir: &str) -> Vec<String> {
+        let entries = || self.0.readdir(self.0.resolve(dir.as_bytes()).ok()??).ok();
+        let name = |e: turncoat_kernel::image::DirEntry<'_>| String::from_utf8(e.name.to_vec()).ok();
+        entries().into_iter().flatten().filter_map(name).collect()
+    }
     fn packages(&self) -> Vec<(String, String)> {
         self.0
             .packages()
