@@ -409,7 +409,7 @@ impl<'a> Database<'a> {
 }
 
 /// `uname -r` in the name of a kernel's package.
-fn kernel_of(package: &str) -> Option<&str> {
+pub(super) fn kernel_of(package: &str) -> Option<&str> {
     let release = Release::current();
     let (before, after) = release.kernel_package.split_once("{release}")?;
     let of = package.strip_prefix(before)?.strip_suffix(after)?;

@@ -11,6 +11,7 @@ pub mod journal;
 pub mod lines;
 pub mod packages;
 pub mod pids;
+mod reboot;
 pub mod refused;
 pub mod rotate;
 pub mod stamps;
@@ -67,6 +68,7 @@ pub fn files(
     let mut out = packages::files(cover, image, &past.runs, now);
     out.extend(binary::files(cover, &past.line, now));
     out.extend(text::files(cover, image, past, kernel, now));
+    out.extend(reboot::files(image, &past.runs, cover.host.booted));
     if let Some(db) = records {
         out.extend(backups::files(cover, image, db, now));
     }

@@ -236,6 +236,10 @@ fn term_text(cover: &Cover, r: &Run, files: usize, man: Option<&str>) -> String 
     }
     for c in &r.changes {
         t += &format!("Setting up {} ({}) ...\n", c.package.shown(), c.new);
+        if c.package.name == "dbus" && c.old.is_some() {
+            // Its script (dbus.postinst), where the bus runs.
+            t += "A reboot is required to replace the running dbus-daemon.\nPlease reboot the system when convenient.\n";
+        }
     }
     if let Some(m) = man {
         t += &format!("Processing triggers for man-db ({m}) ...\n");
