@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use turncoat_cover::story::Story;
 use turncoat_cover::{Cover, File, Given, Kind, Seed, Wishes, role};
-use turncoat_decoys::boot::{Below, KernelGuest, Outside, Snapshot};
+use turncoat_decoys::boot::{Below, KernelGuest, Outside, Snapshot, Standing};
 use turncoat_decoys::machine::Entropy;
 use turncoat_decoys::worlds::{Guest, Wants};
 use turncoat_event::Time;
@@ -185,4 +185,40 @@ fn the_copies_of_dpkgs_state_are_those_of_its_own_program() {
         assert_ne!(real, before, "{role}");
         assert_eq!(told, real, "{role}");
     }
+}
+
+/// Who comes weeks after the program started gets a world at once, and those after him one that has no nights to make up for.
+#[test]
+fn the_snapshot_is_booted_anew_behind_those_who_come() {
+    use std::sync::atomic::{AtomicI64, Ordering};
+    use std::time::{Duration, Instant};
+    let (image, cover) = (image(), cover("bastion", 6));
+    let time = Arc::new(AtomicI64::new(MADE * 1_000_000_000));
+    let entropy: Entropy = Arc::new(|b: &mut [u8]| b.fill(9));
+    let of = time.clone();
+    let clock = Arc::new(move || Time(of.load(Ordering::SeqCst)));
+    let standing = Standing::boot(cover.clone(), image.clone(), Outside::Timeout, clock, entropy).unwrap();
+    let booted = || standing.fresh().1.booted.seconds();
+    assert_eq!((booted(), booted()), (MADE, MADE));
+    let later = MADE + 9 * DAY;
+    time.store((MADE + 3 * DAY) * 1_000_000_000, Ordering::SeqCst);
+    assert_eq!(booted(), MADE);
+    time.store(later * 1_000_000_000, Ordering::SeqCst);
+    let (mut old, born) = standing.fresh();
+    assert_eq!(born.booted.seconds(), MADE);
+    let begun = Instant::now();
+    while booted() == MADE {
+        assert!(
+            begun.elapsed() < Duration::from_secs(120),
+            "it is not booted anew"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(booted(), later);
+    // The old world lives on, and can be made again.
+    assert!(!matches!(
+        old.run(10_000_000, Time(later * 1_000_000_000)),
+        Wants::Dead
+    ));
+    assert!(Snapshot::boot_again(&cover, image, &born).is_ok());
 }

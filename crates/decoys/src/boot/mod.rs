@@ -14,11 +14,13 @@ mod parts;
 mod run;
 mod schedule;
 mod stamps;
+mod standing;
 mod streams;
 
 pub use guest::KernelGuest;
 pub use kmsg::lines as kernel_log;
 pub use life::Life;
+pub use standing::Standing;
 pub use turncoat_kernel::net::facts::Outside;
 
 use crate::journal::Birth;
