@@ -2,13 +2,18 @@
 //! Prints how long the cover took and how large it is.
 
 use std::path::{Path, PathBuf};
-use turncoat_cover::{Content, Cover, Given, Image, Kind, Seed, Wishes};
+use turncoat_cover::{Cover, Given, Image, Kind, Seed, Wishes};
 
 struct Dir(PathBuf);
 
 impl Image for Dir {
     fn read(&self, path: &str) -> Option<Vec<u8>> {
         std::fs::read(self.0.join(path.trim_start_matches('/'))).ok()
+    }
+    fn list(&self, dir: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.0.join(dir.trim_start_matches('/')));
+        let names = entries.into_iter().flatten().flatten().map(|e| e.file_name());
+        names.filter_map(|n| n.into_string().ok()).collect()
     }
     fn packages(&self) -> Vec<(String, String)> {
         let status = self.read("/var/lib/dpkg/status").unwrap_or_default();
@@ -55,11 +60,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             Kind::Symlink(t) => {
                 let _ = std::os::unix::fs::symlink(t, &at);
             }
-            Kind::Regular(Content::Bytes(b)) => {
+            Kind::Regular(content) => {
+                let b = content.bytes();
                 bytes += b.len();
-                std::fs::write(&at, b)?;
+                std::fs::write(&at, &b)?;
             }
-            Kind::Regular(Content::Lazy(_)) => {}
         }
     }
     println!(

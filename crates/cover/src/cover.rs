@@ -28,6 +28,10 @@ pub trait Image {
         all.truncate(len);
         Some(all)
     }
+    /// Names in a directory, in no order.
+    fn list(&self, _dir: &str) -> Vec<String> {
+        Vec::new()
+    }
     /// Installed packages: name and version.
     fn packages(&self) -> Vec<(String, String)>;
 }
@@ -307,10 +311,18 @@ impl Cover {
         out.extend(files::system::files(self, image, &story, now));
         out.extend(files::homes::files(self, image, &story, &past));
         out.extend(bait::draw(self, now).into_iter().flat_map(|l| l.files));
-        let stamps = past::stamps::Stamps::of(self, image, &past, now);
+        let records = past.records(self, image, now);
+        let stamps = past::stamps::Stamps::of(self, image, &past, records.as_ref(), now);
         // mke2fs(8) makes it with the file system.
         out.push(File::dir("/lost+found", 0o700, stamps.made));
-        out.extend(past::files(self, image, &past, kernel.unwrap_or_default(), now));
+        out.extend(past::files(
+            self,
+            image,
+            &past,
+            records.as_ref(),
+            kernel.unwrap_or_default(),
+            now,
+        ));
         if let Some(kernel) = kernel {
             let journal = past::journal::files(self, image, &past, kernel, now);
             out.extend(journal);

@@ -28,7 +28,7 @@ mod wishes;
 
 pub use bait::{Bait, Credential, Secret};
 pub use cover::{Cover, CoverError, Image, valid_user};
-pub use files::{Content, File, Kind};
+pub use files::{Content, File, Kind, Packed};
 pub use host::Host;
 pub use release::Release;
 pub use seed::{Seed, Stream};

@@ -64,7 +64,8 @@ pub struct Given {
     pub kernel: Option<Kernel>,
 }
 
-/// Where other facts of the machine are written: a file there would contradict them. A name that ends in `/` stands for all below it.
+/// Where other facts of the machine are written: a file there would contradict them. A name that ends in `/` stands for all below it,
+/// one that ends in `.` for all that begins with it.
 const FACTS: &[&str] = &[
     "/boot/",
     "/dev/",
@@ -99,6 +100,10 @@ const FACTS: &[&str] = &[
     "/sys/",
     "/usr/lib/modules/",
     "/usr/lib/os-release",
+    "/var/backups/alternatives.tar.",
+    "/var/backups/apt.extended_states.",
+    "/var/backups/dpkg.",
+    "/var/lib/apt/extended_states",
     "/var/lib/dpkg/",
     "/var/log/apt/",
     "/var/log/btmp",
@@ -197,7 +202,8 @@ pub(crate) fn check(cover: &crate::Cover, w: &Wishes) -> Result<(), String> {
             return Err(format!("files: {path} lies below {}, which is a file", o.path));
         }
         let fact = FACTS.iter().find(|k| {
-            *path == **k || k.ends_with('/') && (path.starts_with(**k) || k[..k.len() - 1] == **path)
+            let below = k.ends_with(['/', '.']) && path.starts_with(**k);
+            *path == **k || below || k.strip_suffix('/') == Some(path)
         });
         if let Some(k) = fact {
             return Err(format!(

@@ -326,3 +326,54 @@ fn what_is_upgraded_unattended_is_so_in_the_morning_and_in_every_log() {
     }
     assert!(upgrades > 8, "{upgrades}");
 }
+
+/// An image whose `less` asks for a reboot when it is upgraded, as Debian's `dbus` does.
+struct Asking;
+
+impl Image for Asking {
+    fn read(&self, path: &str) -> Option<Vec<u8>> {
+        match path {
+            "/var/lib/dpkg/info/less.postinst" => {
+                Some(b"#!/bin/sh\ntouch /var/run/reboot-required\n".to_vec())
+            }
+            _ => Unattended.read(path),
+        }
+    }
+    fn packages(&self) -> Vec<(String, String)> {
+        Unattended.packages()
+    }
+}
+
+#[test]
+fn a_reboot_is_asked_for_by_what_was_upgraded_since_the_last() {
+    let mut asked = 0;
+    for n in 0..16 {
+        let c = cover(n);
+        for now in moments(n).into_iter().take(3) {
+            let past = Past::draw(&c, &Asking, now);
+            let upgraded = past.runs.iter().any(|r| {
+                r.start > c.host.booted
+                    && r.changes
+                        .iter()
+                        .any(|c| c.package.name == "less" && c.old.is_some())
+            });
+            let files = c.files_at(&Asking, now);
+            let find = |path: &str| files.iter().find(|f| f.path == path);
+            let names = find("/run/reboot-required.pkgs").map(text);
+            assert_eq!(names.as_deref(), upgraded.then_some("less\n"), "{n}");
+            let flag = find("/run/reboot-required");
+            assert_eq!(flag.is_some(), upgraded, "{n}");
+            assert!(
+                flag.is_none_or(|f| f.mtime > c.host.booted && f.mtime <= now),
+                "{n}"
+            );
+            assert!(
+                !c.files_at(&Unattended, now)
+                    .iter()
+                    .any(|f| f.path.starts_with("/run/reboot"))
+            );
+            asked += u32::from(upgraded);
+        }
+    }
+    assert!(asked > 3, "{asked}");
+}

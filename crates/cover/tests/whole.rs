@@ -324,6 +324,7 @@ fn files_of_the_operator_lie_there_and_contradictions_are_refused() {
         ),
         (&[("/etc/ssh/sshd_config", "root")], &[], "/etc/ssh/ is written"),
         (&[("/boot", "root")], &[], "would contradict"),
+        (&[("/var/backups/dpkg.status.0", "root")], &[], "would contradict"),
         (&[("/opt/x", "nobody1")], &[], "no account \"nobody1\""),
         (&[("/opt/../etc/x", "root")], &[], "shortest form"),
         (&[("/opt/x", "root"), ("/opt/x", "root")], &[], "named twice"),

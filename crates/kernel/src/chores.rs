@@ -23,7 +23,11 @@ impl World {
     }
 
     /// Asks something of the file system as root at a moment that is over.
-    fn at<R>(&mut self, now: Timespec, f: impl FnOnce(&mut Vfs, &Ctx, &Path) -> KResult<R>) -> Option<R> {
+    pub(crate) fn at<R>(
+        &mut self,
+        now: Timespec,
+        f: impl FnOnce(&mut Vfs, &Ctx, &Path) -> KResult<R>,
+    ) -> Option<R> {
         self.rise();
         let root = self.vfs.root_path();
         let recording = self.vfs.record(false);
@@ -134,7 +138,7 @@ impl World {
         self.at(now, |v, c, _| v.put(c, &file));
     }
 
-    fn moved(&mut self, from: &str, to: &str, now: Timespec) {
+    pub(crate) fn moved(&mut self, from: &str, to: &str, now: Timespec) {
         self.at(now, |v, c, root| {
             v.rename(c, root, from.as_bytes(), root, to.as_bytes(), 0)
         });

@@ -28,6 +28,7 @@ pub mod object;
 pub mod proc;
 mod rest;
 mod rng;
+mod saved;
 mod signal;
 pub mod slab;
 mod start;

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use turncoat_cover::{Content, Cover, Given, Kind, Seed, Wishes, role};
+use turncoat_cover::{Cover, Given, Kind, Seed, Wishes, role};
 use turncoat_decoys::boot::Below;
 use turncoat_kernel::image::Image;
 
@@ -46,12 +46,12 @@ fn main() {
             let mut cover = Cover::new(Seed([n; 32]), &given).expect("a cover");
             cover.user_hashes = kept.user_hashes;
             let files = cover.files_at(&Below(&image), now);
-            times.push(begun.elapsed().as_secs_f64() * 1e3);
             let bytes = |k: &Kind| match k {
-                Kind::Regular(Content::Bytes(b)) => b.len(),
+                Kind::Regular(content) => content.bytes().len(),
                 _ => 0,
             };
             sizes.push(files.iter().map(|f| bytes(&f.kind)).sum::<usize>());
+            times.push(begun.elapsed().as_secs_f64() * 1e3);
         }
         let mean = |all: &[f64]| all.iter().sum::<f64>() / all.len() as f64;
         let most = |all: &[f64]| all.iter().copied().fold(0.0, f64::max);

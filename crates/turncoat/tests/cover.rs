@@ -479,6 +479,15 @@ const FAULTS: &[(&str, &str, Edit)] = &[
         "unattended",
         Add("2096-01-01 06:00:00,000 INFO Starting unattended upgrades script"),
     ),
+    ("past-backups", "backups.same", Drop("dpkg.status")),
+    ("past-backups-days", "backups", Drop("dpkg.status.0")),
+    (
+        "past-backups-versions",
+        "backups.versions",
+        Swap("tzdata 2", "tzdata 1"),
+    ),
+    ("past-automatic", "extended", Add("Package: ghost")),
+    ("past-status-old", "dpkg.status", Grow("", 99_999)),
     ("past-unattended-stamps", "unattended.stamps", Grow("", 99_999)),
     ("past-job", "job.log", All("2026-01-01 00:00:00 start\n")),
     (
@@ -779,14 +788,14 @@ fn passwords_that_were_refused_are_in_the_logs() {
 
 #[test]
 fn a_cover_takes_less_than_ten_megabytes() {
-    use turncoat_cover::{Content, Kind};
+    use turncoat_cover::Kind;
     for role in role::names() {
         let begun = std::time::Instant::now();
         let files = cover(role, 1).files_at(&turncoat_decoys::boot::Below(&image()), now() / 1_000_000_000);
         let bytes: usize = files
             .iter()
             .map(|f| match &f.kind {
-                Kind::Regular(Content::Bytes(b)) => b.len() + f.path.len(),
+                Kind::Regular(content) => content.bytes().len() + f.path.len(),
                 _ => f.path.len(),
             })
             .sum();

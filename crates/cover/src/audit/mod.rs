@@ -4,6 +4,7 @@
 //! begin with `outside.`); [`CHECKS`] are the facts that must agree, each with an id and a sentence. Whoever runs the script (the command
 //! over SSH, a test in a world of its own) gives the answers to [`run`].
 
+mod backups;
 mod kernel;
 mod machine;
 mod network;
@@ -59,6 +60,7 @@ pub const CHECKS: &[&[Check]] = &[
     server::CHECKS,
     time::CHECKS,
     past::CHECKS,
+    backups::CHECKS,
 ];
 
 /// Looks at everything; what contradicts is a finding.

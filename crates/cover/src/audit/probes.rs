@@ -162,6 +162,24 @@ pub const PROBES: &[Probe] = &[
         "unattended.stamps",
         "stat -c '%Y %n' /var/lib/apt/periodic/* 2>/dev/null",
     ),
+    p("extended", "cat /var/lib/apt/extended_states"),
+    p(
+        "dpkg.status",
+        "stat -c '%Y %n' /var/lib/dpkg/status /var/lib/dpkg/status-old /var/lib/apt/extended_states",
+    ),
+    p("backups", "cd /var/backups && stat -c '%Y %s %n' *"),
+    p(
+        "backups.same",
+        "cd /var/backups; for f in arch status diversions statoverride; do cmp -s dpkg.$f.0 /var/lib/dpkg/$f && echo dpkg.$f; done; cmp -s apt.extended_states.0 /var/lib/apt/extended_states && echo apt.extended_states; tar -df alternatives.tar.0 -C /var/lib/dpkg alternatives >/dev/null 2>&1 && echo alternatives.tar",
+    ),
+    p(
+        "backups.versions",
+        "cd /var/backups && for f in dpkg.status.*; do stat -c '@ %Y %n' $f; zcat -f $f | awk '/^Package: /{p=$2} /^Version: /{print p, $2}'; done",
+    ),
+    p(
+        "backups.journal",
+        "journalctl -q --no-pager -o short-unix -t systemd | grep -a 'Finished dpkg-db-backup'",
+    ),
     // The log of the nightly job, as its script names it, and what lies in the directory that it names.
     p(
         "job.log",

@@ -1,7 +1,7 @@
 //! The files that a cover puts above the image: `/etc` as an administrator left it, homes, logs, bait.
 //!
-//! A file names its content either as bytes or as a [`Lazy`] recipe, which [`Cover::render`](crate::Cover::render) turns into bytes
-//! when a world first reads it.
+//! A file names its content either as bytes or as what is to be [`Packed`]: that takes its time, and who only asks what a cover says needs
+//! not wait for it.
 
 pub mod etc;
 mod history;
@@ -11,7 +11,10 @@ mod known_hosts;
 pub mod system;
 
 use crate::cover::Image;
+use flate2::{Compression, GzBuilder};
 use serde::Serialize;
+use std::borrow::Cow;
+use std::io::Write;
 
 /// What lies at a path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -29,15 +32,43 @@ pub enum Kind {
 pub enum Content {
     /// The bytes themselves.
     Bytes(Vec<u8>),
-    /// Made when first read: a recipe and the length it will have is not known before.
-    Lazy(Lazy),
+    /// Packed when the machine is put together.
+    Packed(Packed),
 }
 
-/// A recipe for content that is made when it is first read.
+impl Content {
+    /// What a program reads in the file.
+    pub fn bytes(&self) -> Cow<'_, [u8]> {
+        match self {
+            Content::Bytes(b) => b.into(),
+            Content::Packed(p) => p.bytes().into(),
+        }
+    }
+}
+
+/// What `gzip -9 NAME` makes of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub enum Lazy {
-    /// A log file, by path.
-    Log(String),
+pub struct Packed {
+    /// Name of the file, as it is in the header.
+    pub name: String,
+    /// Its time, seconds since the epoch.
+    pub mtime: i64,
+    /// What it held.
+    pub plain: Vec<u8>,
+}
+
+impl Packed {
+    /// The packed file.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut w = GzBuilder::new()
+            .filename(self.name.as_bytes())
+            .mtime(u32::try_from(self.mtime).unwrap_or(0))
+            .operating_system(3)
+            .write(Vec::new(), Compression::best());
+        // Writing to memory does not fail.
+        let _ = w.write_all(&self.plain);
+        w.finish().unwrap_or_default()
+    }
 }
 
 /// One file of the cover layer.

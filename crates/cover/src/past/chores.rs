@@ -2,7 +2,7 @@
 //! logrotate, apt's timers. A pure function of the cover and the hours, so that a world that goes on has what a fresh one would have.
 
 use super::rotate::{self, Log};
-use super::{unattended, upgrades};
+use super::{backups, unattended, upgrades};
 use crate::cover::{Cover, Image};
 use crate::files::{File, job};
 use crate::story::Story;
@@ -20,6 +20,8 @@ pub enum Does {
     Remove(File),
     /// Turns a log.
     Turn(Log),
+    /// Copies it, if it has changed since the last copy.
+    Save(backups::Source),
 }
 
 /// Something done at a moment, seconds since the epoch.
@@ -40,6 +42,8 @@ pub struct Has {
     pub logrotate: bool,
     /// Daemons' messages go to files.
     pub rsyslog: bool,
+    /// What dpkg and apt have on record is copied.
+    pub backups: bool,
 }
 
 impl Has {
@@ -49,6 +53,7 @@ impl Has {
             unattended: unattended::on(image),
             logrotate: image.has("/etc/logrotate.conf"),
             rsyslog: upgrades::has(image, "rsyslog"),
+            backups: backups::on(image),
         }
     }
 
@@ -95,6 +100,13 @@ pub fn draw(cover: &Cover, has: Has, job: bool, from: i64, to: i64) -> Vec<Chore
                     does: Does::Write(f),
                 }),
         );
+    }
+    if has.backups {
+        let due = backups::due(cover, from, to).into_iter();
+        out.extend(due.map(|(at, what)| Chore {
+            at,
+            does: Does::Save(what),
+        }));
     }
     // What is turned has what was written in the same second.
     out.sort_by_key(|c| (c.at, matches!(c.does, Does::Turn(_))));

@@ -1,9 +1,9 @@
 //! What dpkg and apt logged of the runs: `dpkg.log`, `apt/history.log`, `apt/term.log` (forms: dpkg 1.21, apt 2.6).
 
 use super::rotate::{Log, MONTHLY, Rule};
-use super::stamps::{span, unpacks};
+use super::stamps::{configures, span, unpacks};
 use super::unattended;
-use super::upgrades::{Change, Run, packages};
+use super::upgrades::{Run, packages};
 use crate::cover::{Cover, Image};
 use crate::files::File;
 
@@ -115,7 +115,7 @@ fn dpkg_lines(cover: &Cover, r: &Run, man: Option<&str>) -> Vec<(i64, Vec<u8>)> 
     }
     put(r.start + 1 + span / 2, "startup packages configure".into());
     for (i, c) in r.changes.iter().enumerate() {
-        let at = r.start + 1 + span / 2 + i as i64 * (span / 2 - 1).max(0) / n;
+        let at = configures(r, i);
         let name = format!("{}:{}", c.package.name, c.package.arch);
         put(at, format!("configure {name} {} <none>", c.new));
         put(at, format!("status unpacked {name} {}", c.new));
@@ -140,13 +140,12 @@ fn history_text(cover: &Cover, r: &Run) -> String {
         t += &format!("Requested-By: {} ({})\n", u.name, u.uid);
     }
     // What the command names was wanted; what comes along is automatic.
-    let named = |c: &Change| r.command.split(' ').any(|w| w == c.package.name);
     let installed: Vec<String> = r
         .changes
         .iter()
         .filter(|c| c.old.is_none())
         .map(|c| {
-            let auto = if named(c) { "" } else { ", automatic" };
+            let auto = if r.names(c) { "" } else { ", automatic" };
             format!("{}:amd64 ({}{auto})", c.package.name, c.new)
         })
         .collect();
@@ -237,6 +236,10 @@ fn term_text(cover: &Cover, r: &Run, files: usize, man: Option<&str>) -> String 
     }
     for c in &r.changes {
         t += &format!("Setting up {} ({}) ...\n", c.package.shown(), c.new);
+        if c.package.name == "dbus" && c.old.is_some() {
+            // Its script (dbus.postinst), where the bus runs.
+            t += "A reboot is required to replace the running dbus-daemon.\nPlease reboot the system when convenient.\n";
+        }
     }
     if let Some(m) = man {
         t += &format!("Processing triggers for man-db ({m}) ...\n");

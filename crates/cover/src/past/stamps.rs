@@ -4,6 +4,7 @@
 //! unpacked, and with `relatime` (the default of mount(8)) a file that is read has that on its inode once a day.
 
 use super::Past;
+use super::database::{DPKG, Database};
 use super::upgrades::Run;
 use crate::cover::{Cover, Image};
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ pub struct Stamps {
     pub based: i64,
     /// Packages in the order of their unpacking.
     pub unpacked: Vec<Unpacked>,
-    /// What a kernel's installation writes beside its package, with the time.
+    /// What an installation writes beside its package, with the time: a kernel's, and the groups of alternatives.
     pub written: Vec<(String, i64)>,
     /// When dpkg last wrote its state.
     pub state: i64,
@@ -39,6 +40,12 @@ pub struct Unpacked {
 /// When dpkg unpacks the package of this number in a run.
 pub(super) fn unpacks(r: &Run, i: usize) -> i64 {
     r.start + 1 + i as i64 * (span(r) / 2) / r.changes.len().max(1) as i64
+}
+
+/// When dpkg configures it.
+pub(super) fn configures(r: &Run, i: usize) -> i64 {
+    let half = span(r) / 2;
+    r.start + 1 + half + i as i64 * (half - 1).max(0) / r.changes.len().max(1) as i64
 }
 
 /// Unpacking takes about half of the time, configuring the rest.
@@ -147,7 +154,13 @@ fn kept(moments: impl Iterator<Item = i64>) -> i64 {
 
 impl Stamps {
     /// Those of `cover` at `now`.
-    pub fn of(cover: &Cover, image: &dyn Image, past: &Past, now: i64) -> Stamps {
+    pub fn of(
+        cover: &Cover,
+        image: &dyn Image,
+        past: &Past,
+        records: Option<&Database<'_>>,
+        now: i64,
+    ) -> Stamps {
         let first = past.runs.first().map_or(cover.host.installed, |r| r.start);
         let mut of: BTreeMap<(&str, &str), (i64, i64)> = BTreeMap::new();
         let kernel = crate::Release::current().kernel_package(&cover.host.kernel.release);
@@ -160,6 +173,10 @@ impl Stamps {
                     written = made_by_kernel(&cover.host.kernel.release, r.end - 1);
                 }
             }
+        }
+        if let Some(db) = records {
+            let groups = db.alternatives(db.runs().len()).into_iter();
+            written.extend(groups.map(|a| (format!("{DPKG}/alternatives/{}", a.name), a.written)));
         }
         let mut unpacked: Vec<Unpacked> = of
             .into_iter()

@@ -62,6 +62,13 @@ pub struct Run {
     pub changes: Vec<Change>,
 }
 
+impl Run {
+    /// Whether the command asks for a package by name: what comes along is automatic.
+    pub fn names(&self, c: &Change) -> bool {
+        self.command.split(' ').any(|w| w == c.package.name)
+    }
+}
+
 /// True if a package is installed.
 pub fn has(image: &dyn Image, name: &str) -> bool {
     image.packages().iter().any(|p| p.0 == name)

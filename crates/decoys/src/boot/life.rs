@@ -143,6 +143,7 @@ fn does(world: &mut World, chore: &Chore, now: Time) {
         Does::Write(f) => world.write_as(&file(f, now)),
         Does::Touch(f) => world.touch_as(&file(f, now)),
         Does::Remove(f) => world.remove_as(&file(f, now), at(f)),
+        Does::Save(what) => world.save(what, moment(chore.at, "/var/backups", 0, now)),
         Does::Turn(log) => world.turn(log, moment(chore.at, &log.path, 0, now)),
     }
 }

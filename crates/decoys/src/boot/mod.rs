@@ -14,11 +14,13 @@ mod parts;
 mod run;
 mod schedule;
 mod stamps;
+mod standing;
 mod streams;
 
 pub use guest::KernelGuest;
 pub use kmsg::lines as kernel_log;
 pub use life::Life;
+pub use standing::Standing;
 pub use turncoat_kernel::net::facts::Outside;
 
 use crate::journal::Birth;
@@ -68,6 +70,11 @@ impl turncoat_cover::Image for Below<'_> {
         let n = self.0.read(ino, 0, &mut head).ok()?;
         head.truncate(n);
         Some(head)
+    }
+    fn list(&self, dir: &str) -> Vec<String> {
+        let entries = || self.0.readdir(self.0.resolve(dir.as_bytes()).ok()??).ok();
+        let name = |e: turncoat_kernel::image::DirEntry<'_>| String::from_utf8(e.name.to_vec()).ok();
+        entries().into_iter().flatten().filter_map(name).collect()
     }
     fn packages(&self) -> Vec<(String, String)> {
         self.0

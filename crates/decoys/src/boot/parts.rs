@@ -2,7 +2,7 @@
 
 use super::{Below, Outside, facts, kmsg, net, run, stamps};
 use std::sync::Arc;
-use turncoat_cover::{Content as CoverContent, Cover, File, Kind};
+use turncoat_cover::{Cover, File, Kind};
 use turncoat_cpu::Machine;
 use turncoat_event::Time;
 use turncoat_kernel::image::Image;
@@ -46,8 +46,7 @@ pub fn file(f: &File, now: Time) -> CoverFile {
         content: match &f.kind {
             Kind::Directory => Content::Dir,
             Kind::Symlink(target) => Content::Link(target.clone().into_bytes()),
-            Kind::Regular(CoverContent::Bytes(b)) => Content::Bytes(Arc::from(b.as_slice())),
-            Kind::Regular(CoverContent::Lazy(_)) => Content::Bytes(Arc::from([])),
+            Kind::Regular(c) => Content::Bytes(Arc::from(&*c.bytes())),
         },
     }
 }

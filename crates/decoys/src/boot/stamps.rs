@@ -7,6 +7,12 @@ use turncoat_kernel::vfs::stamps::{Stamp, Stamps};
 
 /// dpkg's files about its state, which each run writes anew.
 const STATE: &[&str] = &["/var/lib/dpkg/status"];
+/// What it writes to without making it anew: its lock, and the directories in which files come and go.
+const CHANGED: &[&str] = &[
+    "/var/lib/dpkg/lock",
+    "/var/lib/dpkg/info",
+    "/var/lib/dpkg/updates",
+];
 
 /// Finds paths of package lists in the image; each directory is looked up once.
 struct Finder<'a> {
@@ -96,6 +102,9 @@ pub(super) fn of(image: &Image, told: &Told) -> Stamps {
             let d = known.entry(dir.number()).or_default();
             d.written = d.written.max(Some(at));
         }
+    }
+    for (_, ino) in CHANGED.iter().filter_map(|path| finder.find(path.as_bytes())) {
+        known.entry(ino.number()).or_default().written = Some(told.state);
     }
     for (path, at) in &told.read {
         if let Some((_, ino)) = finder.find(path.as_bytes()) {

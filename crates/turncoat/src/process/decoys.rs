@@ -275,7 +275,13 @@ fn ssh_decoy(
         .map(|u| u.name.clone().into_bytes())
         .chain([b"root".to_vec()])
         .collect();
-    let snapshot = Snapshot::boot(&cover, image.clone(), outside, now(), &random)?;
+    let standing = boot::Standing::boot(
+        cover.clone(),
+        image.clone(),
+        outside,
+        clock.clone(),
+        random.clone(),
+    )?;
     let scope = match (settings.world.scope, settings.watch.kind) {
         (ScopeSetting::Machine, _) | (ScopeSetting::Auto, Watch::Internal) => Scope::Machine,
         _ => Scope::Source,
@@ -289,15 +295,8 @@ fn ssh_decoy(
         journal: settings.limits.journal.0,
         ..Bounds::default()
     };
-    let make_random = random.clone();
-    let snapshot = Arc::new(Mutex::new(snapshot));
     let worlds = Worlds::start(
-        Arc::new(move || {
-            snapshot
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .fresh(&make_random)
-        }),
+        Arc::new(move || standing.fresh()),
         scope,
         bounds,
         threads,

@@ -226,6 +226,9 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "up # days, #:#,  # users,  load average: #.#, #.#, #.#",
         "uptime of procps, put together from parts",
     ),
+    ("alternatives.tar", "dpkg-db-backup puts its name together"),
+    ("dpkg.diversions", "dpkg-db-backup puts its name together"),
+    ("dpkg.statoverride", "dpkg-db-backup puts its name together"),
     (
         "Reading database ... # files and directories currently installed.",
         "dpkg, in two parts",
@@ -240,6 +243,43 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
 ];
 
+/// The image's dpkg state, whose paragraphs are those of its packages: in copies of it only what is of another version is looked at.
+struct Known {
+    blank: AhoCorasick,
+    paragraphs: HashSet<String>,
+    lines: HashSet<String>,
+}
+
+impl Known {
+    fn of(image: &dyn Image) -> Known {
+        let status = image.read("/var/lib/dpkg/status").unwrap_or_default();
+        let status = String::from_utf8_lossy(&status);
+        let blank = AhoCorasick::new(["\n\n"]).expect("a pattern");
+        Known {
+            paragraphs: paragraphs(&blank, &status).map(str::to_owned).collect(),
+            lines: status.lines().map(str::to_owned).collect(),
+            blank,
+        }
+    }
+
+    /// Lines of a copy that are not the image's. Each version is in dpkg.log, too.
+    fn others<'a>(&'a self, copy: &'a str) -> impl Iterator<Item = &'a str> {
+        let others = paragraphs(&self.blank, copy).filter(|p| !self.paragraphs.contains(*p));
+        let own = |l: &&str| !l.starts_with("Version: ") && !self.lines.contains(*l);
+        others.flat_map(str::lines).filter(own)
+    }
+}
+
+fn paragraphs<'a>(blank: &AhoCorasick, text: &'a str) -> impl Iterator<Item = &'a str> {
+    let mut from = 0;
+    let ends: Vec<usize> = blank.find_iter(text).map(|m| m.end()).collect();
+    ends.into_iter().chain([text.len()]).map(move |end| {
+        let paragraph = &text[from..end];
+        from = end;
+        paragraph
+    })
+}
+
 type Said = HashSet<(Source, String)>;
 /// Lines as they are masked; with true, without packages.
 type Masked = HashMap<(bool, String), String>;
@@ -250,6 +290,7 @@ type KernelLog<'a> = &'a (dyn Fn(&Cover) -> Vec<(u8, u64, String)> + Sync);
 pub fn installs(image: &(dyn Image + Sync), kernel_log: KernelLog<'_>, now: i64) -> Vec<Said> {
     let roles = role::names();
     let kernel = turncoat_cover::kernels::of(image);
+    let known = Known::of(image);
     let names: HashSet<String> = image.packages().into_iter().map(|p| p.0).collect();
     let one = |n: usize, masked: &mut Masked| {
         let mut seed = [n as u8; 32];
@@ -270,7 +311,7 @@ pub fn installs(image: &(dyn Image + Sync), kernel_log: KernelLog<'_>, now: i64)
             .iter()
             .map(|u| format!("$y$j9T${}", u.password))
             .collect();
-        said(&cover, image, &names, &kernel_log(&cover), now, masked)
+        said(&cover, image, (&names, &known), &kernel_log(&cover), now, masked)
     };
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let share = &|first: usize| {
@@ -290,7 +331,7 @@ pub fn installs(image: &(dyn Image + Sync), kernel_log: KernelLog<'_>, now: i64)
 fn said(
     cover: &Cover,
     image: &dyn Image,
-    names: &HashSet<String>,
+    (names, known): (&HashSet<String>, &Known),
     kernel_log: &[(u8, u64, String)],
     now: i64,
     masked: &mut Masked,
@@ -322,8 +363,12 @@ fn said(
         for part in path.split('/') {
             put(Name, false, part);
         }
-        let Kind::Regular(Content::Bytes(bytes)) = &f.kind else {
+        let Kind::Regular(content) = &f.kind else {
             continue;
+        };
+        let bytes = match content {
+            Content::Bytes(bytes) => bytes,
+            Content::Packed(of) => &of.plain,
         };
         let mut plain = Vec::new();
         if f.path.ends_with(".gz") {
@@ -343,8 +388,13 @@ fn said(
             }
             _ => Text,
         };
+        let of_dpkg = f.path.starts_with("/var/backups/dpkg.") || f.path.starts_with("/var/lib/dpkg/");
+        if of_dpkg && let Ok(text) = std::str::from_utf8(bytes) {
+            known.others(text).for_each(|line| put(Text, false, line));
+            continue;
+        }
         if let Ok(text) = std::str::from_utf8(bytes) {
-            for line in text.split(['\n', '\r']) {
+            for line in text.split(['\n', '\r', '\0']) {
                 // dpkg's own stamp, as it stands before each line.
                 let line = match (&source, line.get(19..20)) {
                     (Program(_), Some(" ")) if line.starts_with("20") => &line[20..],

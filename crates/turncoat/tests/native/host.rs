@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::cases::{Case, Seen};
 use crate::world::{COLUMNS, ROWS, Stage, blank, listing, unpacked};
-use turncoat_cover::{Content, Kind};
+use turncoat_cover::Kind;
 
 /// A screen that did not change for so long rests.
 const REST: Duration = Duration::from_millis(700);
@@ -67,8 +67,7 @@ fn lay(files: &[turncoat_cover::File], image: &Path, to: &Path) {
                 symlink(target, &path).unwrap();
                 continue;
             }
-            Kind::Regular(Content::Bytes(b)) => std::fs::write(&path, b).unwrap(),
-            Kind::Regular(Content::Lazy(_)) => std::fs::write(&path, b"").unwrap(),
+            Kind::Regular(content) => std::fs::write(&path, content.bytes()).unwrap(),
         }
         chown(&path, Some(f.uid), Some(f.gid)).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(f.mode)).unwrap();
