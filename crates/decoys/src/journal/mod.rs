@@ -11,13 +11,17 @@
 //! killed) is read up to there: what followed was never answered. A world that had to begin anew with the disk of the life before has
 //! another birth in its journal, and a disk behind it ([`lives`]).
 
+pub mod checkpoint;
 mod codec;
 mod door;
+mod left;
 mod rerun;
 
+pub use checkpoint::Checkpoint;
 pub use codec::{Damaged, Entry, MAGIC, Reader, lives};
 pub use door::Journaled;
-pub use rerun::{Ended, Left, Report, Rerun, Step};
+pub use left::Left;
+pub use rerun::{Ended, Report, Rerun, Step};
 
 use serde::{Deserialize, Serialize};
 use turncoat_event::Time;
