@@ -1,6 +1,6 @@
 //! Worlds that outlive the process that runs them: what is known of each, its journal as far as it is committed, and its disk.
 //!
-//! The disk is a file beside the journal, written anew as a whole. Journal and disk go together ([`crate::journal`]).
+//! The disk is a file beside the journal, written anew as a whole, and so is each checkpoint. They go together ([`crate::journal`]).
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,6 +15,45 @@ use crate::{Layout, Result, StoreError, journal};
 
 /// The longest disk that is kept, in bytes.
 pub const DISK_MAX: usize = 128 << 20;
+
+/// Checkpoints of one world that are kept at most.
+const CHECKPOINTS: usize = 64;
+
+/// The checkpoints in a world's journal: the byte that each stands at, and where it lies, in order.
+pub fn checkpoints(layout: &Layout, world: WorldId) -> Vec<(u64, PathBuf)> {
+    let journal = layout.journal(world);
+    let (Some(dir), Some(name)) = (journal.parent(), journal.file_stem().and_then(|n| n.to_str())) else {
+        return Vec::new();
+    };
+    let mut found: Vec<(u64, PathBuf)> = fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|e| {
+            let file = e.file_name();
+            let at = file.to_str()?.strip_prefix(name)?.strip_prefix('.')?;
+            let at = at.strip_suffix(".checkpoint")?.parse().ok()?;
+            Some((at, e.path()))
+        })
+        .collect();
+    found.sort_unstable();
+    found
+}
+
+/// A checkpoint as it lies there.
+///
+/// # Errors
+/// What the disk says.
+pub fn checkpoint(path: &std::path::Path) -> Result<Vec<u8>> {
+    let read = || {
+        let mut bytes = Vec::new();
+        fs::File::open(path)?
+            .take(DISK_MAX as u64)
+            .read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().map_err(StoreError::io(path))
+}
 
 /// Where a world's disk lies.
 pub(crate) fn disk(layout: &Layout, world: WorldId) -> PathBuf {
@@ -41,25 +80,57 @@ impl Writer {
 
     /// Remembers a world's disk in place of the one before.
     pub fn keep_disk(&mut self, world: WorldId, bytes: &[u8]) -> Result<()> {
-        let path = disk(self.layout(), world);
-        let fresh = path.with_extension("disk.new");
-        if let Some(dir) = path.parent() {
-            crate::layout::make_private(dir)?;
-        }
-        let write = || {
-            use std::os::unix::fs::OpenOptionsExt;
-            let mut file = fs::OpenOptions::new()
-                .create(true)
-                .truncate(true)
-                .write(true)
-                .mode(0o600)
-                .open(&fresh)?;
-            file.write_all(bytes)?;
-            fs::rename(&fresh, &path)
-        };
-        write().map_err(StoreError::io(&path))
+        write_whole(&disk(self.layout(), world), bytes)
     }
 
+    /// Remembers a checkpoint that stands at byte `at` of a world's journal. Where all of them are more than `most` bytes, the oldest
+    /// go; one that is more by itself is not kept.
+    pub fn keep_checkpoint(&mut self, world: WorldId, at: u64, bytes: &[u8], most: u64) -> Result<()> {
+        if bytes.len() as u64 > most {
+            return Ok(());
+        }
+        let layout = self.layout().clone();
+        let path = layout
+            .journal(world)
+            .with_extension(format!("{at:012}.checkpoint"));
+        write_whole(&path, bytes)?;
+        let there = checkpoints(&layout, world);
+        let mut room = most;
+        for (n, (_, path)) in there.iter().rev().enumerate() {
+            let size = fs::metadata(path).map_or(0, |m| m.len());
+            match room.checked_sub(size).filter(|_| n < CHECKPOINTS) {
+                Some(left) => room = left,
+                None => {
+                    room = 0;
+                    remove(path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes a file anew as a whole.
+fn write_whole(path: &std::path::Path, bytes: &[u8]) -> Result<()> {
+    let fresh = path.with_extension("new");
+    if let Some(dir) = path.parent() {
+        crate::layout::make_private(dir)?;
+    }
+    let write = || {
+        use std::os::unix::fs::OpenOptionsExt;
+        let mut file = fs::OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&fresh)?;
+        file.write_all(bytes)?;
+        fs::rename(&fresh, path)
+    };
+    write().map_err(StoreError::io(path))
+}
+
+impl Writer {
     /// Worlds that are remembered, and what of each. What their journals hold beyond what is committed is cut off: it was never
     /// answered. To be called while nobody writes journals.
     pub fn kept_worlds(&mut self) -> Result<Vec<(WorldId, String)>> {
@@ -87,13 +158,17 @@ impl Writer {
             {
                 file.set_len(committed).map_err(StoreError::io(&raw))?;
             }
+            // The journal will go on otherwise there.
+            for (_, path) in checkpoints(&layout, world).iter().filter(|c| c.0 > committed) {
+                remove(path)?;
+            }
             kept.push((world, said));
         }
         Ok(kept)
     }
 
-    /// A world's journal as far as it is committed, and its disk; empty where there is none.
-    pub fn stored_world(&mut self, world: WorldId) -> Result<(Vec<u8>, Vec<u8>)> {
+    /// A world's journal as far as it is committed, its disk, and the newest checkpoint in the journal; empty where there is none.
+    pub fn stored_world(&mut self, world: WorldId) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>)> {
         let committed: Option<u64> = self
             .database()
             .prepare_cached("SELECT journal FROM world WHERE uuid = ?1")?
@@ -112,7 +187,11 @@ impl Writer {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(source) => return Err(StoreError::Io { path, source }),
         }
-        Ok((bytes, image))
+        let newest = checkpoints(self.layout(), world)
+            .into_iter()
+            .rfind(|(at, _)| *at <= bytes.len() as u64);
+        let point = newest.map(|(_, path)| checkpoint(&path)).transpose()?;
+        Ok((bytes, image, point.unwrap_or_default()))
     }
 
     /// Worlds whose journals will be written on.

@@ -5,8 +5,9 @@
 //! cannot read one runs the journal from its birth instead: nothing is lost with it but time.
 //!
 //! # Format
-//! [`MAGIC`], the first half of the SHA-256 over all that follows, then (see `turncoat_freeze`) the build, the birth's digest, the
-//! position, the length of the rest before compression, and the rest as a block of LZ4: what stands beside the guest, and the guest.
+//! [`MAGIC`]; the first half of the SHA-256 over all that follows; the position, 8 bytes; then (see `turncoat_freeze`) the build, the
+//! birth's digest, the length of the rest before compression, and the rest as a block of LZ4: what stands beside the guest, and the
+//! guest.
 
 use sha2::{Digest, Sha256};
 use turncoat_freeze::{Damaged, Freeze, In, Out};
@@ -60,13 +61,19 @@ impl Checkpoint {
     /// As it lies on disk. Compressing takes some milliseconds.
     pub fn pack(&self) -> Vec<u8> {
         let mut out = Out::new(usize::MAX);
+        out.raw(&self.at.to_le_bytes());
         crate::build().put(None, &mut out);
         self.birth.put(None, &mut out);
-        self.at.put(None, &mut out);
         self.state.len().put(None, &mut out);
         out.raw(&lz4_flex::block::compress(&self.state));
         let body = out.done().unwrap_or_default();
         [MAGIC, &digest(&body), &body].concat()
+    }
+
+    /// Where the checkpoint in these bytes says that it stands.
+    pub fn place(bytes: &[u8]) -> Option<u64> {
+        let rest = bytes.strip_prefix(MAGIC)?.get(16..)?;
+        rest.first_chunk::<8>().map(|at| u64::from_le_bytes(*at))
     }
 
     /// Reads what [`Checkpoint::pack`] wrote.
@@ -85,9 +92,9 @@ impl Checkpoint {
         }
         let mut from = In::new(body, 0);
         let mut head = || {
+            let at = u64::from_le_bytes(Freeze::take(None, &mut from)?);
             let build = String::take(None, &mut from)?;
             let birth = Freeze::take(None, &mut from)?;
-            let at = u64::take(None, &mut from)?;
             let long = usize::take(None, &mut from)?;
             let packed = from.raw(from.left())?;
             Ok::<_, Damaged>((build, birth, at, long, packed))
