@@ -93,6 +93,11 @@ impl Out {
         self.over = true;
     }
 
+    /// There will be no result: whoever has much to write may leave it.
+    pub fn failed(&self) -> bool {
+        self.over
+    }
+
     /// Lends something to those who write: what they look at beside what they write.
     pub fn lend<T: 'static>(&mut self, one: T) {
         self.lent = Some(Box::new(one));

@@ -86,10 +86,11 @@ impl Writer {
     /// Remembers a checkpoint that stands at byte `at` of a world's journal. Where all of them are more than `most` bytes, the oldest
     /// go; one that is more by itself is not kept.
     pub fn keep_checkpoint(&mut self, world: WorldId, at: u64, bytes: &[u8], most: u64) -> Result<()> {
-        if bytes.len() as u64 > most {
+        let layout = self.layout().clone();
+        // Without a journal (its last session was forgotten meanwhile) it is worth nothing.
+        if bytes.len() as u64 > most || !layout.journal(world).exists() {
             return Ok(());
         }
-        let layout = self.layout().clone();
         let path = layout
             .journal(world)
             .with_extension(format!("{at:012}.checkpoint"));
@@ -212,5 +213,63 @@ pub(crate) fn remove(path: &std::path::Path) -> Result<()> {
             source: error,
         }),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Durability, InstallKey};
+    use turncoat_event::record::Journal;
+    use turncoat_event::{Item, Time};
+
+    #[test]
+    fn checkpoints_are_bounded_and_go_with_the_journal() {
+        let dir = std::env::temp_dir().join(format!("turncoat-checkpoints-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        let layout = Layout::new(&dir);
+        let key = InstallKey::derive(&[7; 32], "test");
+        let sensor = "test".parse().expect("a name");
+        let mut writer = Writer::open(&layout, &sensor, key, Durability::Process).expect("a record");
+        let world = WorldId::new(Time(0), [4; 10]);
+        let there = |layout: &Layout| -> Vec<u64> {
+            let all = checkpoints(layout, world).into_iter();
+            all.map(|(at, _)| at).collect()
+        };
+        let keep = |writer: &mut Writer, at, bytes: &[u8]| {
+            writer
+                .keep_checkpoint(world, at, bytes, 100)
+                .expect("it is written");
+        };
+        keep(&mut writer, 1, &[1; 10]);
+        assert!(there(&layout).is_empty(), "there is no journal");
+        let piece = Journal {
+            world,
+            bytes: vec![0; 1_000],
+            last: false,
+        };
+        writer.append(&[Item::Journal(piece)]).expect("it is recorded");
+        writer.keep_world(world, "{}").expect("it is remembered");
+        for at in [10, 200, 999] {
+            keep(&mut writer, at, &[at as u8; 40]);
+        }
+        assert_eq!(there(&layout), [200, 999], "the oldest goes");
+        keep(&mut writer, 1_000, &[1; 101]);
+        assert_eq!(there(&layout), [200, 999], "one that is too large is not kept");
+        // Behind what is committed none is of use: nobody saw what led there.
+        keep(&mut writer, 1_001, &[3; 10]);
+        assert_eq!(
+            writer.stored_world(world).expect("it is read").2,
+            [999u64 as u8; 40]
+        );
+        assert_eq!(writer.kept_worlds().expect("they are read").len(), 1);
+        assert_eq!(there(&layout), [200, 999]);
+        journal::remove(&layout, world).expect("it goes");
+        assert!(there(&layout).is_empty());
+        assert_eq!(
+            writer.stored_world(world).expect("it is read"),
+            Default::default()
+        );
+        let _ = fs::remove_dir_all(&dir);
     }
 }

@@ -318,3 +318,63 @@ fn what_programs_hold_comes_back_at_any_point() {
         t.twins, t.largest, t.slices
     );
 }
+
+/// What comes out of bytes that are wrong is an error or another world, never harm to this process.
+#[test]
+fn damaged_bytes_of_a_world_do_no_harm() {
+    let mut t = Twins::new(u32::MAX);
+    let shell = t.open(1, Program::Shell, true);
+    t.say(shell, "sleep 100 | cat & echo x > /tmp/x; exec 8<> /tmp/x\r");
+    let frozen = t.first.freeze(MOST).unwrap();
+    let mut seed = 1u64;
+    let mut next = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) as usize % below
+    };
+    let mut machine = snapshot();
+    let (mut errors, mut worlds) = (0, 0);
+    for n in 0..300 {
+        let mut wrong = frozen.clone();
+        if n % 10 == 0 {
+            wrong.truncate(next(frozen.len()));
+        } else {
+            // Most of the bytes are pages; what refers to others stands in front.
+            let within = if n % 2 == 0 {
+                frozen.len()
+            } else {
+                frozen.len() / 20
+            };
+            for _ in 0..=next(3) {
+                let at = next(within);
+                wrong[at] ^= 1 << next(8);
+            }
+        }
+        let mut guest = machine.guest([1; 32]);
+        if guest.thaw(&wrong).is_err() {
+            errors += 1;
+            assert_eq!(guest.retired(), 0, "it is as it was");
+            continue;
+        }
+        worlds += 1;
+        // A panic of its own kills a world alone, as the pool sees to it.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            guest.input(shell, Input::Data(b"ls /; cat <&8\r".to_vec()));
+            for _ in 0..20 {
+                guest.run(turncoat_decoys::journal::SLICE, t.now);
+                guest.drain(&mut Vec::new());
+            }
+        }));
+    }
+    println!(
+        "{errors} errors, {worlds} other worlds, of {} bytes",
+        frozen.len()
+    );
+    assert!(errors > 30 && worlds > 30);
+    // The snapshot is what it was: a world of it does what the first one did.
+    let mut twin = machine.guest([1; 32]);
+    twin.thaw(&frozen).unwrap();
+    t.second = Some(twin);
+    let said = t.say(shell, "ls -d /etc /tmp; cat <&8\r");
+    assert!(said.contains("/etc") && said.contains('x'), "{said}");
+    t.renew();
+}

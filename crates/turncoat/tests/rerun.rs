@@ -116,7 +116,7 @@ struct Live {
 impl Live {
     /// A checkpoint here, as it comes from disk.
     fn checkpoint(&mut self) {
-        let checkpoint = self.world.checkpoint().expect("it can be written").pack();
+        let checkpoint = self.world.checkpoint(64 << 20).expect("it can be written").pack();
         assert!(Checkpoint::place(&checkpoint).is_some());
         self.checkpoints.push(Checkpoint::unpack(&checkpoint).unwrap());
     }

@@ -1,6 +1,10 @@
 //! One address space's page tables: leaves of 64 entries in `Arc`s, copied on write, so that a fork is a clone of
 //! the map of leaves.
 
+mod freeze;
+
+pub use freeze::Expected;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,10 +12,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::page::{PAGE_SIZE, PageRef};
 use crate::fault::{Fault, FaultKind};
 
-pub(super) const LEAF: usize = 64;
+const LEAF: usize = 64;
 const PAGE_MASK: u64 = PAGE_SIZE as u64 - 1;
 /// First address that no user mapping reaches (47 bits).
-pub(super) const TOP: u64 = 1 << 47;
+const TOP: u64 = 1 << 47;
 
 /// Access rights of a page: a set of READ, WRITE and EXEC.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -92,28 +96,19 @@ pub struct Stats {
     pub copied: u64,
 }
 
-pub(super) const SHARED: u8 = 8;
-pub(super) const OWNED: u8 = 16;
+const SHARED: u8 = 8;
+const OWNED: u8 = 16;
 const EXEC: u8 = Prot::EXEC.bits();
 
 #[derive(Clone)]
-pub(super) struct Leaf {
+struct Leaf {
     present: u64,
-    pub pages: [Option<PageRef>; LEAF],
-    pub flags: [u8; LEAF],
+    pages: [Option<PageRef>; LEAF],
+    flags: [u8; LEAF],
 }
 
 impl Leaf {
-    /// Puts a page where none is.
-    pub fn set(&mut self, i: usize, page: PageRef, flags: u8) {
-        if let (Some(place), Some(f)) = (self.pages.get_mut(i), self.flags.get_mut(i)) {
-            *place = Some(page);
-            *f = flags;
-            self.present |= 1 << i;
-        }
-    }
-
-    pub fn empty() -> Leaf {
+    fn empty() -> Leaf {
         Leaf {
             present: 0,
             pages: [const { None }; LEAF],
@@ -575,42 +570,6 @@ impl Space {
     /// Leaves of the page table, each of 64 entries.
     pub fn leaves(&self) -> usize {
         self.leaves.len()
-    }
-
-    /// Tables as they are to be written: key, table, and whether only this space holds it; and the pages copied since the last count.
-    pub(super) fn tables(&self) -> (impl ExactSizeIterator<Item = (u64, &Arc<Leaf>, bool)>, u64) {
-        // What has no value of its own, or none that outlives the process, is left out by name.
-        let Space {
-            leaves,
-            present: _,
-            owned: _,
-            copied,
-            id: _,
-            generation: _,
-            code: _,
-            text: _,
-            origin: _,
-            cloned,
-        } = self;
-        let ours = !cloned.load(Ordering::Acquire);
-        let all = leaves
-            .iter()
-            .map(move |(&key, slot)| (key, &slot.leaf, ours && slot.owned));
-        (all, *copied)
-    }
-
-    /// A space of these tables.
-    pub(super) fn of_tables(tables: Vec<(u64, Arc<Leaf>, bool)>, copied: u64) -> Space {
-        let mut space = Space::new();
-        space.copied = copied;
-        for (key, leaf, owned) in tables {
-            space.present += leaf.pages.iter().flatten().count();
-            if owned {
-                space.owned += leaf.flags.iter().filter(|f| *f & OWNED != 0).count();
-            }
-            space.leaves.insert(key, Slot { leaf, owned });
-        }
-        space
     }
 
     /// Takes the private pages out that nobody else holds, in order of address; their entries stay.

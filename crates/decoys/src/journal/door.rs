@@ -365,19 +365,19 @@ impl Journaled {
         std::mem::take(&mut self.bytes)
     }
 
-    /// Instructions retired since the last checkpoint, or since this life began: what a rerun would run again.
+    /// Instructions retired since a checkpoint was last tried, or since this life began: what a rerun would run again.
     pub fn since_checkpoint(&self) -> u64 {
         self.guest.retired().saturating_sub(self.point)
     }
 
-    /// Writes down that a checkpoint stands here, and gives it. `None` where the guest cannot be written, or nobody could run from
-    /// there on; or what it made is not taken yet. The guest goes on as if nothing had been.
-    pub fn checkpoint(&mut self) -> Option<Checkpoint> {
+    /// Writes down that a checkpoint stands here, and gives it. `None` where the guest cannot be written in `most` bytes, or nobody
+    /// could run from there on; or what it made is not taken yet. The guest goes on as if nothing had been.
+    pub fn checkpoint(&mut self, most: usize) -> Option<Checkpoint> {
         if self.full || !self.made.is_empty() {
             return None;
         }
-        let guest = self.guest.freeze(checkpoint::LONGEST)?;
         self.point = self.guest.retired();
+        let guest = self.guest.freeze(most.min(checkpoint::LONGEST))?;
         self.write_seal();
         self.write(&Entry::Checkpoint);
         self.left.sum.fold();

@@ -150,6 +150,8 @@ const SAVE: i64 = 60_000_000_000;
 const LEFT: i64 = 2_000_000_000;
 /// A world that somebody uses hears at most this often what the machine refused, in nanoseconds.
 const HEARS: i64 = 1_000_000_000;
+/// Bytes that a checkpoint may have for which somebody waits: they are written in some milliseconds.
+const AT_ONCE: usize = 16 << 20;
 /// A checkpoint of a world that has no pause is remembered after so long, in nanoseconds.
 const SOON_ENOUGH: i64 = 1_000_000_000;
 /// A world in which something is due sooner than this stays in memory, in nanoseconds.
@@ -498,7 +500,7 @@ impl Actor {
                             && around.keeping.is_some_and(|k| sleep::due(guest, k))
                         {
                             guest.drain(&mut state.produced);
-                            state.checkpoint = guest.checkpoint().map(|c| (c, now));
+                            state.checkpoint = guest.checkpoint(AT_ONCE).map(|c| (c, now));
                         }
                         let result = guest.open(&open, origin.session, channel);
                         let served = matches!(open.program, Program::Service(_));

@@ -2,7 +2,7 @@
 
 use super::actor::{Actor, Around, Next, Rest, State, lock, submit, world_event};
 use super::sleep::{self, Away, Keeping, Lost, Waking, Woke};
-use crate::journal::{Checkpoint, Journaled};
+use crate::journal::{Checkpoint, Journaled, checkpoint};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::Ordering;
 use turncoat_event::{Time, kinds};
@@ -104,7 +104,9 @@ impl Actor {
             keeping.cellar.keep_disk(self.id, disk);
         }
         let instructions = guest.retired();
-        let checkpoint = sleep::due(&guest, keeping).then(|| guest.checkpoint()).flatten();
+        let checkpoint = sleep::due(&guest, keeping)
+            .then(|| guest.checkpoint(checkpoint::LONGEST))
+            .flatten();
         let bytes = guest.seal();
         drop(guest);
         let recorded = self.keep_journal(state, bytes, false, around.recorder);

@@ -128,7 +128,7 @@ const BOUNDS: &[Bound] = &[
         what: "bytes of checkpoints",
         from: Key("limits", "checkpoints"),
         scope: "world",
-        worst: "that many bytes on disk, in 64 files; one is at most 96 MiB before compression",
+        worst: "that many bytes on disk, in 64 files; before compression 16 MiB where somebody waits for the world, else 96 MiB",
         past: "the oldest go, one that is larger by itself is not written: a rerun begins earlier",
     },
     Bound {

@@ -45,13 +45,8 @@ pub(super) enum Work {
     Keep(WorldId, String),
     /// Front remembers a world's disk.
     Disk(WorldId, Vec<u8>),
-    /// A checkpoint at this byte of its journal; `most` bounds all of the world's.
-    Checkpoint {
-        world: WorldId,
-        at: u64,
-        most: u64,
-        bytes: Vec<u8>,
-    },
+    /// A checkpoint at this byte of its journal; the second number bounds the bytes of all of the world's.
+    Checkpoint(WorldId, (u64, u64), Vec<u8>),
     /// A front wants what there is of a world.
     Fetch { life: u64, world: WorldId },
     /// Something else that needs the writer.
@@ -540,12 +535,7 @@ fn read_items(mut stream: UnixStream, life: u64, pen: &Pen, shared: &Shared) -> 
                     bytes,
                 }) => {
                     if let Some(bytes) = checkpoint.add((world, at), bytes, last) {
-                        after.push(Work::Checkpoint {
-                            world,
-                            at,
-                            most,
-                            bytes,
-                        });
+                        after.push(Work::Checkpoint(world, (at, most), bytes));
                     }
                 }
                 Some(Message::Facts(text)) => {

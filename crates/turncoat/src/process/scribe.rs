@@ -86,12 +86,7 @@ impl Scribe {
                     let done = self.writer.keep_disk(world, &bytes);
                     self.of_world(done);
                 }
-                Some(Work::Checkpoint {
-                    world,
-                    at,
-                    most,
-                    bytes,
-                }) => {
+                Some(Work::Checkpoint(world, (at, most), bytes)) => {
                     let done = self.writer.keep_checkpoint(world, at, &bytes, most);
                     self.of_world(done);
                 }

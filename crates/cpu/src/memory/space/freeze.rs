@@ -3,10 +3,10 @@
 //! Who shares a page with whom, and who may write it in place, comes back as it was; identities that only caches look at are
 //! new. A page that belongs to others as well (a snapshot's, an image's) never comes back where it would be written in place.
 
-use super::Prot;
-use super::page::{PAGE_SIZE, PageRef};
-use super::space::{LEAF, Leaf, OWNED, SHARED, Space};
+use super::super::page::{PAGE_SIZE, PageRef};
+use super::{LEAF, Leaf, OWNED, Prot, SHARED, Slot, Space, TOP};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use turncoat_freeze::{Damaged, Freeze, In, Out};
 
 /// What a page at an address would be if nobody had written it: the page of the file that is mapped there.
@@ -78,7 +78,7 @@ impl PageRef {
 impl Freeze for PageRef {
     fn put(&self, base: Option<&Self>, out: &mut Out) {
         let same = base.is_some_and(|b| b.ptr_eq(self));
-        if !out.shared(self.id(), same) {
+        if out.failed() || !out.shared(self.id(), same) {
             return;
         }
         out.byte(self.flags());
@@ -111,7 +111,54 @@ fn stands_for(page: &PageRef, flags: u8, expected: &PageRef) -> bool {
     a == b
 }
 
+impl Leaf {
+    /// Puts a page where none is.
+    fn set(&mut self, i: usize, page: PageRef, flags: u8) {
+        if let (Some(place), Some(f)) = (self.pages.get_mut(i), self.flags.get_mut(i)) {
+            *place = Some(page);
+            *f = flags;
+            self.present |= 1 << i;
+        }
+    }
+}
+
 impl Space {
+    /// Tables as they are to be written: key, table, and whether only this space holds it; and the pages copied since the last count.
+    fn tables(&self) -> (impl ExactSizeIterator<Item = (u64, &Arc<Leaf>, bool)>, u64) {
+        // What has no value of its own, or none that outlives the process, is left out by name.
+        let Space {
+            leaves,
+            present: _,
+            owned: _,
+            copied,
+            id: _,
+            generation: _,
+            code: _,
+            text: _,
+            origin: _,
+            cloned,
+        } = self;
+        let ours = !cloned.load(Ordering::Acquire);
+        let all = leaves
+            .iter()
+            .map(move |(&key, slot)| (key, &slot.leaf, ours && slot.owned));
+        (all, *copied)
+    }
+
+    /// A space of these tables.
+    fn of_tables(tables: Vec<(u64, Arc<Leaf>, bool)>, copied: u64) -> Space {
+        let mut space = Space::new();
+        space.copied = copied;
+        for (key, leaf, owned) in tables {
+            space.present += leaf.pages.iter().flatten().count();
+            if owned {
+                space.owned += leaf.flags.iter().filter(|f| *f & OWNED != 0).count();
+            }
+            space.leaves.insert(key, Slot { leaf, owned });
+        }
+        space
+    }
+
     /// Writes the space.
     pub fn freeze(&self, expected: Expected<'_>, out: &mut Out) {
         let (tables, copied) = self.tables();
@@ -151,7 +198,7 @@ impl Space {
         let mut tables = Vec::new();
         for _ in 0..from.count()? {
             let key = from.number()?;
-            if key >= super::space::TOP >> 18 {
+            if key >= TOP >> 18 {
                 return Err(Damaged("no address of a user"));
             }
             let owned = bool::take(None, from)?;
