@@ -188,30 +188,38 @@ impl<T: Freeze> Freeze for Arc<T> {
     }
 }
 
-impl<T: Freeze> Freeze for Arc<[T]> {
+// Texts and lists are what they say: who shares which with whom is nothing that could ever be told, and depends on where each was
+// before. Only the base's own is not written again.
+impl<T: Freeze + PartialEq> Freeze for Arc<[T]> {
     fn put(&self, base: Option<&Self>, out: &mut Out) {
-        let same = base.is_some_and(|b| Arc::ptr_eq(self, b));
-        if out.shared(Arc::as_ptr(self).cast::<T>() as usize, same) {
+        let same = base.is_some_and(|b| Arc::ptr_eq(self, b) || self == b);
+        same.put(None, out);
+        if !same {
             out.number(self.len() as u64);
             T::put_all(self, None, out);
         }
     }
     fn take(base: Option<&Self>, from: &mut In<'_>) -> Result<Self, Damaged> {
-        from.shared(base, |from| {
-            let n = from.count()?;
-            T::take_all(n, None, from).map(Arc::from)
-        })
+        if bool::take(None, from)? {
+            return base.cloned().ok_or(Damaged("nothing to begin with"));
+        }
+        let n = from.count()?;
+        from.deeper(|from| T::take_all(n, None, from)).map(Arc::from)
     }
 }
 
 impl Freeze for Arc<str> {
     fn put(&self, base: Option<&Self>, out: &mut Out) {
-        let same = base.is_some_and(|b| Arc::ptr_eq(self, b));
-        if out.shared(Arc::as_ptr(self).cast::<u8>() as usize, same) {
+        let same = base.is_some_and(|b| Arc::ptr_eq(self, b) || self == b);
+        same.put(None, out);
+        if !same {
             put_text(self, out);
         }
     }
     fn take(base: Option<&Self>, from: &mut In<'_>) -> Result<Self, Damaged> {
-        from.shared(base, |from| take_text(from).map(Arc::from))
+        if bool::take(None, from)? {
+            return base.cloned().ok_or(Damaged("nothing to begin with"));
+        }
+        take_text(from).map(Arc::from)
     }
 }

@@ -10,7 +10,7 @@ use common::ssh::directory;
 use turncoat_cover::{Cover, Given, Seed};
 use turncoat_decoys::boot::{KernelGuest, Outside, Snapshot};
 use turncoat_decoys::machine::Entropy;
-use turncoat_decoys::worlds::{Conn, Guest, Input, Open, Produced, Program, Terminal, Wants};
+use turncoat_decoys::worlds::{Conn, Door, Guest, Input, Open, Produced, Program, Target, Terminal, Wants};
 use turncoat_event::Time;
 use turncoat_kernel::image::Image;
 
@@ -151,6 +151,14 @@ impl Twins {
         }
     }
 
+    /// Time goes by.
+    fn later(&mut self, seconds: i64) {
+        for _ in 0..20 {
+            self.now = self.now.plus_nanos(seconds * 1_000_000_000 / 20);
+            self.settle(500);
+        }
+    }
+
     fn open(&mut self, n: u64, program: Program, terminal: bool) -> Conn {
         let open = login(n, program, terminal);
         let conn = self.both(|g| g.open(&open)).expect("it lets in");
@@ -185,10 +193,16 @@ impl Twins {
 
 fn difference(a: &[u8], b: &[u8]) -> String {
     let at = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let near = |of: &[u8]| {
+        let end = (at + 20).min(of.len());
+        String::from_utf8_lossy(&of[at.saturating_sub(60)..end]).into_owned()
+    };
     format!(
-        "written differently from byte {at} on, of {} and {}",
+        "written differently from byte {at} on, of {} and {}: {:?} and {:?}",
         a.len(),
-        b.len()
+        b.len(),
+        near(a),
+        near(b)
     )
 }
 
@@ -313,6 +327,62 @@ fn what_programs_hold_comes_back_at_any_point() {
     assert!(said.contains("bye"), "{said}");
     t.renew();
     assert!(t.twins > 20, "{}", t.twins);
+    println!(
+        "{} twins, the largest of {} bytes, {} slices",
+        t.twins, t.largest, t.slices
+    );
+}
+
+#[test]
+fn what_the_machine_does_by_itself_comes_back() {
+    let mut t = Twins::new(60);
+    // Streams of the host: one that waits for a program, one that a program says something to.
+    let sh = t.open(1, Program::Command(b"bash -s".to_vec()), false);
+    t.say(sh, "python3 -c 'import socket; s = socket.create_server((\"127.0.0.1\", 9000)); c, _ = s.accept(); print(c.recv(99)); c.send(b\"back\"); input()' > /tmp/heard &\nsleep 1\n");
+    let stream = t
+        .both(|g| g.connect(b"root", &Target::Tcp(b"127.0.0.1".to_vec(), 9000)))
+        .expect("it is served");
+    let door = t
+        .both(|g| g.listen(b"root", &Door::Port(9100)))
+        .expect("it listens");
+    t.settle(1_000);
+    t.renew();
+    t.shown.clear();
+    t.both(|g| g.input(stream, Input::Data(b"to a program".to_vec())));
+    t.settle(1_000);
+    assert!(t.shown.contains("back"), "{}", t.shown);
+    t.say(sh, "exec 7<>/dev/tcp/127.0.0.1/9100; echo said >&7\n");
+    assert!(t.shown.is_empty());
+    // Units, a timer, a line of cron's; files over the image; a mount; a limit that is reached.
+    let units = "mkdir -p /etc/systemd/system; printf '[Service]\\nExecStart=/bin/sleep 5000\\n' > /etc/systemd/system/a.service\n\
+        systemctl daemon-reload; systemctl start a; systemd-run --on-active=1h /bin/true; echo '*/5 * * * * root date >> /root/dates' >> /etc/crontab\n\
+        mkdir /mnt/t; mount -t tmpfs none /mnt/t; echo t > /mnt/t/t; rm /etc/motd; mv /etc/issue /etc/issue.old; chattr +i /etc/issue.old\n\
+        setfacl -m u:1:r /etc/issue.net; ulimit -n 20; for i in $(seq 5 30); do eval \"exec $i</etc/passwd\"; done 2>&1 | tail -1; passwd -d root; useradd x\n";
+    t.say(sh, units);
+    t.renew();
+    let said = t.say(sh, "systemctl is-active a; cat /mnt/t/t; ls /etc/issue*; lsattr /etc/issue.old; grep -c ^x: /etc/passwd; cat /tmp/heard\n");
+    for part in ["active", "t\n", "/etc/issue.old", "----i"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    assert_eq!(t.both(|g| g.accounts().get(b"x").is_some()), true);
+    t.both(|g| g.unlisten(door.id));
+    t.both(|g| g.input(stream, Input::Close));
+    t.later(700);
+    let said = t.say(sh, "wc -l < /root/dates\n");
+    assert!(said.trim().parse::<u32>().is_ok_and(|n| n > 0), "{said}");
+    // It goes down, is away, and comes back another time: nothing of it is the snapshot's any more but its disk.
+    t.say(sh, "reboot\n");
+    t.settle(2_000);
+    t.renew();
+    t.later(200);
+    t.renew();
+    let said = t.command(2, "cat /proc/uptime; ls /mnt/t /etc/issue.old; ps ax | wc -l; ip a; last -x | head -3; lscpu | head -5; dmesg | tail -1");
+    assert!(
+        said.contains("/etc/issue.old") && said.contains("reboot"),
+        "{said}"
+    );
+    t.later(4_000);
+    t.renew();
     println!(
         "{} twins, the largest of {} bytes, {} slices",
         t.twins, t.largest, t.slices
