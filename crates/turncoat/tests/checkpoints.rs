@@ -364,7 +364,7 @@ fn what_the_machine_does_by_itself_comes_back() {
     for part in ["active", "t\n", "/etc/issue.old", "----i"] {
         assert!(said.contains(part), "{part} in {said}");
     }
-    assert_eq!(t.both(|g| g.accounts().get(b"x").is_some()), true);
+    assert!(t.both(|g| g.accounts().get(b"x").is_some()));
     t.both(|g| g.unlisten(door.id));
     t.both(|g| g.input(stream, Input::Close));
     t.later(700);
