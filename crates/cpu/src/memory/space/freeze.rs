@@ -300,10 +300,12 @@ mod tests {
         a.map(0x10_1000, image.clone(), RW, Share::Private);
         a.map(0x30_0000, image.clone(), Prot::READ, Share::Shared);
         let bytes = put(&[&a], &image);
-        for n in 0..bytes.len() {
+        // Miri is a thousand times slower.
+        let step = if cfg!(miri) { 97 } else { 1 };
+        for n in (0..bytes.len()).step_by(step) {
             assert!(take(1, &bytes[..n], &image).is_err());
         }
-        for at in 0..bytes.len() {
+        for at in (0..bytes.len()).step_by(step) {
             for bit in 0..8 {
                 let mut wrong = bytes.clone();
                 wrong[at] ^= 1 << bit;
