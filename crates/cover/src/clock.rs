@@ -1,5 +1,7 @@
 //! Calendar arithmetic for what a cover writes: UTC seconds to dates and back, and the zones a cover may live in.
 
+use turncoat_freeze::Freeze;
+
 /// A civil date and time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Civil {
@@ -62,7 +64,7 @@ impl Civil {
 }
 
 /// A zone of the tz database that a cover may use, with its rule for summer time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, Freeze)]
 pub struct Zone {
     /// Name in the tz database.
     pub name: &'static str,
@@ -73,7 +75,7 @@ pub struct Zone {
 }
 
 /// Rules for summer time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, Freeze)]
 pub enum Summer {
     /// None.
     Never,

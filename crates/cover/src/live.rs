@@ -4,6 +4,7 @@
 //! (CPU time, load, interrupts, packets) are made of the same waves.
 
 use crate::cover::Cover;
+use turncoat_freeze::Freeze;
 
 /// What moves, at one moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,7 +40,7 @@ pub struct Memory {
 }
 
 /// Phase and height of the waves of one cover.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Freeze)]
 struct Waves {
     phase: [f64; 3],
     level: f64,
@@ -78,7 +79,7 @@ impl Waves {
 }
 
 /// What a machine's moving facts are made of: plain data, so that whoever shows them needs no cover at hand.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Freeze)]
 pub struct Pulse {
     busy: Waves,
     traffic: Waves,

@@ -3,9 +3,10 @@
 //! Every generator draws from a stream of its own, named by a label: adding a draw in one place changes nothing elsewhere.
 
 use sha2::{Digest, Sha256};
+use turncoat_freeze::Freeze;
 
 /// 256 bits of entropy, drawn once per install.
-#[derive(Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, Freeze)]
 pub struct Seed(pub [u8; 32]);
 
 impl std::fmt::Debug for Seed {

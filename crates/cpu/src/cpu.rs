@@ -1,6 +1,7 @@
 //! One thread's registers.
 
 use crate::flags;
+use turncoat_freeze::Freeze;
 
 /// Index of RAX in [`Cpu::gpr`].
 pub const RAX: usize = 0;
@@ -41,7 +42,7 @@ const OTHER: u32 = 0x100 | flags::DF | 0x4000 | 0x4_0000 | 0x20_0000;
 /// One thread's registers: general, flags, segment bases, SSE, x87.
 ///
 /// The layout up to `rip` is known to the interpreter, which addresses registers by byte offset.
-#[derive(Clone)]
+#[derive(Clone, Freeze)]
 #[repr(C, align(16))]
 pub struct Cpu {
     /// General registers in encoding order (`RAX`, `RCX`, `RDX`, `RBX`, `RSP`, `RBP`, `RSI`, `RDI`, `R8`..`R15`).

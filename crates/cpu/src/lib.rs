@@ -19,7 +19,7 @@ pub use dispatch::print_counts;
 pub use dispatch::run;
 pub use fault::{Exit, Fault, FaultKind};
 pub use machine::{CpuidLeaf, Dispatcher, Machine};
-pub use memory::{PAGE_SIZE, PageRef, Prot, Resting, Share, Space, Stats, give_back};
+pub use memory::{Expected, PAGE_SIZE, PageRef, Prot, Resting, Share, Space, Stats, give_back};
 
 #[cfg(not(target_endian = "little"))]
 compile_error!("guest memory is little-endian and so must the host be");

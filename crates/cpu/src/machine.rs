@@ -1,9 +1,10 @@
 //! What does not change during a run: CPUID, the time-stamp rule, the dispatcher, and the count of gaps.
 
 use std::collections::BTreeMap;
+use turncoat_freeze::Freeze;
 
 /// One row of the CPUID table.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Freeze)]
 pub struct CpuidLeaf {
     /// EAX at the call.
     pub leaf: u32,
@@ -14,7 +15,7 @@ pub struct CpuidLeaf {
 }
 
 /// How handlers are chained.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Freeze)]
 pub enum Dispatcher {
     /// Each handler calls the next in tail position.
     #[default]
@@ -27,7 +28,7 @@ pub enum Dispatcher {
 const UNIMPLEMENTED_MAX: usize = 256;
 
 /// The processor's constant side, and the counters of a run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 pub struct Machine {
     /// CPUID leaves; the cover's data. An absent leaf reads as zeros.
     pub cpuid: Vec<CpuidLeaf>,

@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod boot;
+mod frozen;
 pub mod journal;
 pub mod machine;
 pub mod worlds;

@@ -555,11 +555,11 @@ kinds! {
     }
     /// A world that had left memory is there again.
     "world.wake" WorldWake {
-        /// How: `journal` (exactly as it was), `disk` (it looks like a reboot), `fresh` (nothing was left of it).
+        /// How: `checkpoint` (exactly as it was, from a checkpoint in its journal), `journal` (the same, from its birth), `disk` (it looks like a reboot), `fresh` (nothing was left of it).
         how: String,
-        /// Why it is not as it was.
+        /// Why it is not as it was, or why its checkpoint was of no use.
         why: Option<String>,
-        /// Milliseconds that running its journal took.
+        /// Milliseconds that reading its checkpoint and running its journal took.
         milliseconds: u64,
     }
     /// The machine in a world goes down: every connection of its source ends, and it is away for a while.

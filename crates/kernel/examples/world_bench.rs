@@ -1,5 +1,6 @@
 //! Times and memory of worlds in number: `world_bench IMAGE [SHELLS] [awake]`. Prints one line a measurement; times are the
 //! processor's. Shells rest as the pool lays them to rest when nothing happens in them, unless `awake` is said.
+//! `world_bench IMAGE checkpoint` writes and takes back worlds in which somebody is logged in.
 //! `world_bench IMAGE LINE [TIMES]` only types a line at a prompt so many times, for a profiler.
 
 use std::net::SocketAddr;
@@ -100,6 +101,53 @@ fn typed(snapshot: &mut World, line: &str, times: usize) {
     );
 }
 
+/// Writes and takes back a world after somebody has logged in, and after he did something.
+fn checkpoints(snapshot: &mut World) {
+    let start = snapshot.clone();
+    let mut w = snapshot.fork([50; 32]);
+    let c = open(&mut w, None, 0);
+    settle(&mut w);
+    let python = "python3 -c 'import time; x = list(range(10**6)); time.sleep(10**6)' &";
+    for line in [
+        "true",
+        "for i in 1 2 3 4 5 6 7 8; do ls -la / > /tmp/$i; done",
+        python,
+    ] {
+        w.input(c, Input::Data(format!("{line}\r").into_bytes()));
+        settle(&mut w);
+        let (mut put, mut pack, mut take) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut long, mut short) = (0, 0);
+        for _ in 0..30 {
+            let t0 = cpu();
+            let mut out = turncoat_freeze::Out::new(usize::MAX);
+            w.freeze(&start, &mut out);
+            let bytes = out.done().expect("it has room");
+            put.push(cpu() - t0);
+            let t0 = cpu();
+            let packed = lz4_flex::block::compress(&bytes);
+            pack.push(cpu() - t0);
+            (long, short) = (bytes.len(), packed.len());
+            let t0 = cpu();
+            let bytes = lz4_flex::block::decompress(&packed, long).expect("our own");
+            let mut from = turncoat_freeze::In::new(&bytes, 1 << 30);
+            World::thaw(&start, &mut from).expect("whole");
+            take.push(cpu() - t0);
+        }
+        let median = |all: &mut Vec<Duration>| {
+            all.sort_unstable();
+            all[all.len() / 2].as_secs_f64() * 1e3
+        };
+        println!(
+            "checkpoint after '{line}': {} KiB ({} compressed), {:.2} ms to write, {:.2} ms to compress, {:.2} ms to read",
+            long >> 10,
+            short >> 10,
+            median(&mut put),
+            median(&mut pack),
+            median(&mut take),
+        );
+    }
+}
+
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     let image = Image::open(std::fs::File::open(&args[1]).expect("image")).expect("image");
@@ -141,6 +189,9 @@ fn main() {
         sessions: 0,
         kmsg: Vec::new(),
     });
+    if args.get(2).is_some_and(|a| a == "checkpoint") {
+        return checkpoints(&mut snapshot);
+    }
     if let Some(line) = args.get(2).filter(|a| a.parse::<usize>().is_err()) {
         return typed(
             &mut snapshot,

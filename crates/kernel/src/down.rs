@@ -10,9 +10,10 @@ use crate::vfs::{Timespec, Vfs, mode};
 use crate::wait::WaitKey;
 use crate::world::{Boot, Fact, World};
 use turncoat_cover::past::lines::{LOGIND, SSHD};
+use turncoat_freeze::Freeze;
 
 /// How a machine goes down.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Freeze)]
 pub enum Down {
     /// It comes up again by itself.
     Reboot,

@@ -1,7 +1,9 @@
 //! Error numbers of Linux (include/uapi/asm-generic/errno*.h, x86-64).
 
+use turncoat_freeze::Freeze;
+
 /// An error number as a system call returns it (positive; the ABI negates it).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Freeze)]
 pub struct Errno(pub u16);
 
 /// What most kernel functions return.

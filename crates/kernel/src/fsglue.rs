@@ -11,9 +11,10 @@ use crate::world::{Fact, World};
 use crate::{Errno, KResult};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use turncoat_freeze::Freeze;
 
 /// The file system, taken out of the world while it is asked something, so that procfs can look at the rest of the world.
-#[derive(Clone)]
+#[derive(Clone, Freeze)]
 pub(crate) struct VfsCell(Option<Box<Vfs>>, u64);
 
 impl VfsCell {

@@ -12,6 +12,7 @@ use crate::tty::{Side, TtyFile};
 use crate::world::{Conn, ConnState, Out, World};
 use crate::{Creds, Errno, KResult};
 use std::net::SocketAddr;
+use turncoat_freeze::Freeze;
 
 const CONF: &[u8] = b"/etc/inetd.conf";
 /// `ECHO` in `c_lflag`.
@@ -22,7 +23,7 @@ const LONGEST: usize = 512;
 const AT_ONCE: usize = 16 << 10;
 
 /// What inetd has open.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Freeze)]
 pub(crate) struct Inetd {
     listeners: Vec<(Vec<u8>, SocketAddr, SockId)>,
     /// `INVOCATION_ID` of its unit, and the inode of the socket to the journal.
@@ -31,7 +32,7 @@ pub(crate) struct Inetd {
 }
 
 /// Stands before `login`, until it lets somebody in.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Freeze)]
 pub(crate) struct Guard {
     /// The name that was typed, or given as an argument.
     user: Vec<u8>,

@@ -13,6 +13,7 @@ pub mod errno;
 mod exec;
 mod fd;
 mod footprint;
+mod freeze;
 mod fsglue;
 mod futex;
 mod host;

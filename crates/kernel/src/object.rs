@@ -6,6 +6,7 @@
 //! them. Objects are named by number: untouched files of the image need no entry at all.
 
 use std::sync::Arc;
+use turncoat_freeze::Freeze;
 
 use turncoat_cpu::PageRef;
 
@@ -21,7 +22,7 @@ pub const MAX_LEN: u64 = 0xfff_ffff_f000;
 const LOWER: u64 = 1 << 63;
 
 /// The name of an object.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Freeze)]
 pub struct ObjectId(pub u64);
 
 impl ObjectId {
@@ -37,7 +38,7 @@ pub trait LazyContent: Send + Sync {
     fn content(&self, index: u32) -> Vec<u8>;
 }
 
-#[derive(Clone)]
+#[derive(Clone, Freeze)]
 enum Base {
     Zero,
     Image(u32),
@@ -45,7 +46,7 @@ enum Base {
     Lazy(u32),
 }
 
-#[derive(Clone)]
+#[derive(Clone, Freeze)]
 struct Object {
     len: u64,
     base: Base,
@@ -82,13 +83,14 @@ impl Object {
 pub type Invalid = (ObjectId, u64, u64);
 
 /// All objects of a world.
-#[derive(Clone)]
+#[derive(Clone, Freeze)]
 pub struct Objects {
     own: PMap<Arc<Object>>,
     changed: PMap<Arc<Object>>,
     next: u64,
     generation: u32,
     image: Option<Arc<Image>>,
+    #[freeze(base)]
     lazy: Option<Arc<dyn LazyContent>>,
     zero: PageRef,
     /// Own pages in all objects.
@@ -307,6 +309,24 @@ impl Objects {
             None if id.0 & LOWER != 0 => self.lower_len(id.0 as u32).unwrap_or(0),
             None => 0,
         }
+    }
+
+    /// The pages that may be written in place, object by object where that is not the one of `others`.
+    pub(crate) fn writable<'a>(&'a self, others: &'a Objects) -> impl Iterator<Item = &'a PageRef> {
+        let changed = |mine: &'a PMap<Arc<Object>>, theirs: &'a PMap<Arc<Object>>| {
+            mine.iter()
+                .filter(|(k, o)| theirs.get(*k).is_none_or(|t| !Arc::ptr_eq(o, t)))
+                .flat_map(|(_, o)| o.pages.iter())
+        };
+        changed(&self.own, &others.own)
+            .chain(changed(&self.changed, &others.changed))
+            .filter(|(_, (_, g))| *g == self.generation)
+            .map(|(_, (p, _))| p)
+    }
+
+    /// The image.
+    pub(crate) fn image(&self) -> Option<&Arc<Image>> {
+        self.image.as_ref()
     }
 
     /// True if no object was ever made or changed.

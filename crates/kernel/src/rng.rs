@@ -1,7 +1,9 @@
 //! The world's entropy: a ChaCha8 stream from a seed that was passed in.
 
+use turncoat_freeze::Freeze;
+
 /// A deterministic stream of random bytes.
-#[derive(Clone)]
+#[derive(Clone, Freeze)]
 pub struct Rng {
     key: [u32; 8],
     counter: u64,

@@ -3,7 +3,9 @@
 //! Kernel state lives in slabs and refers to itself by index, so that a world can be cloned, hashed and written.
 //! Slots are handed out lowest first: the same history gives the same indices.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use turncoat_freeze::{Damaged, Freeze, In, Out};
 
 const CHUNK: usize = 32;
 
@@ -11,7 +13,7 @@ const CHUNK: usize = 32;
 #[derive(Clone)]
 pub struct Slab<T> {
     chunks: Vec<Arc<Vec<Option<T>>>>,
-    free: std::collections::BTreeSet<u32>,
+    free: BTreeSet<u32>,
     len: u32,
 }
 
@@ -79,6 +81,30 @@ impl<T: Clone> Slab<T> {
     /// True if nothing is stored.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+}
+
+impl<T: Clone + Freeze> Freeze for Slab<T> {
+    fn put(&self, base: Option<&Self>, out: &mut Out) {
+        let Slab { chunks, free, len: _ } = self;
+        chunks.put(base.map(|b| &b.chunks), out);
+        free.put(None, out);
+    }
+
+    fn take(base: Option<&Self>, from: &mut In<'_>) -> Result<Self, Damaged> {
+        let chunks = Vec::<Arc<Vec<Option<T>>>>::take(base.map(|b| &b.chunks), from)?;
+        let free: BTreeSet<u32> = Freeze::take(None, from)?;
+        let before = chunks.len().saturating_sub(1);
+        let fits = chunks.iter().take(before).all(|c| c.len() == CHUNK)
+            && chunks.last().is_none_or(|c| (1..=CHUNK).contains(&c.len()));
+        let mut slab = Slab { chunks, free, len: 0 };
+        slab.len = slab.iter().count() as u32;
+        let slots: usize = slab.chunks.iter().map(|c| c.len()).sum();
+        let empty = |i: &u32| (*i as usize) < slots && slab.get(*i).is_none();
+        if !fits || !slab.free.iter().all(empty) || slab.len() + slab.free.len() != slots {
+            return Err(Damaged("slots that are neither free nor taken"));
+        }
+        Ok(slab)
     }
 }
 

@@ -3,8 +3,10 @@
 //! A system call that cannot go on returns a set of keys; whoever changes the state behind a key wakes it, and the call is tried
 //! again from its arguments. Keys name state by index, so waiting survives cloning and writing a world.
 
+use turncoat_freeze::Freeze;
+
 /// Something whose state a task can wait for. Waking a key wakes every task that waits for it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Freeze)]
 pub enum WaitKey {
     /// A pipe or FIFO (both directions), by slab index.
     Pipe(u32),

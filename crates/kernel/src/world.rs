@@ -22,13 +22,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use turncoat_cover::past::pids;
 use turncoat_cpu::{Exit, FaultKind, Machine, PageRef};
+use turncoat_freeze::Freeze;
 
 /// A connection to the world: a login or a command on behalf of a decoy.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Freeze)]
 pub struct Conn(pub u32);
 
 /// Bounds of one world.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 pub struct Limits {
     /// Threads at a time.
     pub tasks: usize,
@@ -85,7 +86,7 @@ pub struct Boot {
 }
 
 /// A process without memory: it shows in /proc and can be signalled.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 pub struct StandInSpec {
     /// Its number; `None`: the next free one, and at boot the one that fits its start.
     pub pid: Option<u32>,
@@ -173,7 +174,7 @@ impl StandInSpec {
 }
 
 /// Something that happened inside, for the record.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Freeze)]
 #[allow(missing_docs)]
 pub enum Fact {
     /// The machine started something by itself that somebody left there: what made it do so (`unit`, `timer`), the file that says it.
@@ -234,7 +235,7 @@ pub enum Fact {
 }
 
 /// A fact with its place and time.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Freeze)]
 pub struct Stamped {
     /// Number of this event in the world.
     pub seq: u64,
@@ -253,7 +254,7 @@ pub struct Stamped {
 }
 
 /// Something for the network side of a connection.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Freeze)]
 #[allow(missing_docs)]
 pub enum Out {
     Data {
@@ -283,7 +284,7 @@ pub enum Out {
 }
 
 /// An output with the number of the last input or event that it can depend on.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Freeze)]
 pub struct Output {
     /// Whose.
     pub conn: Conn,
@@ -331,7 +332,7 @@ pub enum Slice {
 }
 
 /// One connection's inside.
-#[derive(Clone)]
+#[derive(Clone, Freeze)]
 pub(crate) struct ConnState {
     pub leader: u32,
     /// Who came from where: logins of one connection have one peer.
@@ -390,7 +391,7 @@ impl ConnState {
 }
 
 /// One machine that exists only in our memory.
-#[derive(Clone)]
+#[derive(Clone, Freeze)]
 pub struct World {
     pub(crate) clock: Clock,
     pub(crate) rng: Rng,
@@ -406,6 +407,7 @@ pub struct World {
     pub(crate) procs: BTreeMap<u32, Arc<Proc>>,
     pub(crate) mms: BTreeMap<u32, Box<Mm>>,
     /// Memory that is compressed while the world rests.
+    #[freeze(with = crate::freeze::awake)]
     pub(crate) asleep: Vec<crate::rest::Asleep>,
     pub(crate) fdtables: BTreeMap<u32, FdTable>,
     pub(crate) fss: BTreeMap<u32, FsInfo>,

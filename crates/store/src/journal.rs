@@ -148,13 +148,16 @@ pub fn read(layout: &Layout, world: WorldId) -> Result<Option<Vec<u8>>> {
     Ok(None)
 }
 
-/// Removes a world's journal, and its disk.
+/// Removes a world's journal, its checkpoints, and its disk.
 pub(crate) fn remove(layout: &Layout, world: WorldId) -> Result<()> {
     for path in [
         layout.journal(world),
         layout.journal_closed(world),
         crate::world::disk(layout, world),
     ] {
+        crate::world::remove(&path)?;
+    }
+    for (_, path) in crate::world::checkpoints(layout, world) {
         crate::world::remove(&path)?;
     }
     Ok(())

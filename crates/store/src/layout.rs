@@ -6,6 +6,7 @@
 //! recordings/xx/ID.raw     a running session's recording; ID.raw.gz once it is closed
 //! journals/xx/WORLD.raw    what came into a world that lives; WORLD.raw.gz once it is over
 //! journals/xx/WORLD.disk   what its disk held when it was last written down
+//! journals/xx/WORLD.AT.checkpoint  the world as it was at byte AT of its journal
 //! artifacts/xx/SHA256.art  files that intruders brought, encoded
 //! images/                  images that worlds start from
 //! run/                     lock, control socket: only while the program runs

@@ -1,6 +1,6 @@
 //! Worlds that outlive the process that runs them: what is known of each, its journal as far as it is committed, and its disk.
 //!
-//! The disk is a file beside the journal, written anew as a whole. Journal and disk go together ([`crate::journal`]).
+//! The disk is a file beside the journal, written anew as a whole, and so is each checkpoint. They go together ([`crate::journal`]).
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,6 +15,45 @@ use crate::{Layout, Result, StoreError, journal};
 
 /// The longest disk that is kept, in bytes.
 pub const DISK_MAX: usize = 128 << 20;
+
+/// Checkpoints of one world that are kept at most.
+const CHECKPOINTS: usize = 64;
+
+/// The checkpoints in a world's journal: the byte that each stands at, and where it lies, in order.
+pub fn checkpoints(layout: &Layout, world: WorldId) -> Vec<(u64, PathBuf)> {
+    let journal = layout.journal(world);
+    let (Some(dir), Some(name)) = (journal.parent(), journal.file_stem().and_then(|n| n.to_str())) else {
+        return Vec::new();
+    };
+    let mut found: Vec<(u64, PathBuf)> = fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|e| {
+            let file = e.file_name();
+            let at = file.to_str()?.strip_prefix(name)?.strip_prefix('.')?;
+            let at = at.strip_suffix(".checkpoint")?.parse().ok()?;
+            Some((at, e.path()))
+        })
+        .collect();
+    found.sort_unstable();
+    found
+}
+
+/// A checkpoint as it lies there.
+///
+/// # Errors
+/// What the disk says.
+pub fn checkpoint(path: &std::path::Path) -> Result<Vec<u8>> {
+    let read = || {
+        let mut bytes = Vec::new();
+        fs::File::open(path)?
+            .take(DISK_MAX as u64)
+            .read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().map_err(StoreError::io(path))
+}
 
 /// Where a world's disk lies.
 pub(crate) fn disk(layout: &Layout, world: WorldId) -> PathBuf {
@@ -41,25 +80,58 @@ impl Writer {
 
     /// Remembers a world's disk in place of the one before.
     pub fn keep_disk(&mut self, world: WorldId, bytes: &[u8]) -> Result<()> {
-        let path = disk(self.layout(), world);
-        let fresh = path.with_extension("disk.new");
-        if let Some(dir) = path.parent() {
-            crate::layout::make_private(dir)?;
-        }
-        let write = || {
-            use std::os::unix::fs::OpenOptionsExt;
-            let mut file = fs::OpenOptions::new()
-                .create(true)
-                .truncate(true)
-                .write(true)
-                .mode(0o600)
-                .open(&fresh)?;
-            file.write_all(bytes)?;
-            fs::rename(&fresh, &path)
-        };
-        write().map_err(StoreError::io(&path))
+        write_whole(&disk(self.layout(), world), bytes)
     }
 
+    /// Remembers a checkpoint that stands at byte `at` of a world's journal. Where all of them are more than `most` bytes, the oldest
+    /// go; one that is more by itself is not kept.
+    pub fn keep_checkpoint(&mut self, world: WorldId, at: u64, bytes: &[u8], most: u64) -> Result<()> {
+        let layout = self.layout().clone();
+        // Without a journal (its last session was forgotten meanwhile) it is worth nothing.
+        if bytes.len() as u64 > most || !layout.journal(world).exists() {
+            return Ok(());
+        }
+        let path = layout
+            .journal(world)
+            .with_extension(format!("{at:012}.checkpoint"));
+        write_whole(&path, bytes)?;
+        let there = checkpoints(&layout, world);
+        let mut room = most;
+        for (n, (_, path)) in there.iter().rev().enumerate() {
+            let size = fs::metadata(path).map_or(0, |m| m.len());
+            match room.checked_sub(size).filter(|_| n < CHECKPOINTS) {
+                Some(left) => room = left,
+                None => {
+                    room = 0;
+                    remove(path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes a file anew as a whole.
+fn write_whole(path: &std::path::Path, bytes: &[u8]) -> Result<()> {
+    let fresh = path.with_extension("new");
+    if let Some(dir) = path.parent() {
+        crate::layout::make_private(dir)?;
+    }
+    let write = || {
+        use std::os::unix::fs::OpenOptionsExt;
+        let mut file = fs::OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&fresh)?;
+        file.write_all(bytes)?;
+        fs::rename(&fresh, path)
+    };
+    write().map_err(StoreError::io(path))
+}
+
+impl Writer {
     /// Worlds that are remembered, and what of each. What their journals hold beyond what is committed is cut off: it was never
     /// answered. To be called while nobody writes journals.
     pub fn kept_worlds(&mut self) -> Result<Vec<(WorldId, String)>> {
@@ -87,13 +159,17 @@ impl Writer {
             {
                 file.set_len(committed).map_err(StoreError::io(&raw))?;
             }
+            // The journal will go on otherwise there.
+            for (_, path) in checkpoints(&layout, world).iter().filter(|c| c.0 > committed) {
+                remove(path)?;
+            }
             kept.push((world, said));
         }
         Ok(kept)
     }
 
-    /// A world's journal as far as it is committed, and its disk; empty where there is none.
-    pub fn stored_world(&mut self, world: WorldId) -> Result<(Vec<u8>, Vec<u8>)> {
+    /// A world's journal as far as it is committed, its disk, and the newest checkpoint in the journal; empty where there is none.
+    pub fn stored_world(&mut self, world: WorldId) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>)> {
         let committed: Option<u64> = self
             .database()
             .prepare_cached("SELECT journal FROM world WHERE uuid = ?1")?
@@ -112,7 +188,11 @@ impl Writer {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(source) => return Err(StoreError::Io { path, source }),
         }
-        Ok((bytes, image))
+        let newest = checkpoints(self.layout(), world)
+            .into_iter()
+            .rfind(|(at, _)| *at <= bytes.len() as u64);
+        let point = newest.map(|(_, path)| checkpoint(&path)).transpose()?;
+        Ok((bytes, image, point.unwrap_or_default()))
     }
 
     /// Worlds whose journals will be written on.
@@ -133,5 +213,63 @@ pub(crate) fn remove(path: &std::path::Path) -> Result<()> {
             source: error,
         }),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Durability, InstallKey};
+    use turncoat_event::record::Journal;
+    use turncoat_event::{Item, Time};
+
+    #[test]
+    fn checkpoints_are_bounded_and_go_with_the_journal() {
+        let dir = std::env::temp_dir().join(format!("turncoat-checkpoints-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        let layout = Layout::new(&dir);
+        let key = InstallKey::derive(&[7; 32], "test");
+        let sensor = "test".parse().expect("a name");
+        let mut writer = Writer::open(&layout, &sensor, key, Durability::Process).expect("a record");
+        let world = WorldId::new(Time(0), [4; 10]);
+        let there = |layout: &Layout| -> Vec<u64> {
+            let all = checkpoints(layout, world).into_iter();
+            all.map(|(at, _)| at).collect()
+        };
+        let keep = |writer: &mut Writer, at, bytes: &[u8]| {
+            writer
+                .keep_checkpoint(world, at, bytes, 100)
+                .expect("it is written");
+        };
+        keep(&mut writer, 1, &[1; 10]);
+        assert!(there(&layout).is_empty(), "there is no journal");
+        let piece = Journal {
+            world,
+            bytes: vec![0; 1_000],
+            last: false,
+        };
+        writer.append(&[Item::Journal(piece)]).expect("it is recorded");
+        writer.keep_world(world, "{}").expect("it is remembered");
+        for at in [10, 200, 999] {
+            keep(&mut writer, at, &[at as u8; 40]);
+        }
+        assert_eq!(there(&layout), [200, 999], "the oldest goes");
+        keep(&mut writer, 1_000, &[1; 101]);
+        assert_eq!(there(&layout), [200, 999], "one that is too large is not kept");
+        // Behind what is committed none is of use: nobody saw what led there.
+        keep(&mut writer, 1_001, &[3; 10]);
+        assert_eq!(
+            writer.stored_world(world).expect("it is read").2,
+            [999u64 as u8; 40]
+        );
+        assert_eq!(writer.kept_worlds().expect("they are read").len(), 1);
+        assert_eq!(there(&layout), [200, 999]);
+        journal::remove(&layout, world).expect("it goes");
+        assert!(there(&layout).is_empty());
+        assert_eq!(
+            writer.stored_world(world).expect("it is read"),
+            Default::default()
+        );
+        let _ = fs::remove_dir_all(&dir);
     }
 }

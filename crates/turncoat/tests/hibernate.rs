@@ -131,7 +131,7 @@ fn what_an_intruder_left_is_as_it_was() {
     // Nobody is there, and nothing is due: it leaves memory. When somebody comes it is there again.
     eventually("it hibernates", 60, || hibernated(&r));
     assert_eq!(say("cat /root/ready"), "ready");
-    assert_eq!(woken(&r), [("journal".into(), None)]);
+    assert_eq!(woken(&r), [("checkpoint".into(), None)]);
     eventually("it hibernates once more", 60, || hibernated(&r));
 
     kill(&mut r);
@@ -169,7 +169,11 @@ fn what_an_intruder_left_is_as_it_was() {
     let mut r = begin(&dir, &[]);
     eventually("the timer goes off", 60, || say("cat /root/timer") == "fired\n");
     assert_eq!(say("who | wc -l"), "0\n", "the session of before is closed");
-    assert!(woken(&r).iter().all(|w| w.0 == "journal"), "{:?}", woken(&r));
+    assert!(
+        woken(&r).iter().all(|w| *w == ("checkpoint".into(), None)),
+        "{:?}",
+        woken(&r)
+    );
     // The second run of a journal is not recorded.
     let runs = r
         .events()
@@ -210,9 +214,34 @@ fn what_an_intruder_left_is_as_it_was() {
     );
     say("echo new > /root/new");
     kill(&mut r);
-    // And that life goes on as it was in turn.
+    // And that life goes on as it was in turn: from its beginning, where no checkpoint of it is left.
+    let checkpoints = || {
+        let shards = std::fs::read_dir(dir.join("journals")).unwrap().flatten();
+        let all = shards.flat_map(|d| std::fs::read_dir(d.path()).unwrap().flatten());
+        let all = all.map(|e| e.path());
+        all.filter(|p| p.extension().is_some_and(|e| e == "checkpoint"))
+            .collect::<Vec<_>>()
+    };
+    assert!(checkpoints().len() > 1);
+    for path in checkpoints() {
+        std::fs::remove_file(path).unwrap();
+    }
     let mut r = begin(&dir, &[("TEST_TURNCOAT_BUILD", "another")]);
     assert_eq!(say("cat /root/new"), "new\n");
     assert_eq!(woken(&r).pop().unwrap(), ("journal".into(), None));
+    say("sleep 88888 & seq 1 5000 | sort -R | md5sum > /root/sum");
+    eventually("it hibernates again", 60, || hibernated(&r));
+    kill(&mut r);
+    // One that is damaged costs time only, and that is said.
+    let newest = checkpoints().into_iter().max().expect("one was written");
+    let mut bytes = std::fs::read(&newest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&newest, bytes).unwrap();
+    let mut r = begin(&dir, &[("TEST_TURNCOAT_BUILD", "another")]);
+    assert_eq!(say("ps -C sleep -o args= | grep 88888"), "sleep 88888\n");
+    let (how, why) = woken(&r).pop().unwrap();
+    assert_eq!(how, "journal");
+    assert!(why.is_some_and(|w| w.contains("it is damaged")));
     r.stop();
 }

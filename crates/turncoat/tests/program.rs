@@ -142,9 +142,9 @@ fn every_thread_of_every_process_is_confined() {
     for (role, pid) in processes {
         for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
             // A thread that has ended meanwhile has none.
-        let Ok(status) = std::fs::read_to_string(task.unwrap().path().join("status")) else {
-            continue;
-        };
+            let Ok(status) = std::fs::read_to_string(task.unwrap().path().join("status")) else {
+                continue;
+            };
             assert!(
                 status.contains("Seccomp:\t2") && status.contains("NoNewPrivs:\t1"),
                 "a thread of {role} is not confined"

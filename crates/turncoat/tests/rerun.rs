@@ -11,7 +11,7 @@ use common::ssh::{Shell, directory, run, ssh, start, text};
 use turncoat_cover::{Cover, Given, Seed};
 use turncoat_decoys::auth::Accounts;
 use turncoat_decoys::boot::{KernelGuest, Outside, Snapshot};
-use turncoat_decoys::journal::{Birth, Ended, Journaled, Reader, Report, Rerun};
+use turncoat_decoys::journal::{Birth, Checkpoint, Ended, Journaled, Reader, Report, Rerun};
 use turncoat_decoys::machine::Entropy;
 use turncoat_decoys::worlds::{Conn, Guest, Input, Open, Produced, Program, Terminal, Wants};
 use turncoat_event::Time;
@@ -74,6 +74,9 @@ impl Guest for Probe {
     fn rest(&mut self) {
         self.guest.rest();
     }
+    fn freeze(&mut self, most: usize) -> Option<Vec<u8>> {
+        self.guest.freeze(most)
+    }
 }
 
 impl Drop for Probe {
@@ -107,9 +110,17 @@ struct Live {
     now: Time,
     shown: String,
     journal: Vec<u8>,
+    checkpoints: Vec<Checkpoint>,
 }
 
 impl Live {
+    /// A checkpoint here, as it comes from disk.
+    fn checkpoint(&mut self) {
+        let checkpoint = self.world.checkpoint(64 << 20).expect("it can be written").pack();
+        assert!(Checkpoint::place(&checkpoint).is_some());
+        self.checkpoints.push(Checkpoint::unpack(&checkpoint).unwrap());
+    }
+
     /// Runs until nothing is due for a while, at most so many slices.
     fn settle(&mut self, slices: u32) {
         for n in 0..slices {
@@ -136,8 +147,11 @@ impl Live {
     }
 }
 
-/// Two intruders' worth of input for one world. Gives its journal and the digest of its memory at the end.
-fn live(snapshot: &mut Snapshot, birth: &Birth, other: bool) -> (Vec<u8>, [u8; 32]) {
+/// What one world leaves: its journal, the digest of its memory at the end, and checkpoints on the way.
+type Lived = (Vec<u8>, [u8; 32], Vec<Checkpoint>);
+
+/// Two intruders' worth of input for one world.
+fn live(snapshot: &mut Snapshot, birth: &Birth, other: bool) -> Lived {
     let last = Arc::new(Mutex::new(None));
     let probe = Probe {
         guest: snapshot.guest(birth.seed),
@@ -148,6 +162,7 @@ fn live(snapshot: &mut Snapshot, birth: &Birth, other: bool) -> (Vec<u8>, [u8; 3
         now: Time((MADE + 600) * 1_000_000_000),
         shown: String::new(),
         journal: Vec::new(),
+        checkpoints: Vec::new(),
     };
     l.settle(10);
     l.world.set_password(b"root", "$y$j9T$abc$def");
@@ -167,17 +182,22 @@ fn live(snapshot: &mut Snapshot, birth: &Birth, other: bool) -> (Vec<u8>, [u8; 3
     line(&mut l, shell, "while :; do :; done &", 40);
     let command =
         Program::Command(b"cat /root/f; ps ax | grep -c bash; sleep 0.02; kill -9 $PPID; echo x".to_vec());
+    // One as the second intruder comes, in the middle of everything.
+    l.checkpoint();
     let second = l.world.open(&login(2, command, false), None, 1).unwrap();
     l.settle(400);
     l.world.input(second, Input::Close);
-    // A rest is no input: the rerun has none.
+    // A rest is no input: the rerun has none. Nor has a checkpoint, of a world that rests.
     l.world.rest();
+    l.checkpoint();
     l.world.input(shell, Input::Resize(132, 50, (0, 0)));
     if other {
         line(&mut l, shell, "seq 1 2000 | sort -r | md5sum", 300);
     }
     line(&mut l, shell, "kill %1; stty size; cat f", 3_000);
     l.world.rest();
+    l.checkpoint();
+    assert_eq!(l.world.since_checkpoint(), 0);
     line(&mut l, shell, "exit", 2_000);
     assert!(
         l.shown.contains("50 132") && l.shown.contains("one"),
@@ -187,7 +207,7 @@ fn live(snapshot: &mut Snapshot, birth: &Birth, other: bool) -> (Vec<u8>, [u8; 3
     l.journal.extend(l.world.seal());
     drop(l.world);
     let digest = last.lock().unwrap().unwrap();
-    (l.journal, digest)
+    (l.journal, digest, l.checkpoints)
 }
 
 fn again(journal: &[u8], snapshot: &mut Snapshot, dispatcher: Dispatcher) -> (Report, [u8; 32]) {
@@ -231,16 +251,41 @@ fn a_journal_gives_the_same_run_by_every_way() {
     assert_ne!(first[0].1, first[1].1, "two worlds are two");
 
     // Once more from the same snapshot, with everything decoded by now, and by the other dispatcher.
-    for (journal, digest) in &first {
+    for (journal, digest, checkpoints) in &first {
         let (report, same) = again(journal, &mut snapshot, Dispatcher::TailCalls);
         assert!(report.seals > 10 && report.made > 20, "{report:?}");
         assert_eq!(same, *digest);
         let (other, same) = again(journal, &mut snapshot, Dispatcher::Loop);
-        assert_eq!((other, same), (report, *digest));
+        assert_eq!((&other, same), (&report, *digest));
+        // From each checkpoint, in a machine booted anew: the same end, sooner.
+        assert_eq!(checkpoints.len(), 3);
+        for checkpoint in checkpoints {
+            let reader = Reader::new(&journal[..]).unwrap();
+            let mut machine = fresh(16 << 20);
+            let mut rerun = Rerun::new(reader.clone(), machine.guest(reader.birth().seed));
+            rerun.begin_at(checkpoint, 0).unwrap();
+            let short = rerun.run(&mut |_, _| {});
+            assert!(short.inputs < report.inputs && short.seals < report.seals);
+            let end = |r: &Report| (r.made, r.retired, r.digest, r.ended.clone());
+            assert_eq!(end(&short), end(&report));
+            assert_eq!(rerun.into_guest().world().digest(), *digest);
+        }
     }
+    // Nobody runs from the checkpoint of another world, or of a place that is none.
+    let reader = Reader::new(&first[0].0[..]).unwrap();
+    let mut rerun = Rerun::new(reader.clone(), snapshot.guest(reader.birth().seed));
+    let why = rerun.begin_at(&first[1].2[0], 0).unwrap_err();
+    assert!(why.contains("another life"), "{why}");
+    assert!(rerun.begin_at(&first[0].2[0], 1).is_err());
+    assert_eq!(
+        rerun.run(&mut |_, _| {}).ended,
+        Ended::Whole,
+        "nothing has changed"
+    );
     // What was decoded is gone at every block.
     std::thread::scope(|s| {
-        for ((journal, digest), dispatcher) in first.iter().zip([Dispatcher::TailCalls, Dispatcher::Loop]) {
+        for ((journal, digest, _), dispatcher) in first.iter().zip([Dispatcher::TailCalls, Dispatcher::Loop])
+        {
             let fresh = &fresh;
             s.spawn(move || {
                 let (_, same) = again_on(journal, &mut fresh(256 << 20), dispatcher, true);
@@ -251,7 +296,7 @@ fn a_journal_gives_the_same_run_by_every_way() {
     // On two threads at once, in a machine booted anew whose cache keeps almost no page (what was decoded goes with it), beside
     // neighbours that come and go.
     std::thread::scope(|s| {
-        for (journal, digest) in &first {
+        for (journal, digest, _) in &first {
             s.spawn(|| {
                 let mut snapshot = fresh(16 << 12);
                 let neighbours: Vec<_> = (0..3).map(|n| snapshot.guest([n; 32])).collect();
@@ -278,7 +323,8 @@ fn a_recorded_session_runs_again_in_a_fresh_process() {
     let mut r = start(&dir, "127.0.0.1:22927", &[]);
     let mut shell = Shell::open(22927);
     assert!(shell.expect("# ", Duration::from_secs(60)), "{}", shell.rest());
-    shell.enter("echo $((6*7)) > /root/note; head -c 4 /dev/urandom | od -x; echo done-$((1+1))");
+    // Long enough for a checkpoint to be worth it.
+    shell.enter("i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done; echo $((6*7)) > /root/note; head -c 4 /dev/urandom | od -x; echo done-$((1+1))");
     assert!(
         shell.expect("done-2", Duration::from_secs(30)),
         "{}",
@@ -310,6 +356,49 @@ fn a_recorded_session_runs_again_in_a_fresh_process() {
         .collect();
     let ids: Vec<&str> = sessions.iter().filter_map(|s| s["session"].as_str()).collect();
     assert_eq!(ids.len(), 2, "{sessions:?}");
+    let files = |end: &str| -> Vec<PathBuf> {
+        let shards = std::fs::read_dir(dir.join("journals")).unwrap().flatten();
+        let all = shards.flat_map(|d| std::fs::read_dir(d.path()).unwrap().flatten());
+        all.map(|e| e.path())
+            .filter(|p| p.to_str().unwrap().ends_with(end))
+            .collect()
+    };
+    // One at the second session's start, and the first one's is the world's birth.
+    let checkpoint = files(".checkpoint");
+    assert_eq!(checkpoint.len(), 1, "{checkpoint:?}");
+    let began = |id: &str, more: &[&str]| {
+        let o = r.command(&[&["world", "rerun", id][..], more].concat());
+        assert!(o.status.success(), "{}{}", text(&o.stdout), text(&o.stderr));
+        let said = text(&o.stdout);
+        let line = |what: &str| {
+            said.lines()
+                .find(|l| l.starts_with(what))
+                .unwrap_or_default()
+                .to_owned()
+        };
+        assert!(said.contains("recording is the same"), "{said}");
+        (line("began"), line("made"), line("ran"), line("passed"))
+    };
+    let first = began(ids[0], &[]);
+    assert!(first.0.contains("birth"), "{first:?}");
+    let near = began(ids[1], &[]);
+    assert!(near.0.contains("checkpoint"), "{near:?}");
+    let far = began(ids[1], &["--whole"]);
+    assert!(far.0.contains("birth"), "{far:?}");
+    assert_eq!((&near.1, &near.2), (&far.1, &far.2), "the same events and bytes");
+    // Of another build, damaged, gone: the run begins at the birth, and says why.
+    let bytes = std::fs::read(&checkpoint[0]).unwrap();
+    let mut wrong = bytes.clone();
+    let middle = wrong.len() / 2;
+    wrong[middle] ^= 1;
+    std::fs::write(&checkpoint[0], &wrong).unwrap();
+    let passed = began(ids[1], &[]);
+    assert!(
+        passed.0.contains("birth") && passed.3.contains("it is damaged"),
+        "{passed:?}"
+    );
+    assert_eq!(passed.1, far.1);
+    std::fs::write(&checkpoint[0], &bytes).unwrap();
     for id in ids {
         let o = r.command(&["world", "rerun", id, "--strace"]);
         let (said, calls) = (text(&o.stdout), text(&o.stderr));

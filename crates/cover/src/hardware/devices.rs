@@ -2,9 +2,10 @@
 
 use super::{Hardware, Platform};
 use crate::seed::Stream;
+use turncoat_freeze::Freeze;
 
 /// A line of `/proc/interrupts`: its count is `base`, and `rate` more in a thousand seconds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Freeze)]
 pub struct Interrupt {
     /// Number or name.
     pub label: String,

@@ -6,9 +6,10 @@ use super::lines::{self, Line, Says};
 use crate::cover::{Cover, Image};
 use crate::files::{Content, File, Kind};
 use crate::journal::{self, Entry, Ids};
+use turncoat_freeze::Freeze;
 
 /// What every entry says of the machine.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 pub struct Machine {
     /// `/etc/machine-id`.
     pub machine_id: String,

@@ -6,6 +6,7 @@ use super::timeline::{LET_IN, Timeline};
 use super::{Past, pids, unattended};
 use crate::cover::Cover;
 use crate::story::Story;
+use turncoat_freeze::Freeze;
 
 /// Who says a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -435,7 +436,7 @@ fn apt_timers(tell: &mut Teller<'_>, unattended: bool, mornings: &[(i64, i64)], 
 }
 
 /// When the timers of a machine start their services: plain data, so that whoever shows it needs no cover at hand.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Freeze)]
 pub struct Timers {
     seed: crate::Seed,
     zone: crate::clock::Zone,

@@ -8,6 +8,7 @@ use super::upgrades;
 use crate::clock::Zone;
 use crate::cover::{Cover, Image};
 use crate::files::File;
+use turncoat_freeze::Freeze;
 
 /// A file of rsyslog's, and which facilities go there (syslog(3)).
 struct Goes {
@@ -40,7 +41,7 @@ const RULES: &[Goes] = &[
 ];
 
 /// The rsyslog of one machine.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 pub struct Rsyslog {
     host: String,
     zone: Zone,

@@ -1,7 +1,7 @@
 //! Guest memory: pages, address spaces, and nothing of what is mapped why.
 //!
 //! `page` owns the 4 KiB unit and the rule who may write it in place; `space` owns page tables, copy-on-write
-//! and the kernel's copies in and out; `rest` takes pages out of spaces that rest. The interpreter (`dispatch`) reaches bytes through pointers that a
+//! and the kernel's copies in and out; `rest` takes pages out of spaces that rest; `space::freeze` writes pages and spaces. The interpreter (`dispatch`) reaches bytes through pointers that a
 //! [`Space`] hands out and that stay good as long as the space's generation does not change.
 //!
 //! # The rule that makes this sound
@@ -21,7 +21,7 @@ mod space;
 
 pub use page::{PAGE_SIZE, PageRef};
 pub use rest::Resting;
-pub use space::{Prot, Share, Space, Stats};
+pub use space::{Expected, Prot, Share, Space, Stats};
 
 pub(crate) use page::invalidations;
 

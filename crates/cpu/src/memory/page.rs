@@ -150,6 +150,20 @@ impl PageRef {
             .sum()
     }
 
+    /// Flags to be written with the page.
+    pub(super) fn flags(&self) -> u8 {
+        self.0.flags.load(Ordering::Relaxed)
+    }
+
+    /// A page with these flags.
+    pub(super) fn with_flags(bytes: [u8; PAGE_SIZE], flags: u8) -> PageRef {
+        let page = PageRef::new(bytes);
+        page.0
+            .flags
+            .store(flags & (EXCLUSIVE | SHARED_WRITABLE), Ordering::Relaxed);
+        page
+    }
+
     /// A second handle for the interpreter's own short use; does not end the exclusive state.
     pub(crate) fn clone_quiet(&self) -> PageRef {
         PageRef(Arc::clone(&self.0))

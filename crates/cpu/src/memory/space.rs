@@ -1,6 +1,10 @@
 //! One address space's page tables: leaves of 64 entries in `Arc`s, copied on write, so that a fork is a clone of
 //! the map of leaves.
 
+mod freeze;
+
+pub use freeze::Expected;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

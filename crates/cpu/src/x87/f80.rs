@@ -2,9 +2,10 @@
 
 use crate::vec::soft::{self, DE, Fin, IE, OE, PE, Rc, UE, Wide, ZE};
 use std::cmp::Ordering;
+use turncoat_freeze::Freeze;
 
 /// An 80-bit number as it stands in a register.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Freeze)]
 pub struct F80 {
     /// Sign (bit 15) and biased exponent.
     pub se: u16,

@@ -1,9 +1,10 @@
 //! The register stack, its control and status words, and the memory images of them.
 
 use super::f80::{Class, F80};
+use turncoat_freeze::Freeze;
 
 /// x87 and MMX state.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Freeze)]
 pub struct Fpu {
     /// Physical registers; the low 64 bits of register `i` are MMX register `i`.
     pub(super) regs: [F80; 8],

@@ -21,29 +21,29 @@ const SFTP: &[u8] = b"/usr/lib/openssh/sftp-server";
 
 /// A world behind a decoy.
 pub struct KernelGuest {
-    world: World,
+    pub(super) world: World,
     /// Hashes of the files that were kept.
-    kept: BTreeSet<Sha256>,
+    pub(super) kept: BTreeSet<Sha256>,
     /// Bytes that may still be kept.
-    room: usize,
+    pub(super) room: usize,
     /// Who may log in now.
-    accounts: Arc<Accounts>,
+    pub(super) accounts: Arc<Accounts>,
     /// Connections into the machine and to its sshd.
-    streams: Streams,
+    pub(super) streams: Streams,
     /// What is logged meanwhile.
-    life: Option<Life>,
+    pub(super) life: Option<Life>,
     /// What it stands on; without it, a machine that goes down stays so.
-    ground: Option<Arc<Ground>>,
+    pub(super) ground: Option<Arc<Ground>>,
     /// What starts by itself.
-    jobs: Jobs,
+    pub(super) jobs: Jobs,
     /// The machine is down until then.
-    away: Option<Time>,
+    pub(super) away: Option<Time>,
     /// It is going down, and will not be up before then.
-    leaves: Option<Time>,
+    pub(super) leaves: Option<Time>,
     /// That it goes down has been said.
-    said: bool,
+    pub(super) said: bool,
     /// What is to be said of it.
-    told: Vec<Kind>,
+    pub(super) told: Vec<Kind>,
 }
 
 /// Seconds for which a machine is away that goes down: it boots, or somebody notices and switches it on.
@@ -477,6 +477,14 @@ impl Guest for KernelGuest {
 
     fn retired(&self) -> u64 {
         self.world.retired()
+    }
+
+    fn freeze(&mut self, most: usize) -> Option<Vec<u8>> {
+        self.write(most)
+    }
+
+    fn thaw(&mut self, frozen: &[u8]) -> Result<(), turncoat_freeze::Damaged> {
+        self.read(frozen)
     }
 
     fn rest(&mut self) {

@@ -11,6 +11,7 @@ use turncoat_cover::clock::Zone;
 use turncoat_cover::past::lines::{CRON, Line, Says};
 use turncoat_cover::story::Story;
 use turncoat_event::{Bytes, Kind, Time, kinds};
+use turncoat_freeze::Freeze;
 use turncoat_kernel::vfs::ChangeKind;
 use turncoat_kernel::{Account, Fact, Start, World};
 
@@ -198,7 +199,7 @@ fn tables(world: &mut World) -> Vec<Table> {
 }
 
 /// One job of cron's.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Freeze)]
 struct Job {
     when: When,
     path: Vec<u8>,
@@ -208,7 +209,7 @@ struct Job {
 }
 
 /// Cron, and what else starts by itself in one world.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Freeze)]
 pub struct Jobs {
     jobs: Vec<Job>,
     /// Up to here every job has had its turn, seconds since the epoch.

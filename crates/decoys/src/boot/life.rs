@@ -2,7 +2,7 @@
 //! lines of passwords that were refused meanwhile.
 
 use super::Below;
-use super::parts::{file, moment};
+use super::parts::{self, file, moment};
 use std::sync::Arc;
 use turncoat_cover::past::chores::{self, Chore, Does, Has};
 use turncoat_cover::past::lines::{Alone, CRON, Line, Says, idle};
@@ -10,6 +10,7 @@ use turncoat_cover::past::pids;
 use turncoat_cover::past::refused::Refused;
 use turncoat_cover::{Cover, File};
 use turncoat_event::Time;
+use turncoat_freeze::{Damaged, Freeze, In, Out};
 use turncoat_kernel::World;
 use turncoat_kernel::image::Image;
 
@@ -23,6 +24,8 @@ const LONGEST: i64 = 21 * 86_400;
 pub struct Life {
     cover: Arc<Cover>,
     has: Has,
+    /// When it booted last, if it did since it was made: seconds since the epoch.
+    booted: Option<i64>,
     /// What runs by itself, seconds since the epoch.
     told: i64,
     /// Refused passwords, microseconds since the epoch.
@@ -39,6 +42,7 @@ impl Life {
         Life {
             cover: Arc::new(cover.clone()),
             has: Has::of(&Below(image)),
+            booted: None,
             told: now,
             heard: now.max(0) as u64 * 1_000_000,
         }
@@ -47,8 +51,37 @@ impl Life {
     /// The machine was down and has booted, as `cover` has it: nothing happened up to `now`.
     pub fn booted(&mut self, cover: &Cover, now: Time) {
         self.cover = Arc::new(cover.clone());
+        self.booted = Some(cover.host.booted);
         self.told = self.told.max(now.seconds());
         self.heard = self.heard.max(micros(now));
+    }
+
+    /// Writes how far it has told.
+    pub(super) fn put(&self, out: &mut Out) {
+        // Cover and image are what the machine was made from.
+        let Life {
+            cover: _,
+            has: _,
+            booted,
+            told,
+            heard,
+        } = self;
+        (*booted, *told, *heard).put(None, out);
+    }
+
+    /// Takes it back, into one that has told nothing yet.
+    pub(super) fn take(&self, cover: &Cover, from: &mut In<'_>) -> Result<Life, Damaged> {
+        let (booted, told, heard): (Option<i64>, i64, u64) = Freeze::take(None, from)?;
+        Ok(Life {
+            cover: match booted {
+                Some(at) => Arc::new(parts::after_boot(cover, at)),
+                None => self.cover.clone(),
+            },
+            has: self.has,
+            booted,
+            told,
+            heard,
+        })
     }
 
     /// Tells the world what happened since. `job`: its nightly job is as it was, so that what it does is known.

@@ -5,6 +5,7 @@
 mod accounts;
 mod events;
 mod facts;
+mod freeze;
 mod guest;
 mod jobs;
 mod kmsg;
@@ -51,6 +52,8 @@ pub(crate) struct Ground {
     /// What starts by itself on the machine as it was.
     known: jobs::Known,
     base: turncoat_kernel::Base,
+    /// The booted machine: what its worlds are written against.
+    start: World,
 }
 
 /// An image as the cover looks at it.
@@ -157,6 +160,7 @@ impl Snapshot {
             outside,
             known: jobs::Known::of(&mut world, cover),
             base: world.disk_base().ok_or("the machine has no disk")?,
+            start: world.clone(),
         };
         Ok(Snapshot {
             world,

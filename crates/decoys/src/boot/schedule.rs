@@ -1,6 +1,7 @@
 //! When a job of cron's is due: the five fields of a crontab line (crontab(5)), and the next minute that they name.
 
 use turncoat_cover::clock::{Civil, Zone};
+use turncoat_freeze::Freeze;
 
 const MINUTE: i64 = 60;
 const DAY: i64 = 86_400;
@@ -8,7 +9,7 @@ const DAY: i64 = 86_400;
 const AHEAD: i64 = 400;
 
 /// When a job is due.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Freeze)]
 pub enum When {
     /// When the machine boots.
     Reboot,
@@ -17,7 +18,7 @@ pub enum When {
 }
 
 /// Bit n is set where the field holds n.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Freeze)]
 pub struct Fields {
     minutes: u64,
     hours: u64,

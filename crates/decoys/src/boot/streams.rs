@@ -3,6 +3,7 @@
 use crate::worlds::{Conn, Door, NotConnected, Opened, Produced, Target};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use turncoat_freeze::Freeze;
 use turncoat_kernel::net::SockId;
 use turncoat_kernel::{Errno, World};
 
@@ -17,6 +18,7 @@ const PENDING: usize = 64 << 10;
 /// Bytes taken of one stream after one slice.
 const AT_ONCE: usize = 64 << 10;
 
+#[derive(Freeze)]
 struct Stream {
     sock: SockId,
     pending: VecDeque<u8>,
@@ -27,6 +29,7 @@ struct Stream {
     held: bool,
 }
 
+#[derive(Freeze)]
 struct Listener {
     socks: Vec<SockId>,
     /// Paths to be taken away at the end, with whether they are directories.
@@ -34,7 +37,7 @@ struct Listener {
 }
 
 /// All of them.
-#[derive(Default)]
+#[derive(Default, Freeze)]
 pub(super) struct Streams {
     next: u32,
     streams: BTreeMap<Conn, Stream>,
@@ -42,6 +45,7 @@ pub(super) struct Streams {
     /// Where the machine's own sshd listens.
     sshd: Vec<SockId>,
     /// What was made and not handed out yet.
+    #[freeze(with = super::freeze::handed_out)]
     out: Vec<Produced>,
 }
 

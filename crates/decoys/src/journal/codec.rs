@@ -39,6 +39,7 @@ mod code {
     pub const SPOIL: u8 = 20;
     pub const HANGUP: u8 = 21;
     pub const REFUSED: u8 = 22;
+    pub const CHECKPOINT: u8 = 23;
 }
 
 /// One thing that came into a world, or a check of what came out.
@@ -97,6 +98,8 @@ pub enum Entry {
         /// The first half of the SHA-256 over everything that the world made so far.
         digest: [u8; 16],
     },
+    /// A checkpoint stands here. From here on what the world makes is counted anew, beginning with the digest of what it made before.
+    Checkpoint,
     /// The journal reached its bound; the world ran on without it.
     Full,
 }
@@ -220,11 +223,13 @@ pub(super) fn write(entry: &Entry, last: &mut Time, out: &mut Vec<u8>) {
             number(*retired, out);
             out.extend_from_slice(digest);
         }
+        Entry::Checkpoint => out.push(code::CHECKPOINT),
         Entry::Full => out.push(code::FULL),
     }
 }
 
 /// Reads a journal that lies in memory: one life of its world, up to where the next begins.
+#[derive(Clone)]
 pub struct Reader<'a> {
     bytes: Cow<'a, [u8]>,
     at: usize,
@@ -304,6 +309,24 @@ impl<'a> Reader<'a> {
     /// What the world was made from.
     pub fn birth(&self) -> &Birth {
         &self.birth
+    }
+
+    /// Goes on behind the checkpoint that stands in front of byte `at`, where `last` was the last reading of the clock.
+    ///
+    /// # Errors
+    /// [`Damaged`]: none stands there.
+    pub(super) fn skip_to(&mut self, at: usize, last: Time) -> Result<(), Damaged> {
+        let before = at.checked_sub(1).filter(|b| *b >= self.at);
+        if before.and_then(|b| self.bytes.get(b)) != Some(&code::CHECKPOINT) {
+            return Err(Damaged("no checkpoint stands there"));
+        }
+        (self.at, self.last) = (at, last);
+        Ok(())
+    }
+
+    /// Where the next entry begins, counted from where this life does.
+    pub fn position(&self) -> usize {
+        self.at
     }
 
     fn rest(&self) -> &[u8] {
@@ -438,6 +461,7 @@ fn entry(last: Time, c: &mut Cursor<'_>) -> Result<Entry, Stop> {
                 digest: *digest,
             }
         }
+        code::CHECKPOINT => Entry::Checkpoint,
         code::FULL => Entry::Full,
         _ => return Err(Stop::Bad("an entry is of no known kind")),
     })

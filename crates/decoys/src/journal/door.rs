@@ -1,13 +1,12 @@
 //! The door to a guest that writes down what goes through it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
 use turncoat_cover::past::refused::Refused;
 use turncoat_event::{SessionId, Time};
 use turncoat_kernel::BadDisk;
 
+use super::checkpoint::{self, Checkpoint};
 use super::codec::write;
 use super::{Birth, Entry, Left, SLICE};
 use crate::auth::Accounts;
@@ -26,8 +25,8 @@ const PIECE: usize = 1 << 20;
 pub struct Journaled {
     guest: Box<dyn Guest>,
     made: Vec<Produced>,
-    /// Over everything that the guest made.
-    sum: Sum,
+    /// What stands beside the guest.
+    left: Left,
     /// What the last seal said of it.
     sealed: u64,
     /// Written and not yet taken.
@@ -38,66 +37,16 @@ pub struct Journaled {
     /// Slices at `stamp` that are not written yet.
     slices: u64,
     stamp: Time,
-    written: Time,
     busy: bool,
     fresh: bool,
     /// Something came in since the last seal.
     unsealed: bool,
     /// The clock at the last seal.
     sealed_at: Time,
-    /// Logins and streams that are held back.
-    held: BTreeSet<Conn>,
-}
-
-/// The running digest over what a world made.
-#[derive(Clone, Default)]
-pub(super) struct Sum {
-    hash: Sha256,
-    /// Things counted.
-    pub count: u64,
-}
-
-impl Sum {
-    /// Counts one thing.
-    pub fn add(&mut self, p: &Produced) {
-        let mut part = |code: u8, conn: Option<Conn>, bytes: &[u8]| {
-            self.hash.update([code]);
-            self.hash
-                .update(conn.map_or(u64::MAX, |c| c.0.into()).to_le_bytes());
-            self.hash.update((bytes.len() as u64).to_le_bytes());
-            self.hash.update(bytes);
-        };
-        match p {
-            Produced::Data { conn, stderr, bytes } => part(u8::from(*stderr), Some(*conn), bytes),
-            Produced::Eof { conn } => part(2, Some(*conn), &[]),
-            Produced::Exit { conn, status } => part(3, Some(*conn), &status.to_le_bytes()),
-            Produced::Killed { conn, signal, core } => {
-                part(4 + u8::from(*core), Some(*conn), signal.as_bytes());
-            }
-            // Made by the one who feeds the guest, not by the guest.
-            Produced::Took { .. } => return,
-            Produced::Event { conn, kind } => {
-                part(6, *conn, &serde_json::to_vec(kind).unwrap_or_default());
-            }
-            Produced::Artifact { sha256, .. } => part(7, None, &sha256.0),
-            Produced::Secret { conn, user, secret } => {
-                part(10, Some(*conn), user);
-                part(11, Some(*conn), secret);
-            }
-            Produced::Entered { conn } => part(12, Some(*conn), &[]),
-            Produced::Down => part(8, None, &[]),
-            Produced::Inbound { conn, .. } => part(9, Some(*conn), format!("{p:?}").as_bytes()),
-        }
-        self.count += 1;
-    }
-
-    /// What was counted so far.
-    pub fn digest(&self) -> [u8; 16] {
-        let whole = self.hash.clone().finalize();
-        let mut half = [0; 16];
-        half.iter_mut().zip(whole).for_each(|(to, from)| *to = from);
-        half
-    }
+    /// Bytes of the journal's file so far.
+    length: u64,
+    /// Instructions at the last checkpoint, or where this life began.
+    point: u64,
 }
 
 impl Journaled {
@@ -107,46 +56,53 @@ impl Journaled {
         Journaled {
             guest,
             made: Vec::new(),
-            sum: Sum::default(),
+            left: Left::new(birth),
             sealed: 0,
             room: most.saturating_sub(bytes.len() as u64),
+            length: bytes.len() as u64,
+            point: 0,
             bytes,
             full: most == 0,
             slices: 0,
             stamp: Time(i64::MIN),
-            written: Time(0),
             busy: false,
             fresh: true,
             unsealed: true,
             sealed_at: Time(0),
-            held: BTreeSet::new(),
         }
+    }
+
+    /// Its journal lies behind `used` bytes of other lives in one file.
+    pub fn behind(mut self, used: u64) -> Journaled {
+        self.length += used;
+        self
     }
 
     /// A guest that has run a journal to its end, and goes on writing there. What was open then is closed. `most` bounds the whole
     /// journal in bytes, of which `used` are written.
     pub fn again(guest: Box<dyn Guest>, left: Left, used: u64, most: u64) -> Journaled {
+        let (doors, open) = (left.doors.clone(), left.open.clone());
         let mut j = Journaled {
+            point: guest.retired(),
             guest,
             made: Vec::new(),
             sealed: left.sum.count,
-            sum: left.sum,
+            length: used,
             bytes: Vec::new(),
             room: most.saturating_sub(used),
             full: false,
             slices: 0,
             stamp: left.last,
-            written: left.last,
             busy: false,
             fresh: true,
             unsealed: true,
             sealed_at: left.last,
-            held: left.held,
+            left,
         };
-        for id in left.doors {
+        for id in doors {
             j.unlisten(id);
         }
-        for conn in left.open {
+        for conn in open {
             j.input(conn, Input::Close);
         }
         j
@@ -206,16 +162,17 @@ impl Journaled {
         if self.full {
             return;
         }
-        let (before, stamp) = (self.bytes.len(), self.written);
-        write(entry, &mut self.written, &mut self.bytes);
+        let (before, stamp) = (self.bytes.len(), self.left.last);
+        write(entry, &mut self.left.last, &mut self.bytes);
         let grown = (self.bytes.len() - before) as u64;
         if grown > self.room {
             self.bytes.truncate(before);
-            self.written = stamp;
+            self.left.last = stamp;
             self.full = true;
-            write(&Entry::Full, &mut self.written, &mut self.bytes);
+            write(&Entry::Full, &mut self.left.last, &mut self.bytes);
         } else {
             self.room -= grown;
+            self.length += grown;
         }
     }
 
@@ -230,7 +187,9 @@ impl Journaled {
             channel,
             open: Box::new(open.clone()),
         });
-        self.guest.open(open)
+        let conn = self.guest.open(open)?;
+        self.left.open.insert(conn);
+        Ok(conn)
     }
 
     /// Lets the guest learn what the clock says before something comes in that it keeps the time of.
@@ -251,7 +210,7 @@ impl Journaled {
     pub fn input(&mut self, conn: Conn, input: Input) {
         self.fresh = true;
         if matches!(input, Input::Close) {
-            self.held.remove(&conn);
+            self.left.closed(conn);
         }
         let entry = Entry::Input(conn, input);
         self.write(&entry);
@@ -292,36 +251,37 @@ impl Journaled {
     pub fn connect(&mut self, user: &[u8], to: &Target) -> Result<Conn, NotConnected> {
         self.fresh = true;
         self.write(&Entry::Connect(user.to_vec(), to.clone()));
-        self.guest.connect(user, to)
+        let conn = self.guest.connect(user, to)?;
+        self.left.open.insert(conn);
+        Ok(conn)
     }
 
     /// Listens inside.
     pub fn listen(&mut self, user: &[u8], door: &Door) -> Option<Opened> {
         self.fresh = true;
         self.write(&Entry::Listen(user.to_vec(), door.clone()));
-        self.guest.listen(user, door)
+        let opened = self.guest.listen(user, door)?;
+        self.left.doors.insert(opened.id);
+        Some(opened)
     }
 
     /// Ends what was listened at.
     pub fn unlisten(&mut self, id: u32) {
         self.fresh = true;
+        self.left.doors.remove(&id);
         self.write(&Entry::Unlisten(id));
         self.guest.unlisten(id);
     }
 
     /// Holds back what a login or a stream says, or lets it come again; false where that cannot be. Written when it changes.
     pub fn hold(&mut self, conn: Conn, on: bool) -> bool {
-        if on == self.held.contains(&conn) {
+        if on == self.left.held.contains(&conn) {
             return self.guest.hold(conn, on);
         }
         if !self.guest.hold(conn, on) {
             return false;
         }
-        if on {
-            self.held.insert(conn);
-        } else {
-            self.held.remove(&conn);
-        }
+        self.left.holds(conn, on);
         self.fresh = true;
         self.write(&Entry::Hold(conn, on));
         true
@@ -329,7 +289,7 @@ impl Journaled {
 
     /// Whether a login or a stream is held back.
     pub fn holds(&self, conn: Conn) -> bool {
-        self.held.contains(&conn)
+        self.left.held.contains(&conn)
     }
 
     /// Who may log in.
@@ -357,7 +317,7 @@ impl Journaled {
         let first = self.made.len();
         self.guest.drain(&mut self.made);
         for p in self.made.get(first..).unwrap_or_default() {
-            self.sum.add(p);
+            self.left.saw(p);
         }
         wants
     }
@@ -381,7 +341,7 @@ impl Journaled {
 
     /// What is to be recorded before anything that the guest made may leave, and when it has done with an input; empty if nothing is due.
     pub fn take(&mut self) -> Vec<u8> {
-        let made = self.sum.count != self.sealed;
+        let made = self.left.sum.count != self.sealed;
         let late = self.pending() && self.stamp.since(self.sealed_at) >= LATE_NS;
         let due = made || !self.busy && (self.unsealed || late);
         if !due && self.bytes.len() < CHUNK {
@@ -401,14 +361,40 @@ impl Journaled {
 
     /// Everything that is not taken yet, with a seal behind it: for the end.
     pub fn seal(&mut self) -> Vec<u8> {
+        self.write_seal();
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// Instructions retired since a checkpoint was last tried, or since this life began: what a rerun would run again.
+    pub fn since_checkpoint(&self) -> u64 {
+        self.guest.retired().saturating_sub(self.point)
+    }
+
+    /// Writes down that a checkpoint stands here, and gives it. `None` where the guest cannot be written in `most` bytes, or nobody
+    /// could run from there on; or what it made is not taken yet. The guest goes on as if nothing had been.
+    pub fn checkpoint(&mut self, most: usize) -> Option<Checkpoint> {
+        if self.full || !self.made.is_empty() {
+            return None;
+        }
+        self.point = self.guest.retired();
+        let guest = self.guest.freeze(most.min(checkpoint::LONGEST))?;
+        self.write_seal();
+        self.write(&Entry::Checkpoint);
+        self.left.sum.fold();
+        if self.full {
+            return None;
+        }
+        Checkpoint::new(self.length, &self.left, &guest)
+    }
+
+    fn write_seal(&mut self) {
         let seal = Entry::Seal {
             retired: self.guest.retired(),
-            digest: self.sum.digest(),
+            digest: self.left.sum.digest(),
         };
         self.write(&seal);
-        self.sealed = self.sum.count;
+        self.sealed = self.left.sum.count;
         self.unsealed = false;
         self.sealed_at = self.stamp;
-        std::mem::take(&mut self.bytes)
     }
 }

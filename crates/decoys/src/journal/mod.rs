@@ -3,7 +3,8 @@
 //! A world is deterministic: its whole run follows from what it was born from ([`Birth`]) and from its inputs (bytes, resizes,
 //! logins, closes, passwords, readings of the clock), each at the instruction where it came in. [`Journaled`] is the only way from
 //! the pool to a guest, so that nothing can reach one unwritten. [`Reader`] reads a journal back; [`rerun`] runs it again and
-//! compares what comes out with the digests that the first run left ([`Entry::Seal`]).
+//! compares what comes out with the digests that the first run left ([`Entry::Seal`]). A [`Checkpoint`] lies beside a journal and lets
+//! a rerun begin in the middle of it.
 //!
 //! # Format
 //! [`MAGIC`], the birth, then entries until the end. A number is LEB128; bytes are a number and so many bytes. The birth is
@@ -11,13 +12,17 @@
 //! killed) is read up to there: what followed was never answered. A world that had to begin anew with the disk of the life before has
 //! another birth in its journal, and a disk behind it ([`lives`]).
 
+pub mod checkpoint;
 mod codec;
 mod door;
+mod left;
 mod rerun;
 
+pub use checkpoint::Checkpoint;
 pub use codec::{Damaged, Entry, MAGIC, Reader, lives};
 pub use door::Journaled;
-pub use rerun::{Ended, Left, Report, Rerun, Step};
+pub use left::Left;
+pub use rerun::{Ended, Report, Rerun, Step};
 
 use serde::{Deserialize, Serialize};
 use turncoat_event::Time;

@@ -2,10 +2,7 @@
 
 use turncoat_event::{SessionId, Time};
 
-use std::collections::BTreeSet;
-
-use super::door::Sum;
-use super::{Damaged, Entry, Reader, SLICE};
+use super::{Checkpoint, Damaged, Entry, Left, Reader, SLICE};
 use crate::worlds::{Conn, Guest, Input, Produced};
 
 /// Bytes of a disk that are collected.
@@ -67,19 +64,6 @@ pub struct Report {
     pub ended: Ended,
 }
 
-/// What a run leaves beside its guest, for whoever goes on from there.
-pub struct Left {
-    pub(super) sum: Sum,
-    /// The last reading of the clock.
-    pub(super) last: Time,
-    /// Logins and streams that nobody has closed.
-    pub(super) open: BTreeSet<Conn>,
-    /// What is listened at.
-    pub(super) doors: BTreeSet<u32>,
-    /// Streams that are held back.
-    pub(super) held: BTreeSet<Conn>,
-}
-
 /// A journal on its way through a guest.
 pub struct Rerun<'a, G> {
     reader: Reader<'a>,
@@ -100,15 +84,9 @@ impl<'a, G: Guest> Rerun<'a, G> {
     /// `guest` is born as the journal's birth says.
     pub fn new(reader: Reader<'a>, guest: G) -> Rerun<'a, G> {
         Rerun {
+            left: Left::new(reader.birth()),
             reader,
             guest,
-            left: Left {
-                sum: Sum::default(),
-                last: Time(0),
-                open: BTreeSet::new(),
-                doors: BTreeSet::new(),
-                held: BTreeSet::new(),
-            },
             made: Vec::new(),
             inputs: 0,
             seals: 0,
@@ -116,6 +94,33 @@ impl<'a, G: Guest> Rerun<'a, G> {
             many: false,
             disk: Vec::new(),
         }
+    }
+
+    /// Goes on from a checkpoint instead: `life` is where the life that is read begins in the journal's file. On an error nothing has
+    /// changed.
+    ///
+    /// # Errors
+    /// One line: why the checkpoint is of no use.
+    pub fn begin_at(&mut self, checkpoint: &Checkpoint, life: u64) -> Result<(), String> {
+        let (left, guest) = checkpoint.open(self.reader.birth())?;
+        let at = checkpoint
+            .at
+            .checked_sub(life)
+            .and_then(|at| usize::try_from(at).ok());
+        let at = at.ok_or("the checkpoint cannot be used: it belongs to another life of its world")?;
+        // The guest last: it is not to be changed if the journal does not fit.
+        let mut reader = self.reader.clone();
+        reader.skip_to(at, left.last).map_err(|e| e.to_string())?;
+        self.guest
+            .thaw(guest)
+            .map_err(|e| format!("the checkpoint cannot be used: {e}"))?;
+        (self.reader, self.left) = (reader, left);
+        Ok(())
+    }
+
+    /// Where the next entry begins, in bytes from where this life does.
+    pub fn position(&self) -> usize {
+        self.reader.position()
     }
 
     /// Runs to the end; `show` sees every step, with the guest, so that more can be asked of it than the first time.
@@ -189,15 +194,7 @@ impl<'a, G: Guest> Rerun<'a, G> {
         self.made.clear();
         self.guest.drain(&mut self.made);
         for p in &self.made {
-            self.left.sum.add(p);
-            match p {
-                Produced::Inbound { conn, .. } => drop(self.left.open.insert(*conn)),
-                Produced::Down => {
-                    self.left.open.clear();
-                    self.left.doors.clear();
-                }
-                _ => {}
-            }
+            self.left.saw(p);
         }
         show(Step::Made { now, all: &self.made }, &mut self.guest);
         // A damaged journal may name more slices than there ever were: an idle guest needs none of them.
@@ -225,8 +222,7 @@ impl<'a, G: Guest> Rerun<'a, G> {
             }
             Entry::Input(conn, input) => {
                 if input == Input::Close {
-                    left.open.remove(&conn);
-                    left.held.remove(&conn);
+                    left.closed(conn);
                 }
                 self.guest.input(conn, input);
             }
@@ -240,11 +236,7 @@ impl<'a, G: Guest> Rerun<'a, G> {
                 self.guest.unlisten(id);
             }
             Entry::Hold(conn, on) => {
-                if on {
-                    left.held.insert(conn);
-                } else {
-                    left.held.remove(&conn);
-                }
+                left.holds(conn, on);
                 self.guest.hold(conn, on);
             }
             Entry::Disk(piece) if self.disk.len() < DISK => self.disk.extend(piece),
@@ -269,6 +261,7 @@ impl<'a, G: Guest> Rerun<'a, G> {
                 }
                 self.seals += 1;
             }
+            Entry::Checkpoint => left.sum.fold(),
             Entry::Full => return Some(Ended::Full),
         }
         None

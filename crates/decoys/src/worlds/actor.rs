@@ -1,12 +1,12 @@
 //! One world as an actor: an inbox, the guest, and the connections that its output goes to.
 
 use super::pool::Make;
-use super::sleep::{Away, Keeping, Kept, Stored};
+use super::sleep::{self, Away, Keeping, Kept, Stored};
 use super::{
     Arrival, Conn, Door, Input, NotConnected, Open, Opened, Produced, Program, Target, Wants, inbound_channel,
 };
 use crate::auth::Accounts;
-use crate::journal::Journaled;
+use crate::journal::{Checkpoint, Journaled};
 use crate::refused::Ledger;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -150,6 +150,10 @@ const SAVE: i64 = 60_000_000_000;
 const LEFT: i64 = 2_000_000_000;
 /// A world that somebody uses hears at most this often what the machine refused, in nanoseconds.
 const HEARS: i64 = 1_000_000_000;
+/// Bytes that a checkpoint may have for which somebody waits: they are written in some milliseconds.
+const AT_ONCE: usize = 16 << 20;
+/// A checkpoint of a world that has no pause is remembered after so long, in nanoseconds.
+const SOON_ENOUGH: i64 = 1_000_000_000;
 /// A world in which something is due sooner than this stays in memory, in nanoseconds.
 const SOON: i64 = 3_600_000_000_000;
 
@@ -190,6 +194,10 @@ pub(super) struct State {
     pub heard: Time,
     /// Since when nothing happens, and when something will by itself.
     pub quiet: Option<Quiet>,
+    /// The session at whose start a checkpoint was last looked for.
+    pub begun: Option<SessionId>,
+    /// A checkpoint that is to be remembered when nobody waits for the world, and since when.
+    pub checkpoint: Option<(Checkpoint, Time)>,
 }
 
 #[derive(Clone, Copy)]
@@ -323,6 +331,8 @@ impl Actor {
                 seen: false,
                 heard: Time(0),
                 quiet: None,
+                begun: None,
+                checkpoint: None,
             }),
         }
     }
@@ -484,6 +494,14 @@ impl Actor {
                         waiting,
                     } => {
                         state.mark = state.mark.max(mark);
+                        // A rerun of the session begins here.
+                        if origin.session.is_some()
+                            && std::mem::replace(&mut state.begun, origin.session) != origin.session
+                            && around.keeping.is_some_and(|k| sleep::due(guest, k))
+                        {
+                            guest.drain(&mut state.produced);
+                            state.checkpoint = guest.checkpoint(AT_ONCE).map(|c| (c, now));
+                        }
                         let result = guest.open(&open, origin.session, channel);
                         let served = matches!(open.program, Program::Service(_));
                         if let Ok(conn) = &result {
@@ -655,6 +673,12 @@ impl Actor {
             || !state.logins.is_empty() && now.since(state.saved.0) >= SAVE
         {
             self.save(state, now, due, around);
+        }
+        if let (Some(keeping), Some((_, since))) = (around.keeping, &state.checkpoint)
+            && (wants != Wants::Run || now.since(*since) >= SOON_ENOUGH)
+            && let Some((checkpoint, _)) = state.checkpoint.take()
+        {
+            self.keep_checkpoint(&checkpoint, keeping);
         }
         match wants {
             Wants::Run => Next::Again,

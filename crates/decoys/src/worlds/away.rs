@@ -2,7 +2,7 @@
 
 use super::actor::{Actor, Around, Next, Rest, State, lock, submit, world_event};
 use super::sleep::{self, Away, Keeping, Lost, Waking, Woke};
-use crate::journal::Journaled;
+use crate::journal::{Checkpoint, Journaled, checkpoint};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::Ordering;
 use turncoat_event::{Time, kinds};
@@ -44,7 +44,7 @@ impl Actor {
                 state.stored = Some(Away::Waking(waking));
                 return Next::Again;
             }
-            Woke::AsItWas(guest, spent) => (*guest, "journal", None, spent),
+            Woke::AsItWas(guest, back) => (*guest, back.how, back.why, back.spent),
             Woke::No(lost) => {
                 let (guest, how) = sleep::reborn(around.make, &lost, now, around.journal);
                 state.disk_only = lost.used.is_none();
@@ -104,9 +104,15 @@ impl Actor {
             keeping.cellar.keep_disk(self.id, disk);
         }
         let instructions = guest.retired();
+        let checkpoint = sleep::due(&guest, keeping)
+            .then(|| guest.checkpoint(checkpoint::LONGEST))
+            .flatten();
         let bytes = guest.seal();
         drop(guest);
         let recorded = self.keep_journal(state, bytes, false, around.recorder);
+        if let Some(checkpoint) = checkpoint {
+            self.keep_checkpoint(&checkpoint, keeping);
+        }
         let kept = sleep::kept(self, state.last_used, due, state.disk_only, around.start);
         keeping.cellar.keep(self.id, &kept);
         (state.stored, state.due, state.quiet) = (Some(Away::Stored), due, None);
@@ -117,6 +123,14 @@ impl Actor {
             instructions,
         };
         recorded && submit(around.recorder, world_event(self.id, now, event)).is_some()
+    }
+
+    /// Remembers a checkpoint.
+    pub(super) fn keep_checkpoint(&self, checkpoint: &Checkpoint, keeping: &Keeping) {
+        let bytes = checkpoint.pack();
+        keeping
+            .cellar
+            .keep_checkpoint(self.id, checkpoint.at, bytes, keeping.checkpoints);
     }
 
     /// Remembers the disk at once, if somebody is here or has left since it was remembered.

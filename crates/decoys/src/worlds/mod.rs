@@ -25,6 +25,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use std::sync::Arc;
 use turncoat_cover::past::refused::Refused;
 use turncoat_event::{Kind, SessionId, Sha256, Time};
+use turncoat_freeze::Freeze;
 
 /// Names the connection of a session to its world: [`Open::link`].
 pub(crate) fn link(session: SessionId) -> u64 {
@@ -33,7 +34,7 @@ pub(crate) fn link(session: SessionId) -> u64 {
 }
 
 /// A login or a command on one world, by number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Freeze)]
 pub struct Conn(pub u32);
 
 /// A terminal for a login.
@@ -313,6 +314,23 @@ pub trait Guest: Send {
         Err(turncoat_kernel::BadDisk("this machine has no disk"))
     }
 
+    /// The whole machine as it is now, in bytes that belong to this build and to what it was made from; `None` if it cannot be
+    /// written in `most` bytes. Changes nothing that can be seen.
+    fn freeze(&mut self, most: usize) -> Option<Vec<u8>> {
+        let _ = most;
+        None
+    }
+
+    /// Becomes what [`freeze`](Guest::freeze) wrote: to be called on a machine that was made from the same, before anything reaches
+    /// it. On an error it is as it was.
+    ///
+    /// # Errors
+    /// The bytes are damaged.
+    fn thaw(&mut self, frozen: &[u8]) -> Result<(), turncoat_freeze::Damaged> {
+        let _ = frozen;
+        Err(turncoat_freeze::Damaged("this machine cannot be written"))
+    }
+
     /// Nothing has happened for a while: memory may be given back until something does. Changes nothing that can be seen.
     fn rest(&mut self) {}
 }
@@ -368,6 +386,12 @@ impl Guest for Box<dyn Guest> {
     }
     fn restore(&mut self, disk: &[u8], now: Time) -> Result<(), turncoat_kernel::BadDisk> {
         (**self).restore(disk, now)
+    }
+    fn freeze(&mut self, most: usize) -> Option<Vec<u8>> {
+        (**self).freeze(most)
+    }
+    fn thaw(&mut self, frozen: &[u8]) -> Result<(), turncoat_freeze::Damaged> {
+        (**self).thaw(frozen)
     }
     fn rest(&mut self) {
         (**self).rest();

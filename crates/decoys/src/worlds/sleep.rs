@@ -8,7 +8,7 @@
 use super::actor::Actor;
 use super::{Guest, Journaled};
 use crate::auth::Accounts;
-use crate::journal::{Birth, Ended, Reader, Rerun, lives};
+use crate::journal::{Birth, Checkpoint, Ended, Reader, Rerun, lives};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -40,6 +40,8 @@ pub struct Stored {
     pub journal: Vec<u8>,
     /// Its disk; empty if there is none.
     pub disk: Vec<u8>,
+    /// The newest checkpoint in its journal; empty if there is none.
+    pub checkpoint: Vec<u8>,
 }
 
 /// Takes what the record has of a world.
@@ -51,6 +53,9 @@ pub trait Cellar: Send + Sync {
     fn keep(&self, world: WorldId, kept: &Kept);
     /// Remembers its disk, in place of the one before.
     fn keep_disk(&self, world: WorldId, disk: Vec<u8>);
+    /// Remembers a checkpoint that stands in its journal at byte `at`; the oldest go where all of this world's are more than `most`
+    /// bytes.
+    fn keep_checkpoint(&self, world: WorldId, at: u64, checkpoint: Vec<u8>, most: u64);
     /// The world will not be asked for again.
     fn forget(&self, world: WorldId);
     /// Asks for what is there of a world. `take` is called later, on some thread.
@@ -74,6 +79,8 @@ pub struct Keeping {
     pub age: Duration,
     /// Hibernated worlds there are at most.
     pub most: usize,
+    /// Bytes of all checkpoints of one world; 0: there are none.
+    pub checkpoints: u64,
 }
 
 /// A world that is not in memory.
@@ -97,6 +104,20 @@ pub(super) struct Waking {
     /// It ends with an entry, so that more can be written behind it.
     whole: bool,
     spent: Duration,
+    /// It began at a checkpoint; what there is, should that have been of no use after all.
+    from: Option<Stored>,
+    /// Why a checkpoint was passed over.
+    passed_over: Option<String>,
+}
+
+/// How a world came back as it was.
+pub(super) struct Back {
+    /// `checkpoint` or `journal`.
+    pub how: &'static str,
+    /// Why a checkpoint was passed over.
+    pub why: Option<String>,
+    /// What running the journal took.
+    pub spent: Duration,
 }
 
 /// Why a world is not as it was, and what there is of it.
@@ -112,7 +133,7 @@ pub(super) enum Woke {
     /// Not at its end yet.
     Not(Box<Waking>),
     /// The world is as it was.
-    AsItWas(Box<Journaled>, Duration),
+    AsItWas(Box<Journaled>, Back),
     /// It cannot be.
     No(Lost),
 }
@@ -123,7 +144,16 @@ const AT_ONCE: u64 = 4;
 impl Waking {
     /// Begins to run a journal.
     pub fn begin(stored: Stored, keeping: &Keeping) -> Woke {
-        let Stored { journal, disk } = stored;
+        Waking::begin_with(stored, keeping, None)
+    }
+
+    /// `passed_over`: why a checkpoint was of no use.
+    fn begin_with(stored: Stored, keeping: &Keeping, mut passed_over: Option<String>) -> Woke {
+        let Stored {
+            journal,
+            disk,
+            checkpoint,
+        } = stored;
         let used = journal.len() as u64;
         let began = Instant::now();
         let no = |why: String, disk, whole: bool| {
@@ -139,8 +169,9 @@ impl Waking {
         let Some(last) = lives(&journal).last().copied() else {
             return no("its journal cannot be read".into(), disk, false);
         };
+        // One of a life before is of no use, and no news.
+        let checkpoint = Some(checkpoint).filter(|c| Checkpoint::place(c).is_some_and(|at| at > last as u64));
         let life = journal.get(last..).unwrap_or_default().to_vec();
-        drop(journal);
         let whole = Reader::new(&life).is_ok_and(|mut r| {
             while let Ok(Some(_)) = r.next_entry() {}
             r.ended()
@@ -151,13 +182,32 @@ impl Waking {
         };
         match (keeping.again)(reader.birth()) {
             Err(why) => no(why, disk, whole),
-            Ok(guest) => Woke::Not(Box::new(Waking {
-                rerun: Rerun::new(reader, guest),
-                disk,
-                used,
-                whole,
-                spent: began.elapsed(),
-            })),
+            Ok(guest) => {
+                let mut rerun = Rerun::new(reader, guest);
+                let mut from = None;
+                if let Some(bytes) = checkpoint {
+                    match Checkpoint::unpack(&bytes).and_then(|c| rerun.begin_at(&c, last as u64)) {
+                        Ok(()) => {
+                            let disk = disk.clone();
+                            from = Some(Stored {
+                                journal,
+                                disk,
+                                checkpoint: Vec::new(),
+                            });
+                        }
+                        Err(why) => passed_over = Some(why),
+                    }
+                }
+                Woke::Not(Box::new(Waking {
+                    rerun,
+                    disk,
+                    used,
+                    whole,
+                    spent: began.elapsed(),
+                    from,
+                    passed_over,
+                }))
+            }
         }
     }
 
@@ -170,9 +220,23 @@ impl Waking {
             None if self.spent <= keeping.resume => return Woke::Not(self),
             None => "its journal takes too long to run".into(),
             Some(Ended::Whole) if self.whole => {
-                let (used, spent) = (self.used, self.spent);
+                let back = Back {
+                    how: if self.from.is_some() {
+                        "checkpoint"
+                    } else {
+                        "journal"
+                    },
+                    why: self.passed_over,
+                    spent: self.spent,
+                };
                 let (guest, left) = self.rerun.into_parts();
-                return Woke::AsItWas(Box::new(Journaled::again(guest, left, used, most)), spent);
+                return Woke::AsItWas(Box::new(Journaled::again(guest, left, self.used, most)), back);
+            }
+            // Not the run that was: from the birth it may be.
+            Some(Ended::Diverged { .. }) if self.from.is_some() => {
+                let stored = self.from.unwrap_or_default();
+                let why = "the journal does not go on as the checkpoint does".to_owned();
+                return Waking::begin_with(stored, keeping, Some(why));
             }
             Some(Ended::Whole) => "its journal is torn".into(),
             Some(Ended::Full) => "its journal reached limits.journal".into(),
@@ -187,6 +251,14 @@ impl Waking {
     }
 }
 
+/// A checkpoint is worth its bytes where a rerun would run so many instructions without it: some tenths of a second.
+const WORTH: u64 = 20_000_000;
+
+/// Whether a checkpoint is to be written now.
+pub(super) fn due(guest: &Journaled, keeping: &Keeping) -> bool {
+    keeping.checkpoints > 0 && guest.is_written() && guest.since_checkpoint() >= WORTH
+}
+
 /// A machine made anew that has the disk of the one before. Its journal goes on behind the other life's. Gives how it was made,
 /// `disk` or `fresh`.
 pub(super) fn reborn(
@@ -198,7 +270,7 @@ pub(super) fn reborn(
     let (disk, room) = (&lost.disk, most.saturating_sub(lost.used.unwrap_or(0)));
     let fresh = || {
         let (guest, birth) = make();
-        Journaled::new(guest, &birth, room)
+        Journaled::new(guest, &birth, room).behind(lost.used.unwrap_or(0))
     };
     let mut journaled = fresh();
     let mut how = "disk";

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use turncoat_event::record::{Item, Recorder, Refused};
 use turncoat_event::{Committer, Mark, Origin, Watermark, WorldId};
+use turncoat_freeze::Freeze;
 
 /// Says everything that it was ever told, and has that on its disk.
 #[derive(Default)]
@@ -50,7 +51,20 @@ impl Guest for Memory {
         out.append(&mut self.out);
     }
     fn retired(&self) -> u64 {
-        self.told.len() as u64
+        // Much for each.
+        self.told.len() as u64 * 30_000_000
+    }
+    fn freeze(&mut self, most: usize) -> Option<Vec<u8>> {
+        if self.told.starts_with(b"plain") {
+            return None;
+        }
+        let mut out = turncoat_freeze::Out::new(most);
+        (self.told.clone(), self.lost.clone(), self.next).put(None, &mut out);
+        out.done()
+    }
+    fn thaw(&mut self, frozen: &[u8]) -> Result<(), turncoat_freeze::Damaged> {
+        (self.told, self.lost, self.next) = Freeze::take(None, &mut turncoat_freeze::In::new(frozen, 0))?;
+        Ok(())
     }
     fn disk(&mut self) -> Option<Vec<u8>> {
         Some(self.told.clone())
@@ -68,6 +82,7 @@ struct Fake {
     watermark: Watermark,
     kept: Mutex<BTreeMap<WorldId, Kept>>,
     disks: Mutex<BTreeMap<WorldId, Vec<u8>>>,
+    checkpoints: Mutex<BTreeMap<WorldId, Vec<u8>>>,
 }
 
 impl Recorder for Fake {
@@ -90,6 +105,9 @@ impl Cellar for Fake {
     fn keep_disk(&self, world: WorldId, disk: Vec<u8>) {
         self.disks.lock().unwrap().insert(world, disk);
     }
+    fn keep_checkpoint(&self, world: WorldId, _: u64, checkpoint: Vec<u8>, _: u64) {
+        self.checkpoints.lock().unwrap().insert(world, checkpoint);
+    }
     fn forget(&self, world: WorldId) {
         self.kept.lock().unwrap().remove(&world);
     }
@@ -111,7 +129,12 @@ impl Cellar for Fake {
             .get(&world)
             .cloned()
             .unwrap_or_default();
-        take(Stored { journal, disk });
+        let checkpoint = self.checkpoints.lock().unwrap().get(&world).cloned();
+        take(Stored {
+            journal,
+            disk,
+            checkpoint: checkpoint.unwrap_or_default(),
+        });
     }
 }
 
@@ -150,6 +173,7 @@ fn begin(fake: &Arc<Fake>, build: &'static str, most: usize) -> Worlds {
         after: Duration::MAX,
         age: Duration::MAX,
         most: 100,
+        checkpoints: 1 << 20,
     };
     let kept = fake.kept.lock().unwrap().clone();
     worlds.keep_in(keeping, kept.into_iter().collect());
@@ -210,6 +234,7 @@ fn fake() -> (Arc<Fake>, Committer) {
         watermark,
         kept: Mutex::default(),
         disks: Mutex::default(),
+        checkpoints: Mutex::default(),
     };
     (Arc::new(fake), committer)
 }
@@ -253,4 +278,61 @@ async fn a_damaged_journal_is_no_way_back() {
     }
     let worlds = begin(&fake, "one", 8);
     assert_eq!(say(&worlds, "192.0.2.1", "b").await, "ab/b");
+}
+
+/// How worlds woke, and why not otherwise.
+fn woke(fake: &Fake) -> Vec<(String, Option<String>)> {
+    let items = fake.items.lock().unwrap();
+    let all = items.iter().filter_map(|i| match i {
+        Item::Event(d) => Some(&d.kind),
+        _ => None,
+    });
+    all.filter_map(|k| match k {
+        turncoat_event::Kind::WorldWake(w) => Some((w.how.clone(), w.why.clone())),
+        _ => None,
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn a_world_wakes_at_its_checkpoint_and_without_one_from_its_birth() {
+    let (fake, _c) = fake();
+    let worlds = begin(&fake, "one", 1);
+    assert_eq!(say(&worlds, "192.0.2.1", "a").await, "a/a");
+    assert_eq!(say(&worlds, "192.0.2.2", "plain").await, "plain/plain");
+    // What was said behind the checkpoint is in the journal.
+    assert_eq!(say(&worlds, "192.0.2.1", "b").await, "ab/ab");
+    assert_eq!(woke(&fake), [("checkpoint".into(), None)]);
+    assert_eq!(say(&worlds, "192.0.2.2", "x").await, "plainx/plainx");
+    assert_eq!(woke(&fake).pop(), Some(("journal".into(), None)));
+    leave(worlds);
+    // What lies before the checkpoint is not looked at again.
+    let digest = |fake: &Fake, wrong: u8| {
+        for i in fake.items.lock().unwrap().iter_mut() {
+            if let Item::Journal(j) = i
+                && let Some(at) = j.bytes.windows(2).position(|w| w == [1, b'a' ^ wrong])
+            {
+                j.bytes[at + 1] ^= 1;
+                return;
+            }
+        }
+        panic!("nothing to damage");
+    };
+    digest(&fake, 0);
+    let worlds = begin(&fake, "one", 8);
+    assert_eq!(say(&worlds, "192.0.2.1", "c").await, "abc/abc");
+    assert_eq!(woke(&fake).pop(), Some(("checkpoint".into(), None)));
+    leave(worlds);
+    digest(&fake, 1);
+    // A checkpoint that is damaged costs time and nothing else.
+    for bytes in fake.checkpoints.lock().unwrap().values_mut() {
+        let end = bytes.len() - 1;
+        bytes[end] ^= 1;
+    }
+    let worlds = begin(&fake, "one", 8);
+    assert_eq!(say(&worlds, "192.0.2.1", "d").await, "abcd/abcd");
+    let (how, why) = woke(&fake).pop().unwrap();
+    assert_eq!(how, "journal");
+    assert!(why.is_some_and(|w| w.contains("it is damaged")));
+    leave(worlds);
 }

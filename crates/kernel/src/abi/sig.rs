@@ -1,6 +1,7 @@
 //! Signals: numbers, sets, `siginfo_t`.
 
 use super::Enc;
+use turncoat_freeze::Freeze;
 
 macro_rules! signals {
     ($($n:ident = $v:expr,)*) => {
@@ -46,7 +47,7 @@ pub const CLD_STOPPED: i32 = 5;
 pub const CLD_CONTINUED: i32 = 6;
 
 /// A set of signals; bit n-1 is signal n.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Freeze)]
 pub struct SigSet(pub u64);
 
 impl SigSet {
@@ -74,7 +75,7 @@ impl SigSet {
 }
 
 /// The part of `siginfo_t` that depends on the cause.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Freeze)]
 pub enum SigCause {
     /// Sent by a process (kill, tgkill, SI_KERNEL with zeroes).
     Kill { pid: u32, uid: u32 },
@@ -99,7 +100,7 @@ pub enum SigCause {
 }
 
 /// What a handler with SA_SIGINFO, sigwaitinfo or waitid sees.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Freeze)]
 pub struct SigInfo {
     pub sig: u8,
     pub code: i32,

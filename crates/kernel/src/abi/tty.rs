@@ -1,5 +1,7 @@
 //! Terminal constants and structures (include/uapi/asm-generic/{termbits,termios,ioctls}.h).
 
+use turncoat_freeze::Freeze;
+
 /// Number of control characters in the kernel's `termios`.
 pub const NCCS: usize = 19;
 /// Bytes of the kernel's `struct termios`.
@@ -60,7 +62,7 @@ consts! { u8:
 }
 
 /// The kernel's `struct termios2` (termios with explicit speeds).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Freeze)]
 pub struct Termios {
     /// Input modes.
     pub iflag: u32,
@@ -225,7 +227,7 @@ fn baud(bits: u32) -> u32 {
 }
 
 /// `struct winsize`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Freeze)]
 pub struct WinSize {
     /// Rows of characters.
     pub rows: u16,

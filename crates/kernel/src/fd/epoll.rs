@@ -8,13 +8,14 @@ use crate::sys::{Call, SysRes, Trap};
 use crate::wait::WaitKey;
 use crate::world::World;
 use std::collections::BTreeMap;
+use turncoat_freeze::Freeze;
 
 const EPOLLET: u32 = 1 << 31;
 const EPOLLONESHOT: u32 = 1 << 30;
 const EPOLLEXCLUSIVE: u32 = 1 << 28;
 
 /// One item of an interest list.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 pub(crate) struct Item {
     pub events: u32,
     pub data: u64,
@@ -24,7 +25,7 @@ pub(crate) struct Item {
 }
 
 /// One epoll instance: items by (descriptor, description).
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Freeze)]
 pub(crate) struct Epoll {
     pub items: BTreeMap<(i32, u32), Item>,
     /// Where the next scan begins, so that no item starves.

@@ -11,9 +11,10 @@ use crate::wait::WaitKey;
 use crate::world::World;
 use crate::{Errno, KResult};
 use std::collections::{BTreeMap, VecDeque};
+use turncoat_freeze::Freeze;
 
 /// An event object.
-#[derive(Clone)]
+#[derive(Clone, Freeze)]
 pub(crate) enum Event {
     Count { n: u64, semaphore: bool },
     Timer { clock: i32, iv: Interval, ticks: u64 },
@@ -24,7 +25,7 @@ pub(crate) enum Event {
 }
 
 /// An inotify instance.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Freeze)]
 pub(crate) struct Inotify {
     pub next: i32,
     /// Watch descriptor to (inode, mask).

@@ -13,9 +13,10 @@ use crate::tty::TtyFile;
 use crate::vfs::{Kind, Path as Loc};
 use crate::world::World;
 use crate::{Errno, KResult};
+use turncoat_freeze::Freeze;
 
 /// Character devices that need no driver of their own.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Freeze)]
 pub(crate) enum Char {
     Null,
     Zero,
@@ -25,7 +26,7 @@ pub(crate) enum Char {
 }
 
 /// What a description refers to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 pub(crate) enum What {
     /// A file, directory, generated file, block device or bare place.
     File(Loc, Kind),
@@ -41,7 +42,7 @@ pub(crate) enum What {
 }
 
 /// One open file description.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 pub(crate) struct File {
     pub what: What,
     pub flags: u32,
@@ -69,14 +70,14 @@ impl File {
 }
 
 /// One entry of a descriptor table.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Freeze)]
 pub(crate) struct Slot {
     pub file: u32,
     pub cloexec: bool,
 }
 
 /// A descriptor table, shared with CLONE_FILES.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Freeze)]
 pub(crate) struct FdTable {
     pub users: u32,
     pub slots: Vec<Option<Slot>>,

@@ -8,12 +8,13 @@ use crate::wait::WaitKey;
 use crate::world::World;
 use crate::{Errno, KResult};
 use std::collections::VecDeque;
+use turncoat_freeze::Freeze;
 
 /// Writes up to this size are atomic.
 pub(crate) const PIPE_BUF: usize = 4096;
 
 /// One pipe. The bytes in it, and how many descriptions read and write it.
-#[derive(Clone)]
+#[derive(Clone, Freeze)]
 pub(crate) struct Pipe {
     pub buf: VecDeque<u8>,
     pub cap: usize,

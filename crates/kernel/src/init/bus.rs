@@ -1,13 +1,14 @@
 //! One who has connected to a bus: how he says who he is (D-Bus specification, "Authentication Protocol"), and his messages.
 
 use super::wire::{self, MESSAGE_MAX, Message, Read};
+use turncoat_freeze::Freeze;
 
 /// Longest line before the messages begin, and most lines.
 const LINE_MAX: usize = 1024;
 const LINES_MAX: u32 = 32;
 
 /// Where a conversation is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Freeze)]
 enum Phase {
     /// The zero byte that comes first.
     Nul,
@@ -22,7 +23,7 @@ enum Phase {
 }
 
 /// The reading half of a connection.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 pub struct Talk {
     phase: Phase,
     uid: u32,

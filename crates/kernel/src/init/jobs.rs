@@ -7,6 +7,7 @@ use crate::world::World;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use turncoat_cover::past::lines::{Line, SSHD, Says};
+use turncoat_freeze::Freeze;
 
 const SEC: u64 = crate::time::SEC;
 /// How long what does not end is waited for (DefaultTimeoutStopSec), and how soon and how often a unit starts again (RestartSec,
@@ -18,7 +19,7 @@ const START_LIMIT: u32 = 5;
 const JOBS_MAX: usize = 256;
 
 /// What is asked of a unit.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Freeze)]
 pub(crate) enum Work {
     Start,
     Stop,
@@ -39,7 +40,7 @@ impl Work {
 }
 
 /// A job under way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 pub(crate) struct Job {
     pub id: u32,
     pub unit: String,
@@ -53,7 +54,7 @@ pub(crate) struct Job {
 }
 
 /// Something that init does later.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Freeze)]
 pub(crate) enum Later {
     /// What did not end is killed.
     Kill(u32),

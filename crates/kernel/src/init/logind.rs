@@ -11,6 +11,7 @@ use crate::tty::TtyId;
 use crate::world::World;
 use turncoat_cover::clock::DAYS;
 use turncoat_cover::past::lines::LOGIND;
+use turncoat_freeze::Freeze;
 
 const PATH: &str = "/org/freedesktop/login1";
 /// Where the end is announced to programs, and what keeps users out in the minutes before it.
@@ -19,7 +20,7 @@ const NOLOGIN: &[u8] = b"/run/nologin";
 const NOLOGIN_TEXT: &[u8] = b"System is going down. Unprivileged users are not permitted to log in anymore. For technical details, see pam_nologin(8).\n";
 
 /// An end of the machine that somebody has set a time for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 pub(super) struct Scheduled {
     how: Down,
     /// It is announced, and nothing ends.
@@ -32,7 +33,7 @@ pub(super) struct Scheduled {
 }
 
 /// What is said to the terminals.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Freeze)]
 pub(super) struct Wall {
     message: String,
     on: bool,

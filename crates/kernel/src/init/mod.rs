@@ -37,6 +37,7 @@ use jobs::{Job, Later};
 use state::Run;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use turncoat_freeze::Freeze;
 use wire::{Kind, Message, Value};
 
 /// Most connections that are served at a time; others wait.
@@ -47,7 +48,7 @@ const PRIVATE: &[u8] = b"/run/systemd/private";
 const SYSTEM: &[u8] = b"/run/dbus/system_bus_socket";
 
 /// What init knows and does.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Freeze)]
 pub(crate) struct Init {
     /// What the boot started is known.
     settled: bool,
@@ -87,7 +88,7 @@ pub(crate) struct Init {
 }
 
 /// A socket that is listened on; the inode tells it from a later one at the same place.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Freeze)]
 struct Listener {
     sock: SockId,
     inode: u64,
@@ -95,7 +96,7 @@ struct Listener {
 }
 
 /// Somebody who has connected.
-#[derive(Clone)]
+#[derive(Clone, Freeze)]
 struct Peer {
     sock: SockId,
     inode: u64,

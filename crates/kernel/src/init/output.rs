@@ -11,6 +11,7 @@ use crate::vfs::Kind;
 use crate::world::World;
 use crate::{Errno, KResult};
 use turncoat_cover::past::journal::{Sender, Spoken};
+use turncoat_freeze::Freeze;
 
 /// Most sockets to the journal at a time; what starts beyond them is not heard.
 const STREAMS: usize = 256;
@@ -28,7 +29,7 @@ const MOMENT: u64 = 1_000_000;
 const COST: u64 = 60_000;
 
 /// One end of what a unit's programs say to.
-#[derive(Clone)]
+#[derive(Clone, Freeze)]
 pub(super) struct Stream {
     sock: SockId,
     inode: u64,
@@ -43,7 +44,7 @@ pub(super) struct Stream {
 }
 
 /// How much a unit has said in its interval.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, Freeze)]
 pub(super) struct Rate {
     since: u64,
     lines: u32,

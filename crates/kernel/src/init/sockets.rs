@@ -6,12 +6,13 @@ use crate::abi::net::{Control, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_DGRAM, SOCK_SEQP
 use crate::net::{Caller, Outgoing, SockId};
 use crate::world::World;
 use crate::{Errno, KResult};
+use turncoat_freeze::Freeze;
 
 /// Who connected and has not gone.
 const PEERS: usize = 64;
 
 /// A socket that is held: systemd's file, the daemon that has it too, and what is done with what comes.
-#[derive(Clone)]
+#[derive(Clone, Freeze)]
 pub(super) struct Quiet {
     at: Listener,
     file: u32,
@@ -20,7 +21,7 @@ pub(super) struct Quiet {
 }
 
 /// Somebody who has connected.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Freeze)]
 pub(super) struct Guest {
     sock: SockId,
     inode: u64,
@@ -28,7 +29,7 @@ pub(super) struct Guest {
 }
 
 /// What is done with what comes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Freeze)]
 pub(super) enum Does {
     /// Nobody may speak there: the connection ends.
     HangsUp,

@@ -4,13 +4,14 @@ use super::unit::{self, Unit};
 use crate::world::World;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use turncoat_freeze::Freeze;
 
 /// Most units that a boot is taken to have started.
 const UNITS: usize = 512;
 const SEC: u64 = crate::time::SEC;
 
 /// A command of a unit that ran. Times are on the monotonic clock (ns), 0: not.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Freeze)]
 pub(crate) struct Ran {
     /// `ExecStart`, ...
     pub key: &'static str,
@@ -25,7 +26,7 @@ pub(crate) struct Ran {
 }
 
 /// A unit that is, or was, something else than inactive. Times are on the monotonic clock (ns), 0: never.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Freeze)]
 pub(crate) struct Run {
     pub unit: Arc<Unit>,
     pub active: &'static str,

@@ -12,6 +12,7 @@ use super::wire::Value;
 use crate::time::SEC;
 use crate::world::World;
 use turncoat_cover::clock::{ZONES, Zone};
+use turncoat_freeze::Freeze;
 
 /// Microseconds of a second and of a minute.
 pub(super) const USEC: u64 = 1_000_000;
@@ -35,7 +36,7 @@ pub(super) const ELAPSES: [&str; 6] = [
 ];
 
 /// When a timer fires next on the wall clock and by the monotonic clock, and when it fired last on both, in microseconds; 0: not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Freeze)]
 pub(crate) struct Elapses {
     pub realtime: u64,
     pub monotonic: u64,

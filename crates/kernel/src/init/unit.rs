@@ -3,6 +3,7 @@
 use crate::world::World;
 use std::collections::BTreeSet;
 pub(super) use turncoat_cover::past::journal::unit_kind as kind;
+use turncoat_freeze::Freeze;
 
 /// Where units lie, the first ones win. The links in `/etc` say what is enabled.
 pub(super) const DIRS: [&str; 5] = [
@@ -16,7 +17,7 @@ pub(super) const DIRS: [&str; 5] = [
 pub(super) const FILES: usize = 1024;
 const SETTINGS: usize = 1024;
 /// A unit as its files say.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Freeze)]
 pub(crate) struct Unit {
     /// Its own name, which is no alias.
     pub name: String,

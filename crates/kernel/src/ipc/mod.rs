@@ -21,6 +21,7 @@ use crate::wait::WaitKey;
 use crate::world::World;
 use crate::{Errno, KResult};
 use std::collections::BTreeMap;
+use turncoat_freeze::Freeze;
 
 pub(crate) const IPC_CREAT: u32 = 0o1000;
 pub(crate) const IPC_EXCL: u32 = 0o2000;
@@ -42,7 +43,7 @@ const CYCLE: u64 = 64;
 const OBJECT_COST: u64 = 128;
 
 /// Who may do what with an object (`struct kern_ipc_perm`).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Freeze)]
 pub(crate) struct Perm {
     pub id: u32,
     pub key: i32,
@@ -120,7 +121,7 @@ pub(crate) trait Object {
 }
 
 /// All objects of one kind, by their place.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 pub(crate) struct Table<T> {
     objects: BTreeMap<u32, T>,
     /// Where the search for a free place begins.
@@ -203,7 +204,7 @@ impl<T: Object> Table<T> {
 }
 
 /// System V IPC of one world.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Freeze)]
 pub struct Ipc {
     shm: Table<shm::Segment>,
     segments: BTreeMap<ObjectId, u32>,

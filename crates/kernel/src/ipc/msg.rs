@@ -6,6 +6,7 @@
 use super::*;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use turncoat_freeze::Freeze;
 
 const MSG_NOERROR: u32 = 0o10000;
 const MSG_EXCEPT: u32 = 0o20000;
@@ -14,7 +15,7 @@ const MSG_COPY: u32 = 0o40000;
 const MESSAGE_COST: u64 = 64;
 
 /// One message.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 pub(super) struct Message {
     kind: i64,
     text: Arc<[u8]>,
@@ -27,7 +28,7 @@ impl Message {
 }
 
 /// Which messages a receiver wants (convert_mode()).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Freeze)]
 enum Wanted {
     Any,
     Equal(i64),
@@ -71,7 +72,7 @@ impl Wanted {
 }
 
 /// A thread that waits for a message.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 struct Receiver {
     tid: u32,
     ticket: u64,
@@ -83,7 +84,7 @@ struct Receiver {
 }
 
 /// A thread that waits for room.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 struct Sender {
     tid: u32,
     ticket: u64,
@@ -91,7 +92,7 @@ struct Sender {
 }
 
 /// One queue.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 pub(crate) struct Queue {
     pub perm: Perm,
     pub stime: i64,

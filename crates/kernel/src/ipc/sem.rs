@@ -4,6 +4,7 @@
 //! order in which they came, and ends their calls ([`World::answer_call`]): a wait that is over was carried out, whatever signals come.
 
 use super::*;
+use turncoat_freeze::Freeze;
 
 const SEM_UNDO: u16 = 0x1000;
 /// Largest value (SEMVMX, SEMAEM).
@@ -13,7 +14,7 @@ const SEM_COST: u64 = 8;
 const UNDO_COST: u64 = 32;
 
 /// One semaphore.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Default, Debug, Freeze)]
 pub(super) struct Sem {
     value: u16,
     /// Who changed it last.
@@ -21,7 +22,7 @@ pub(super) struct Sem {
 }
 
 /// One operation (`struct sembuf`).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Freeze)]
 struct Op {
     num: u16,
     op: i16,
@@ -29,7 +30,7 @@ struct Op {
 }
 
 /// A thread that waits.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 struct Waiter {
     tid: u32,
     pid: u32,
@@ -46,7 +47,7 @@ impl Waiter {
 }
 
 /// One set.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 pub(crate) struct Set {
     pub perm: Perm,
     pub otime: i64,

@@ -6,6 +6,7 @@
 use super::*;
 use crate::mm::{Back, TASK_SIZE, Vma, may_grow};
 use crate::object::Objects;
+use turncoat_freeze::Freeze;
 
 /// What marks a mapping of a segment, as /proc/PID/maps begins its name.
 pub(crate) const SEGMENT: &str = "/SYSV";
@@ -20,7 +21,7 @@ const SHM_DEST: u32 = 0o1000;
 const SHM_LOCKED: u32 = 0o2000;
 
 /// One segment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 pub(crate) struct Segment {
     pub perm: Perm,
     pub object: ObjectId,

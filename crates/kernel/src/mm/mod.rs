@@ -16,6 +16,7 @@ use crate::world::World;
 use crate::{Errno, KResult};
 use std::collections::BTreeMap;
 use turncoat_cpu::{PageRef, Prot, Share, Space};
+use turncoat_freeze::Freeze;
 
 /// First address above user space, as TASK_SIZE_MAX with 47 bits.
 pub(crate) const TASK_SIZE: u64 = 0x7fff_ffff_f000;
@@ -25,7 +26,7 @@ pub(crate) const MMAP_MIN: u64 = 65536;
 const MAX_MAPS: usize = 65530;
 
 /// What lies behind a mapping.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Freeze)]
 pub(crate) enum Back {
     Anon,
     /// An object from this byte offset on. With `file` the inode is held for it, else the object; `label` is what
@@ -39,7 +40,7 @@ pub(crate) enum Back {
 }
 
 /// One mapping.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Freeze)]
 pub(crate) struct Vma {
     pub start: u64,
     pub end: u64,

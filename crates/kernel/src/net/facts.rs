@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use turncoat_freeze::Freeze;
 
 /// Traffic counters of an interface.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Freeze)]
 #[allow(missing_docs)]
 pub struct Counters {
     pub rx_bytes: u64,
@@ -16,7 +17,7 @@ pub struct Counters {
 }
 
 /// One address of an interface.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Freeze)]
 pub struct Address {
     /// The address.
     pub ip: IpAddr,
@@ -33,7 +34,7 @@ pub struct Address {
 }
 
 /// One interface.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Freeze)]
 pub struct Interface {
     /// Number, from 1.
     pub index: u32,
@@ -79,7 +80,7 @@ pub const IFF_MULTICAST: u32 = 0x1000;
 pub const IFF_LOWER_UP: u32 = 0x10000;
 
 /// One route of the main table.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Freeze)]
 pub struct Route {
     /// Destination network; an unspecified address with prefix 0 is the default route.
     pub dst: IpAddr,
@@ -100,7 +101,7 @@ pub struct Route {
 }
 
 /// A neighbour (ARP or NDP cache).
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Freeze)]
 pub struct Neighbour {
     /// Its address.
     pub ip: IpAddr,
@@ -115,7 +116,7 @@ pub struct Neighbour {
 }
 
 /// What happens to a connection that would leave the machine.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Freeze)]
 pub enum Outside {
     /// A router says that there is no way.
     Unreachable,
@@ -151,7 +152,7 @@ impl Outside {
 }
 
 /// What the stage's name server says.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Freeze)]
 pub struct Resolver {
     /// Names that are known, in lower case without a final dot.
     pub names: BTreeMap<String, Vec<IpAddr>>,
@@ -162,7 +163,7 @@ pub struct Resolver {
 }
 
 /// What the name server says of names that it was not told.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Freeze)]
 pub enum OtherNames {
     /// An invented public address, the same for the same name; names that cannot be are still not found.
     #[default]
@@ -176,7 +177,7 @@ pub enum OtherNames {
 }
 
 /// All of it.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Freeze)]
 pub struct Facts {
     /// Interfaces in index order; the first is lo.
     pub interfaces: Vec<Interface>,

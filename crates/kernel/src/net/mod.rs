@@ -35,6 +35,7 @@ use facts::Facts;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
+use turncoat_freeze::Freeze;
 
 /// Most sockets in one world.
 pub const SOCKETS_MAX: usize = 4096;
@@ -47,7 +48,7 @@ pub const BUFFER_DEFAULT: usize = 212_992;
 pub type FileId = u64;
 
 /// A socket, by slab index.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Freeze)]
 pub struct SockId(pub u32);
 
 impl SockId {
@@ -92,7 +93,7 @@ impl Caller {
 }
 
 /// Process, user and group of a sender or peer.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Freeze)]
 pub struct Cred {
     /// Process.
     pub pid: u32,
@@ -103,7 +104,7 @@ pub struct Cred {
 }
 
 /// What a call on a socket does elsewhere; the caller applies it in order.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Freeze)]
 pub enum NetEffect {
     /// Tasks that wait for this key are to try again.
     Wake(WaitKey),
@@ -187,7 +188,7 @@ pub struct Received {
 }
 
 /// What a socket is apart from its family.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Freeze)]
 pub struct Socket {
     /// AF_*.
     pub family: u16,
@@ -209,7 +210,7 @@ pub struct Socket {
 }
 
 /// What a socket is by its family.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Freeze)]
 pub(crate) enum Body {
     Unix(Box<unix::Unix>),
     Tcp(Box<tcp::Tcp>),
@@ -220,7 +221,7 @@ pub(crate) enum Body {
 }
 
 /// Something that happens later.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Freeze)]
 pub(crate) enum Timer {
     /// A connection attempt is decided.
     Connect {
@@ -243,7 +244,7 @@ pub(crate) enum Timer {
 }
 
 /// All sockets and the stage of a world.
-#[derive(Clone)]
+#[derive(Clone, Freeze)]
 pub struct Net {
     /// Monotonic time in nanoseconds; set before each call.
     pub now: u64,

@@ -4,6 +4,7 @@ use super::{BUFFER_DEFAULT, Body, Caller, Net, SockId, Socket};
 use crate::abi::net::*;
 use crate::{Errno, KResult};
 use std::collections::BTreeMap;
+use turncoat_freeze::Freeze;
 
 /// What kind of value an option has.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -122,7 +123,7 @@ const TABLE: &[(u32, u32, Form, i32)] = &[
 ];
 
 /// What was set on a socket.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Freeze)]
 pub struct Options {
     values: BTreeMap<(u32, u32), Vec<u8>>,
 }

@@ -9,6 +9,7 @@ use crate::abi::net::*;
 use crate::{Errno, KResult};
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use turncoat_freeze::Freeze;
 
 /// Bytes that wait for the host on one stream.
 const HOST_MAX: usize = 64 << 10;
@@ -18,15 +19,15 @@ const SAID_MAX: usize = 64 << 10;
 const NAMES_MAX: usize = 4096;
 
 /// A stream between a socket of the world and the host.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Freeze)]
 pub struct HostId(pub u32);
 
 /// A connection that a stand-in peer took; the number ties its attempts together.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Freeze)]
 pub struct SinkId(pub u64);
 
 /// A program tried to reach something outside, or says something to a stand-in peer.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Freeze)]
 pub struct Attempt {
     /// The process.
     pub pid: u32,
@@ -47,7 +48,7 @@ pub struct Attempt {
 }
 
 /// A connection inside the world that the host serves.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Freeze)]
 pub struct Inbound {
     /// The host's end.
     pub host: HostId,
@@ -64,7 +65,7 @@ pub struct Inbound {
 }
 
 /// The host's end of a stream.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Freeze)]
 pub struct HostStream {
     /// The socket at the other end.
     sock: u32,

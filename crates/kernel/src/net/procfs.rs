@@ -7,9 +7,10 @@ use super::{Body, Net};
 use crate::abi::net::*;
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use turncoat_freeze::Freeze;
 
 /// What moved since boot.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Freeze)]
 pub struct Stats {
     lo_bytes: u64,
     lo_packets: u64,

@@ -9,6 +9,7 @@ use crate::abi::net::*;
 use crate::{Errno, KResult};
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
+use turncoat_freeze::Freeze;
 
 /// Bytes that wait for a reader before the writer has to.
 pub(super) const WINDOW: usize = 256 << 10;
@@ -18,7 +19,7 @@ pub(super) const LEFT_BEHIND: u64 = 60_000_000_000;
 pub(super) const LEFT_BEHIND_MAX: usize = 8192;
 
 /// States as `/proc/net/tcp` numbers them.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, PartialOrd, Ord, Freeze)]
 #[allow(missing_docs)]
 pub enum State {
     Established = 1,
@@ -36,7 +37,7 @@ pub enum State {
 }
 
 /// Who is at the other end.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Freeze)]
 pub enum Peer {
     /// Nobody (any more).
     #[default]
@@ -52,7 +53,7 @@ pub enum Peer {
 }
 
 /// The socket's own idea of its connection (`sock->state`).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Freeze)]
 pub(super) enum Phase {
     #[default]
     Unconnected,
@@ -64,7 +65,7 @@ pub(super) enum Phase {
 }
 
 /// The state of a TCP socket.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Freeze)]
 pub struct Tcp {
     /// Where the connection stands.
     pub state: State,
@@ -137,7 +138,7 @@ impl Tcp {
 }
 
 /// A connection whose socket is gone and whose port is not yet free.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Freeze)]
 pub struct TimeWait {
     /// TIME_WAIT or FIN_WAIT2.
     pub state: State,

@@ -5,9 +5,10 @@ use crate::abi::net::*;
 use crate::{Errno, KResult};
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use turncoat_freeze::Freeze;
 
 /// A datagram that waits for its reader.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Freeze)]
 pub struct Datagram {
     /// Who sent it.
     pub from: (IpAddr, u16),
@@ -22,7 +23,7 @@ pub struct Datagram {
 }
 
 /// What an ICMP error said.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Freeze)]
 pub(super) struct Report {
     errno: u16,
     kind: u8,
@@ -34,7 +35,7 @@ pub(super) struct Report {
 }
 
 /// The state of a datagram socket.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Freeze)]
 pub struct Udp {
     /// Local address (`None`: any) and port (0: not bound; on an echo socket the identifier).
     pub local: (Option<IpAddr>, u16),

@@ -4,12 +4,13 @@ use super::{Body, Caller, Cred, FileId, LOGGED_MAX, Net, NetEffect, Outgoing, Re
 use crate::abi::net::*;
 use crate::{Errno, KResult};
 use std::collections::VecDeque;
+use turncoat_freeze::Freeze;
 
 /// Datagrams that may wait for one receiver (`net.unix.max_dgram_qlen`, as systemd sets it).
 pub const QUEUE_MAX: u32 = 512;
 
 /// What a bound socket is found by.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Freeze)]
 pub enum Key {
     /// The bytes of an abstract name.
     Abstract(Vec<u8>),
@@ -18,7 +19,7 @@ pub enum Key {
 }
 
 /// A bound name.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Freeze)]
 pub enum Name {
     /// In the abstract name space.
     Abstract(Vec<u8>),
@@ -43,7 +44,7 @@ impl Name {
 }
 
 /// One message, or one piece of a stream.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Freeze)]
 pub struct Message {
     pub(super) data: Vec<u8>,
     /// How much of it was read.
@@ -64,7 +65,7 @@ impl Message {
 }
 
 /// The state of an AF_UNIX socket.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Freeze)]
 pub struct Unix {
     pub(super) name: Option<Name>,
     /// Listening, with this backlog.

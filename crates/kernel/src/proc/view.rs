@@ -5,6 +5,7 @@
 
 use crate::sysfs::facts::Facts;
 use crate::vfs::types::Path;
+use turncoat_freeze::Freeze;
 
 /// One task (thread) as /proc shows it. Times are nanoseconds of CPU, sizes bytes unless said otherwise.
 #[derive(Clone, Debug, Default)]
@@ -378,7 +379,7 @@ pub trait KernelView {
 }
 
 /// What a write to procfs or sysfs asks of the rest of the kernel.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Freeze)]
 #[allow(missing_docs)]
 pub enum Effect {
     /// A parameter was changed (`kernel.hostname`); the value is stored, this is for those who act on it.

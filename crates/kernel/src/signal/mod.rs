@@ -16,9 +16,10 @@ use crate::wait::WaitKey;
 use crate::world::{Fact, World};
 use crate::{Errno, KResult};
 use std::sync::Arc;
+use turncoat_freeze::Freeze;
 
 /// One entry of the table of handlers, as rt_sigaction lays it out.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Freeze)]
 pub(crate) struct Action {
     pub handler: u64,
     pub flags: u64,
@@ -27,7 +28,7 @@ pub(crate) struct Action {
 }
 
 /// A table of handlers, shared with CLONE_SIGHAND.
-#[derive(Clone)]
+#[derive(Clone, Freeze)]
 pub(crate) struct SigHand {
     pub users: u32,
     pub actions: Arc<[Action; 64]>,
@@ -66,7 +67,7 @@ pub(crate) const SIG_DFL: u64 = 0;
 pub(crate) const SIG_IGN: u64 = 1;
 
 /// sigaltstack state.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, Freeze)]
 pub(crate) struct AltStack {
     pub sp: u64,
     pub size: u64,
@@ -81,7 +82,7 @@ impl AltStack {
 }
 
 /// Queued signals of a thread or a process.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Freeze)]
 pub(crate) struct Pending {
     pub set: SigSet,
     queue: Vec<SigInfo>,

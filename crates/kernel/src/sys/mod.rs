@@ -20,9 +20,10 @@ use crate::task::State;
 use crate::wait::WaitKey;
 use crate::world::World;
 use turncoat_cpu::{Cpu, R8, R9, R10, RAX, RDI, RDX, RSI};
+use turncoat_freeze::Freeze;
 
 /// A call in progress.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 pub(crate) struct Call {
     pub tid: u32,
     pub nr: u64,

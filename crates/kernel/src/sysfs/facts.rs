@@ -1,7 +1,9 @@
 //! Facts of the machine that /proc and /sys tell: plain data from the cover, one place for each.
 
+use turncoat_freeze::Freeze;
+
 /// The processor, as CPUID and /proc/cpuinfo agree on it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 #[allow(missing_docs)]
 pub struct CpuFacts {
     pub vendor: String,
@@ -40,7 +42,7 @@ impl CpuFacts {
 }
 
 /// A partition of the disk. Units of 512 bytes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 #[allow(missing_docs)]
 pub struct Partition {
     pub number: u32,
@@ -53,7 +55,7 @@ pub struct Partition {
 }
 
 /// The one disk.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 #[allow(missing_docs)]
 pub struct DiskFacts {
     /// `sda`, `vda`, `nvme0n1`.
@@ -90,7 +92,7 @@ impl DiskFacts {
 }
 
 /// One PCI function.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 #[allow(missing_docs)]
 pub struct PciFacts {
     /// `0000:00:1f.2`.
@@ -108,7 +110,7 @@ pub struct PciFacts {
 }
 
 /// /sys/class/dmi/id. An empty string: the file is there and empty.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Freeze)]
 #[allow(missing_docs)]
 pub struct DmiFacts {
     pub bios_vendor: String,
@@ -140,7 +142,7 @@ pub struct DmiFacts {
 pub use turncoat_cover::hardware::Interrupt;
 
 /// A loaded kernel module: name, size, users by name.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 #[allow(missing_docs)]
 pub struct ModuleFacts {
     pub name: String,
@@ -150,7 +152,7 @@ pub struct ModuleFacts {
 }
 
 /// Everything that /proc and /sys tell of the machine and never changes while it runs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 #[allow(missing_docs)]
 pub struct Facts {
     /// `6.1.0-18-amd64`.

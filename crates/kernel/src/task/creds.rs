@@ -1,9 +1,10 @@
 //! Credentials of a task: ids, groups, capabilities, as capabilities(7) and credentials(7) define them.
 
 use crate::{Errno, KResult};
+use turncoat_freeze::Freeze;
 
 /// A set of capabilities, bit n is capability n.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Freeze)]
 pub struct Caps(pub u64);
 
 /// Every capability that Linux 6.1 knows (CAP_CHOWN 0 to CAP_CHECKPOINT_RESTORE 40).
@@ -41,7 +42,7 @@ pub mod cap {
 }
 
 /// User, group and capability sets of one task.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Freeze)]
 pub struct Creds {
     /// Real, effective, saved and file-system user id.
     pub uid: u32,

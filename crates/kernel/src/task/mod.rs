@@ -21,9 +21,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use turncoat_cover::past::pids;
 use turncoat_cpu::Cpu;
+use turncoat_freeze::Freeze;
 
 /// Whether a thread can run.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Freeze)]
 pub(crate) enum State {
     /// In the run queue or running.
     Runnable,
@@ -36,7 +37,7 @@ pub(crate) enum State {
 }
 
 /// One thread.
-#[derive(Clone)]
+#[derive(Clone, Freeze)]
 pub(crate) struct Task {
     pub tid: u32,
     pub tgid: u32,
@@ -83,7 +84,7 @@ pub(crate) struct Task {
 }
 
 /// What a process without memory shows of itself: a kernel thread or a daemon that only appears to run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Freeze)]
 pub(crate) struct StandIn {
     pub cmdline: Vec<u8>,
     pub exe: Vec<u8>,
@@ -98,7 +99,7 @@ pub(crate) struct StandIn {
 }
 
 /// A POSIX timer or interval timer.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Default, Debug, Freeze)]
 pub(crate) struct Interval {
     /// Absolute expiry on the monotonic clock (ns); 0 is disarmed.
     pub at: u64,
@@ -106,7 +107,7 @@ pub(crate) struct Interval {
 }
 
 /// A timer made by timer_create.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 pub(crate) struct PosixTimer {
     pub clock: i32,
     pub notify: i32,
@@ -118,7 +119,7 @@ pub(crate) struct PosixTimer {
 }
 
 /// One process.
-#[derive(Clone)]
+#[derive(Clone, Freeze)]
 pub(crate) struct Proc {
     pub tgid: u32,
     pub ppid: u32,
@@ -172,7 +173,7 @@ pub(crate) struct Proc {
 }
 
 /// Working directory, root and umask; shared with CLONE_FS.
-#[derive(Clone)]
+#[derive(Clone, Freeze)]
 pub(crate) struct FsInfo {
     pub users: u32,
     pub cwd: crate::vfs::Path,

@@ -8,6 +8,7 @@ pub(crate) use calls::*;
 
 use crate::abi::sig::{self, SigCause, SigInfo};
 use crate::world::World;
+use turncoat_freeze::Freeze;
 
 /// Nanoseconds in a second.
 pub const SEC: u64 = 1_000_000_000;
@@ -15,7 +16,7 @@ pub const SEC: u64 = 1_000_000_000;
 const RATE: (u64, u64, u64) = (1024, 256, 16 * 1024);
 
 /// What a timer wakes. The order breaks ties, so that equal deadlines fire in a fixed order.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Freeze)]
 pub(crate) enum TimerRef {
     Sleep(u32),
     Real(u32),
@@ -29,7 +30,7 @@ pub(crate) enum TimerRef {
 }
 
 /// The clock.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 pub(crate) struct Clock {
     /// Monotonic time at the last stamp, ns since boot.
     base: u64,

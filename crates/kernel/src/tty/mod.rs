@@ -29,6 +29,7 @@ use crate::{Errno, KResult};
 use output::Output;
 use queue::Input;
 use std::collections::{BTreeMap, VecDeque};
+use turncoat_freeze::Freeze;
 
 /// Bytes that wait on the way from the master to a full line discipline.
 pub(crate) const FLIP_MAX: usize = 11265;
@@ -42,7 +43,7 @@ pub const PTY_MAX: usize = 4096;
 const CONSOLE_BIT: u32 = 1 << 31;
 
 /// A terminal: the number of a pty (`/dev/pts/N`), or a console.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Freeze)]
 pub struct TtyId(pub u32);
 
 impl TtyId {
@@ -70,7 +71,7 @@ impl TtyId {
 }
 
 /// Which end of a pair an open file is.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Freeze)]
 pub enum Side {
     /// `/dev/ptmx`: what the terminal emulator or sshd holds.
     Master,
@@ -79,7 +80,7 @@ pub enum Side {
 }
 
 /// What an open file description of a terminal holds.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Freeze)]
 pub struct TtyFile {
     /// The terminal.
     pub tty: TtyId,
@@ -127,7 +128,7 @@ pub struct Caller {
 }
 
 /// What a call on a terminal does to tasks; the caller applies it in order.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Freeze)]
 pub enum TtyEffect {
     /// Send `sig` to every process of the group.
     Signal {
@@ -172,7 +173,7 @@ pub enum TtyEffect {
 }
 
 /// What a read keeps between its tries; fresh for every read call.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Freeze)]
 pub struct ReadCall {
     /// Descriptor has O_NONBLOCK.
     pub nonblock: bool,
@@ -185,7 +186,7 @@ pub struct ReadCall {
 }
 
 /// One terminal. For a console the master side is nobody: output is dropped, input never comes.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Freeze)]
 pub struct Tty {
     pub(crate) termios: Termios,
     pub(crate) locked: Termios,
@@ -315,7 +316,7 @@ impl Tty {
 }
 
 /// All terminals of a world.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Freeze)]
 pub struct Ttys {
     ptys: Slab<Tty>,
     consoles: BTreeMap<u32, Tty>,

@@ -3,6 +3,7 @@
 use super::{OUT_MAX, Tty};
 use crate::abi::tty::*;
 use std::collections::VecDeque;
+use turncoat_freeze::Freeze;
 
 /// Bytes of echo that may wait while output is stopped or full; older echoes are dropped.
 const ECHO_MAX: usize = ECHO_SIZE - (ECHO_BLOCK + 32);
@@ -10,7 +11,7 @@ const ECHO_SIZE: usize = 4096;
 const ECHO_BLOCK: usize = 256;
 
 /// What is to be echoed once there is room.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Freeze)]
 pub enum Echo {
     /// A character, through output processing.
     Char(u8),
@@ -37,7 +38,7 @@ impl Echo {
 }
 
 /// The side of a terminal that goes to the master.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Freeze)]
 pub struct Output {
     /// Bytes that the master has not read.
     pub queue: VecDeque<u8>,

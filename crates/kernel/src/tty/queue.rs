@@ -1,6 +1,7 @@
 //! The input queue of a terminal: bytes with line marks, as canonical and raw readers see them.
 
 use std::collections::VecDeque;
+use turncoat_freeze::Freeze;
 
 /// Slots of the queue (N_TTY_BUF_SIZE).
 pub const SIZE: usize = 4096;
@@ -11,7 +12,7 @@ const MARK: u16 = 0x100;
 
 /// Bytes received and not read. The first `complete` of them belong to finished lines (or, in raw mode, are ready); the rest is
 /// the line being edited.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Freeze)]
 pub struct Input {
     bytes: VecDeque<u16>,
     /// Where the line being edited begins (canonical mode).

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use turncoat_freeze::Freeze;
 
 use super::pmap::PMap;
 use super::stamps::{Stamps, Times};
@@ -15,7 +16,7 @@ use crate::object::ObjectId;
 use crate::{Errno, KResult};
 
 /// What kind of file system an instance is.
-#[derive(Clone)]
+#[derive(Clone, Freeze)]
 pub enum FsKind {
     /// The root: image, then changes.
     Ext4,
@@ -64,14 +65,14 @@ impl Attr {
 }
 
 /// An entry of a directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Freeze)]
 pub(super) struct Ent {
     pub num: u64,
     pub dtype: u8,
 }
 
 /// What a directory holds beyond its listing in the image.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 pub(super) struct Dir {
     pub parent: u64,
     pub name: Name,
@@ -86,7 +87,7 @@ pub(super) struct Dir {
 }
 
 /// What an inode is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 pub(super) enum Node {
     File(ObjectId),
     Dir(Box<Dir>),
@@ -98,7 +99,7 @@ pub(super) enum Node {
 pub(super) type Xattrs = BTreeMap<Name, Arc<[u8]>>;
 
 /// An inode that exists in memory.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 pub(super) struct Inode {
     pub mode: u32,
     pub uid: u32,
@@ -116,7 +117,7 @@ pub(super) struct Inode {
 }
 
 /// One file system instance.
-#[derive(Clone)]
+#[derive(Clone, Freeze)]
 pub struct Fs {
     pub(super) id: FsId,
     pub(super) kind: FsKind,

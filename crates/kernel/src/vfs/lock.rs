@@ -1,6 +1,7 @@
 //! Advisory locks: fcntl (POSIX), open-file-description and flock, with the deadlock check of fcntl(2).
 
 use std::collections::BTreeMap;
+use turncoat_freeze::Freeze;
 
 use super::Vfs;
 use super::types::Ino;
@@ -8,7 +9,7 @@ use crate::wait::WaitKey;
 use crate::{Errno, KResult};
 
 /// Whose a lock is. Numbers of different kinds never meet.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Freeze)]
 pub enum LockKind {
     /// fcntl F_SETLK: belongs to a process (tgid).
     Posix(u32),
@@ -19,7 +20,7 @@ pub enum LockKind {
 }
 
 /// Bytes from `start` to `end`, the last included (`u64::MAX`: to the end of the file, however long it grows).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Freeze)]
 #[allow(missing_docs)]
 pub struct LockRange {
     pub start: u64,
@@ -54,7 +55,7 @@ impl LockRange {
 }
 
 /// A lock that is held.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Freeze)]
 pub struct Lock {
     /// Whose.
     pub owner: LockKind,
@@ -67,7 +68,7 @@ pub struct Lock {
 }
 
 /// All locks of a world.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Freeze)]
 pub(super) struct Locks {
     held: BTreeMap<Ino, Vec<Lock>>,
     /// Who waits for whom (POSIX locks only).

@@ -20,6 +20,7 @@ pub mod open;
 pub mod ops;
 pub mod perm;
 pub mod pmap;
+mod pmap_freeze;
 pub mod stamps;
 pub mod tree;
 pub mod types;
@@ -33,6 +34,7 @@ pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use turncoat_freeze::Freeze;
 
 use inode::{Attr, Ent, Fs, FsKind};
 pub use lock::{LockKind, LockRange};
@@ -47,7 +49,7 @@ use crate::wait::WaitKey;
 use crate::{Errno, KResult};
 
 /// How many hold an inode, and where it went since.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Freeze)]
 struct Hold {
     count: u32,
     /// Of them, running programs: the file may not be written.
@@ -59,7 +61,7 @@ struct Hold {
 }
 
 /// The file system of one world.
-#[derive(Clone)]
+#[derive(Clone, Freeze)]
 pub struct Vfs {
     fses: Vec<Option<Arc<Fs>>>,
     mounts: Arc<MountTable>,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use turncoat_freeze::Freeze;
 
 use super::Vfs;
 use super::inode::Fs;
@@ -29,7 +30,7 @@ pub mod ms {
 }
 
 /// One mount.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 pub struct Mount {
     /// Its id.
     pub id: MountId,
@@ -73,7 +74,7 @@ impl Mount {
 }
 
 /// All mounts of a world, in order of their ids and order of mounting.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Freeze)]
 pub struct MountTable {
     pub(super) list: Vec<Mount>,
     /// (mount, inode of the mount point) to the mount on it.

@@ -2,6 +2,7 @@
 
 use super::Vfs;
 use super::types::*;
+use turncoat_freeze::Freeze;
 
 /// Bits of inotify masks.
 #[allow(missing_docs)]
@@ -22,7 +23,7 @@ pub mod inmask {
 }
 
 /// An event at a watched inode; `name` is empty for events of the inode itself.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Freeze)]
 pub struct FsEvent {
     /// The watched inode.
     pub ino: Ino,
@@ -35,7 +36,7 @@ pub struct FsEvent {
 }
 
 /// What became of a file, for the record.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Freeze)]
 pub enum ChangeKind {
     /// It is new.
     Created,
@@ -50,7 +51,7 @@ pub enum ChangeKind {
 }
 
 /// One change. The path is turned to text by `Vfs::full_path` when it is taken.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Freeze)]
 pub struct Change {
     /// What.
     pub kind: ChangeKind,

@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-const BITS: u32 = 5;
+pub(super) const BITS: u32 = 5;
 const MASK: u64 = 31;
 
 #[derive(Clone)]
-enum Node<V> {
+pub(super) enum Node<V> {
     Branch { map: u32, kids: Vec<Arc<Node<V>>> },
     Leaf { map: u32, vals: Vec<V> },
 }
@@ -17,10 +17,10 @@ enum Node<V> {
 /// A persistent map `u64 -> V`.
 #[derive(Clone)]
 pub struct PMap<V> {
-    root: Option<Arc<Node<V>>>,
+    pub(super) root: Option<Arc<Node<V>>>,
     /// Bits of the key that the root's index is shifted by.
-    shift: u32,
-    len: u64,
+    pub(super) shift: u32,
+    pub(super) len: u64,
 }
 
 impl<V> Default for PMap<V> {
@@ -33,7 +33,7 @@ impl<V> Default for PMap<V> {
     }
 }
 
-fn slot(map: u32, i: u32) -> (bool, usize) {
+pub(super) fn slot(map: u32, i: u32) -> (bool, usize) {
     (map >> i & 1 == 1, (map & ((1u32 << i) - 1)).count_ones() as usize)
 }
 

@@ -4,9 +4,10 @@
 use super::types::Timespec;
 use crate::image::{InodeMeta, Kind};
 use std::collections::HashMap;
+use turncoat_freeze::Freeze;
 
 /// Of one inode.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Freeze)]
 pub struct Stamp {
     /// When it came to the disk, seconds since the epoch: its birth and the change of its inode.
     pub placed: Option<i64>,
@@ -17,7 +18,7 @@ pub struct Stamp {
 }
 
 /// Of all inodes of an image, by number there.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Freeze)]
 pub struct Stamps {
     /// Those that are known.
     pub known: HashMap<u32, Stamp>,

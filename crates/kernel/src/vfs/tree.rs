@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use turncoat_freeze::Freeze;
 
 use super::types::Name;
 
 /// What an attribute says when it is read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 pub enum Text {
     /// Always this.
     Fixed(Arc<[u8]>),
@@ -17,7 +18,7 @@ pub enum Text {
 }
 
 /// A node of a tree.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 pub enum TreeNode {
     /// A directory.
     Dir(BTreeMap<Name, u32>),
@@ -33,7 +34,7 @@ pub enum TreeNode {
 }
 
 /// A node with its place and permissions.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 #[allow(missing_docs)]
 pub struct TreeInode {
     pub parent: u32,
@@ -43,7 +44,7 @@ pub struct TreeInode {
 }
 
 /// A whole tree; node 0 is the root.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Freeze)]
 pub struct Tree {
     nodes: Vec<TreeInode>,
 }

@@ -1,19 +1,20 @@
 //! The plain types of the file system: names of inodes, who asks, what `stat` says, flags as the ABI has them.
 
 use std::sync::Arc;
+use turncoat_freeze::Freeze;
 
 use crate::proc::view::KernelView;
 
 /// Index of a mounted file system instance.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Freeze)]
 pub struct FsId(pub u16);
 
 /// Index of an entry of the mount table (the number that mountinfo shows first).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Freeze)]
 pub struct MountId(pub u32);
 
 /// An inode anywhere: file system (top 12 bits) and number in it (52 bits).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Freeze)]
 pub struct Ino(pub u64);
 
 impl Ino {
@@ -42,7 +43,7 @@ pub type Name = Arc<[u8]>;
 
 /// A place in the tree: which mount, which inode, and under which name it was reached (for `/proc/PID/fd`, `getcwd`, the record).
 /// A holder that keeps it must also `hold` the inode.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Freeze)]
 pub struct Path {
     /// The mount through which it was reached.
     pub mnt: MountId,
@@ -129,7 +130,7 @@ pub struct Ctx<'a> {
 }
 
 /// Seconds and nanoseconds since the epoch.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Freeze)]
 pub struct Timespec {
     /// Seconds.
     pub sec: i64,
@@ -283,7 +284,7 @@ pub struct Opened {
 }
 
 /// What lies behind an opened inode.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Freeze)]
 pub enum Kind {
     /// A file with content pages.
     Regular,

@@ -1,16 +1,17 @@
 //! `turncoat world rerun`: runs a recorded session's world again from its journal, and compares.
 //!
 //! The world starts from the same image, cover and entropy, gets the same inputs at the same instructions, and so does what it did
-//! then. What comes out is compared with the digests that the journal holds, and with the session's recording byte by byte.
+//! then. Where a checkpoint stands in the journal before the session began, it starts there. What comes out is compared with the digests that the journal holds, and with the session's recording byte by byte.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 
 use turncoat_decoys::boot::{KernelGuest, Snapshot};
-use turncoat_decoys::journal::{Ended, Entry, Reader, Report, Rerun, Step, lives};
+use turncoat_decoys::journal::{Checkpoint, Ended, Entry, Reader, Report, Rerun, Step, lives};
 use turncoat_decoys::worlds::{Conn, Produced};
 use turncoat_event::{Direction, SessionId};
 use turncoat_store::journal;
+use turncoat_store::world::{checkpoint, checkpoints};
 
 use super::replay::TerminalFilter;
 use super::{Context, output_error, sessions};
@@ -25,6 +26,9 @@ pub struct Args {
     /// Print what the session showed, as `replay --speed 0` does
     #[arg(long)]
     output: bool,
+    /// Run the world from its birth, also where a checkpoint stands nearer to the session
+    #[arg(long)]
+    whole: bool,
 }
 
 /// What a session showed in the rerun, by channel.
@@ -72,7 +76,9 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
     let bytes = journal::read(&context.layout, world)
         .map_err(|e| e.to_string())?
         .ok_or("its world has no journal (any more): it went with limits.journal = 0, by age, or when the source became a pseudonym")?;
-    let entries = Reader::new(life_of(&bytes, row.session)).map_err(|e| e.to_string())?;
+    let place = Place::of(&bytes, row.session);
+    let life = bytes.get(place.life..).unwrap_or_default();
+    let entries = Reader::new(life).map_err(|e| e.to_string())?;
     let birth = entries.birth().clone();
     let (cover, image) = super::world::machine(context, true)?;
     let mut snapshot = Snapshot::boot_again(&cover, image, &birth)
@@ -82,6 +88,26 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
         ..Shown::default()
     };
     let mut rerun = Rerun::new(entries, snapshot.guest(birth.seed));
+    let checkpoints = checkpoints(&context.layout, world);
+    let near = checkpoints
+        .into_iter()
+        .rev()
+        .filter(|(at, _)| !args.whole && place.between(*at));
+    let mut began = "at the world's birth".to_owned();
+    for (at, path) in near {
+        let read = checkpoint(&path).map_err(|e| e.to_string());
+        let begun = read
+            .and_then(|bytes| Checkpoint::unpack(&bytes))
+            .and_then(|c| rerun.begin_at(&c, place.life as u64));
+        match begun {
+            Ok(()) => {
+                began = format!("at the checkpoint {at} bytes into its journal");
+                break;
+            }
+            Err(why) => super::print(&format!("passed    {at} bytes into its journal: {why}"))?,
+        }
+    }
+    super::print(&format!("began     {began}"))?;
     let report = rerun.run(&mut |step, guest: &mut KernelGuest| {
         let before = shown.begun;
         shown.see(&step);
@@ -106,21 +132,37 @@ pub fn run(context: &Context, args: &Args) -> Result<(), String> {
     super::print(&format!("the session's recording is the same: {compared} bytes"))
 }
 
-/// The life of the world in which this session logged in; the first, if it did in none.
-fn life_of(journal: &[u8], session: SessionId) -> &[u8] {
-    let from = |at: usize| journal.get(at..).unwrap_or_default();
-    let opens = |at: &usize| {
-        let Ok(mut reader) = Reader::new(from(*at)) else {
-            return false;
-        };
-        while let Ok(Some(entry)) = reader.next_entry() {
-            if matches!(entry, Entry::Open { session: Some(s), .. } if s == session) {
-                return true;
+/// Where a session began in its world's journal.
+struct Place {
+    /// Where the life begins in which it logged in; the first, if it did in none.
+    life: usize,
+    /// Where its first login stands.
+    login: usize,
+}
+
+impl Place {
+    fn of(journal: &[u8], session: SessionId) -> Place {
+        let opens = |life: usize| {
+            let mut reader = Reader::new(journal.get(life..).unwrap_or_default()).ok()?;
+            loop {
+                let login = life + reader.position();
+                match reader.next_entry() {
+                    Ok(Some(Entry::Open { session: Some(s), .. })) if s == session => {
+                        return Some(Place { life, login });
+                    }
+                    Ok(Some(_)) => {}
+                    _ => return None,
+                }
             }
-        }
-        false
-    };
-    lives(journal).into_iter().find(opens).map_or(journal, from)
+        };
+        let place = lives(journal).into_iter().find_map(opens);
+        place.unwrap_or(Place { life: 0, login: 0 })
+    }
+
+    /// Whether the run may begin at this byte of the journal.
+    fn between(&self, at: u64) -> bool {
+        (self.life as u64..=self.login as u64).contains(&at)
+    }
 }
 
 /// Says how the run went.

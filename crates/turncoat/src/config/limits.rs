@@ -125,6 +125,13 @@ const BOUNDS: &[Bound] = &[
         past: "the world runs on, what follows cannot be run again",
     },
     Bound {
+        what: "bytes of checkpoints",
+        from: Key("limits", "checkpoints"),
+        scope: "world",
+        worst: "that many bytes on disk, in 64 files; before compression 16 MiB where somebody waits for the world, else 96 MiB",
+        past: "the oldest go, one that is larger by itself is not written: a rerun begins earlier",
+    },
+    Bound {
         what: "bytes out of a session",
         from: Key("limits", "bytes_out_session"),
         scope: "session",

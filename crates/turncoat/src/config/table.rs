@@ -442,6 +442,8 @@ settings! {
         recording: Size = "\"64MiB\"", live;
         /// Bytes of one world's journal (what came into it, for `world rerun`); past it the world runs on and the rest cannot be run again. 0: no journal.
         journal: Size = "\"32MiB\"", restart;
+        /// Bytes of all checkpoints of one world (the world as it was when a session began, so that `world rerun` can begin there, and when it left memory, so that it wakes quickly); past it the oldest go. 0: no checkpoints.
+        checkpoints: Size = "\"32MiB\"", restart;
         /// Bytes of one artifact that are kept.
         artifact: Size = "\"32MiB\"", live;
         /// Bytes that one session is sent.

@@ -313,6 +313,7 @@ fn ssh_decoy(
         after: never(settings.world.hibernate),
         age: never(settings.world.keep),
         most: HIBERNATED,
+        checkpoints: settings.limits.checkpoints.0,
     };
     worlds.keep_in(keeping, io.recorder.kept());
     let refused = Arc::new(Ledger::new(booted));

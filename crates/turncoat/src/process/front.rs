@@ -19,7 +19,7 @@ use turncoat_event::kinds::LimitHit;
 use turncoat_event::record::{ARTIFACT_MAX, FRAME_MAX};
 use turncoat_event::{Committer, Item, Kind, Mark, Origin, Recorder, Refused, SessionId, Watermark, WorldId};
 
-use super::link::{Decoder, Message, PIECE, VERSION, encode};
+use super::link::{Decoder, Message, PIECE, Part, VERSION, encode};
 use super::pace::Pace;
 use super::{Order, Passed, Report, Role, confine, control, say, thread};
 use crate::config::Settings;
@@ -200,10 +200,10 @@ impl LinkRecorder {
                     Ok(Some(Message::Kept(world, said))) => lock(&self.kept).push((world, said)),
                     Ok(Some(Message::Stored {
                         world,
-                        disk,
+                        part,
                         last,
                         bytes,
-                    })) => self.stored(world, disk, last, &bytes),
+                    })) => self.stored(world, part, last, &bytes),
                     Ok(Some(Message::Taken { bait, session })) => lock(&self.taken).push((bait, session)),
                     Ok(Some(_)) => {}
                     Ok(None) => break,
@@ -220,16 +220,21 @@ impl LinkRecorder {
     }
 
     /// A piece of a world that was asked for.
-    fn stored(&self, world: WorldId, disk: bool, last: bool, bytes: &[u8]) {
+    fn stored(&self, world: WorldId, part: Part, last: bool, bytes: &[u8]) {
         let mut asked = lock(&self.asked);
         if let Some((stored, _)) = asked.get_mut(&world) {
-            if disk {
-                stored.disk.extend_from_slice(bytes);
-            } else {
-                stored.journal.extend_from_slice(bytes);
-            }
+            let to = match part {
+                Part::Journal => &mut stored.journal,
+                Part::Disk => &mut stored.disk,
+                Part::Checkpoint => &mut stored.checkpoint,
+            };
+            to.extend_from_slice(bytes);
         }
-        let whole = if disk && last { asked.remove(&world) } else { None };
+        let whole = if part == Part::Checkpoint && last {
+            asked.remove(&world)
+        } else {
+            None
+        };
         drop(asked);
         if let Some((stored, take)) = whole {
             take(stored);
@@ -289,6 +294,22 @@ impl Cellar for LinkRecorder {
                 world,
                 last: n + 1 == pieces,
                 bytes: disk.chunks(PIECE).nth(n).unwrap_or_default().to_vec(),
+            };
+            encode(&message, &mut queue.encoded);
+        }
+        self.filled.notify_one();
+    }
+
+    fn keep_checkpoint(&self, world: WorldId, at: u64, checkpoint: Vec<u8>, most: u64) {
+        let pieces = checkpoint.len().div_ceil(PIECE).max(1);
+        let mut queue = self.lock();
+        for n in 0..pieces {
+            let message = Message::Checkpoint {
+                world,
+                at,
+                most,
+                last: n + 1 == pieces,
+                bytes: checkpoint.chunks(PIECE).nth(n).unwrap_or_default().to_vec(),
             };
             encode(&message, &mut queue.encoded);
         }

@@ -12,7 +12,7 @@ use turncoat_event::{
 };
 
 /// The version of this format.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// The longest piece of a world in one message.
 pub const PIECE: usize = 1 << 20;
@@ -40,6 +40,19 @@ pub enum Message {
         /// The piece.
         bytes: Vec<u8>,
     },
+    /// From front: a piece of a checkpoint.
+    Checkpoint {
+        /// The world.
+        world: WorldId,
+        /// The byte of its journal that it stands at.
+        at: u64,
+        /// Bytes of all checkpoints of the world that are kept.
+        most: u64,
+        /// The checkpoint is whole with this piece.
+        last: bool,
+        /// The piece.
+        bytes: Vec<u8>,
+    },
     /// From front: it wants what there is of a world.
     Fetch(WorldId),
     /// To front: a world of before that is remembered.
@@ -48,8 +61,8 @@ pub enum Message {
     Stored {
         /// The world.
         world: WorldId,
-        /// Of its disk; else of its journal, which comes first.
-        disk: bool,
+        /// Of what; all of one comes before the next.
+        part: Part,
         /// That is all of it.
         last: bool,
         /// The piece.
@@ -118,6 +131,39 @@ pub enum Message {
     },
 }
 
+/// What there is of a world, in the order in which it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Its journal.
+    Journal = 0,
+    /// Its disk.
+    Disk = 1,
+    /// The newest checkpoint in its journal.
+    Checkpoint = 2,
+}
+
+/// Puts together what comes in pieces, one thing at a time: pieces of another mean that this one was given up.
+#[derive(Default)]
+pub struct Pieces {
+    of: Option<(WorldId, u64)>,
+    bytes: Vec<u8>,
+}
+
+impl Pieces {
+    /// Adds a piece; gives the whole with the last one.
+    pub fn add(&mut self, of: (WorldId, u64), piece: Vec<u8>, last: bool) -> Option<Vec<u8>> {
+        if self.of != Some(of) || self.bytes.len() + piece.len() > turncoat_store::world::DISK_MAX {
+            (self.of, self.bytes) = (Some(of), Vec::new());
+        }
+        self.bytes.extend(piece);
+        if !last {
+            return None;
+        }
+        self.of = None;
+        Some(std::mem::take(&mut self.bytes))
+    }
+}
+
 /// Not a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
@@ -150,6 +196,20 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
             out.push(u8::from(*last));
             out.extend_from_slice(bytes);
         }
+        Message::Checkpoint {
+            world,
+            at,
+            most,
+            last,
+            bytes,
+        } => {
+            out.push(9);
+            out.extend_from_slice(&world.0);
+            out.extend_from_slice(&at.to_le_bytes());
+            out.extend_from_slice(&most.to_le_bytes());
+            out.push(u8::from(*last));
+            out.extend_from_slice(bytes);
+        }
         Message::Fetch(world) => {
             out.push(8);
             out.extend_from_slice(&world.0);
@@ -161,13 +221,13 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
         }
         Message::Stored {
             world,
-            disk,
+            part,
             last,
             bytes,
         } => {
             out.push(14);
             out.extend_from_slice(&world.0);
-            out.extend_from_slice(&[u8::from(*disk), u8::from(*last)]);
+            out.extend_from_slice(&[*part as u8, u8::from(*last)]);
             out.extend_from_slice(bytes);
         }
         Message::Committed(mark) => {
@@ -355,11 +415,23 @@ fn decode(body: &[u8]) -> Result<Message, Malformed> {
             let bytes = body.piece()?;
             Message::Disk { world, last, bytes }
         }
+        9 => Message::Checkpoint {
+            world: WorldId(body.take()?),
+            at: body.number()?,
+            most: body.number()?,
+            last: body.byte()? != 0,
+            bytes: body.piece()?,
+        },
         8 => Message::Fetch(WorldId(body.take()?)),
         13 => Message::Kept(WorldId(body.take()?), body.text()?),
         14 => Message::Stored {
             world: WorldId(body.take()?),
-            disk: body.byte()? != 0,
+            part: match body.byte()? {
+                0 => Part::Journal,
+                1 => Part::Disk,
+                2 => Part::Checkpoint,
+                _ => return Err(Malformed("no part of a world")),
+            },
             last: body.byte()? != 0,
             bytes: body.piece()?,
         },
@@ -491,9 +563,16 @@ mod tests {
             Message::Kept(WorldId([3; 16]), String::new()),
             Message::Stored {
                 world: WorldId([1; 16]),
-                disk: true,
+                part: Part::Disk,
                 last: false,
                 bytes: vec![7],
+            },
+            Message::Checkpoint {
+                world: WorldId([4; 16]),
+                at: 5,
+                most: u64::MAX,
+                last: true,
+                bytes: vec![8; 3],
             },
             Message::Committed(Mark(u64::MAX)),
             Message::Accepting(true),

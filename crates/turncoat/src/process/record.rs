@@ -21,7 +21,7 @@ use turncoat_event::{Committer, Draft, Item, Mark, SensorId, Time, Watermark, Wo
 use turncoat_store::keep::{Quota, usage};
 use turncoat_store::{Durability, InstallKey, Layout, StoreError, Writer};
 
-use super::link::{Decoder, Message};
+use super::link::{Decoder, Message, Pieces};
 use super::scribe::{Closed, Scribe, compress};
 use super::{Order, Passed, Report, Role, confine, control, now, out, requests, say, thread};
 use crate::config::Settings;
@@ -45,6 +45,8 @@ pub(super) enum Work {
     Keep(WorldId, String),
     /// Front remembers a world's disk.
     Disk(WorldId, Vec<u8>),
+    /// A checkpoint at this byte of its journal; the second number bounds the bytes of all of the world's.
+    Checkpoint(WorldId, (u64, u64), Vec<u8>),
     /// A front wants what there is of a world.
     Fetch { life: u64, world: WorldId },
     /// Something else that needs the writer.
@@ -497,7 +499,8 @@ fn read_items(mut stream: UnixStream, life: u64, pen: &Pen, shared: &Shared) -> 
     let mut decoder = Decoder::default();
     let mut buffer = vec![0; 256 << 10];
     let mut last = Mark::NONE;
-    let mut disk: (Option<WorldId>, Vec<u8>) = (None, Vec::new());
+    let mut disk = Pieces::default();
+    let mut checkpoint = Pieces::default();
     loop {
         let read = match stream.read(&mut buffer) {
             Ok(0) => return Ok(()),
@@ -520,14 +523,19 @@ fn read_items(mut stream: UnixStream, life: u64, pen: &Pen, shared: &Shared) -> 
                 Some(Message::Keep(world, kept)) => after.push(Work::Keep(world, kept)),
                 Some(Message::Fetch(world)) => after.push(Work::Fetch { life, world }),
                 Some(Message::Disk { world, last, bytes }) => {
-                    // One disk at a time: the pieces of another mean that this one was given up.
-                    if disk.0 != Some(world) || disk.1.len() + bytes.len() > turncoat_store::world::DISK_MAX {
-                        disk = (Some(world), Vec::new());
+                    if let Some(bytes) = disk.add((world, 0), bytes, last) {
+                        after.push(Work::Disk(world, bytes));
                     }
-                    disk.1.extend(bytes);
-                    if last {
-                        after.push(Work::Disk(world, std::mem::take(&mut disk.1)));
-                        disk.0 = None;
+                }
+                Some(Message::Checkpoint {
+                    world,
+                    at,
+                    most,
+                    last,
+                    bytes,
+                }) => {
+                    if let Some(bytes) = checkpoint.add((world, at), bytes, last) {
+                        after.push(Work::Checkpoint(world, (at, most), bytes));
                     }
                 }
                 Some(Message::Facts(text)) => {

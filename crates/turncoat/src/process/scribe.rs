@@ -11,7 +11,7 @@ use turncoat_event::{Committer, Draft, Item, Mark, SessionId, WorldId};
 use turncoat_store::{Layout, Problem, StoreError, Writer, journal, recording};
 
 use super::crowd::Crowd;
-use super::link::{Message, PIECE, VERSION, encode};
+use super::link::{Message, PIECE, Part, VERSION, encode};
 use super::record::{Shared, Work, degraded};
 use super::{now, say};
 
@@ -86,6 +86,10 @@ impl Scribe {
                     let done = self.writer.keep_disk(world, &bytes);
                     self.of_world(done);
                 }
+                Some(Work::Checkpoint(world, (at, most), bytes)) => {
+                    let done = self.writer.keep_checkpoint(world, at, &bytes, most);
+                    self.of_world(done);
+                }
                 Some(Work::Fetch { life, world }) if life == self.life => self.fetch(world),
                 Some(Work::Fetch { .. }) => {}
                 Some(Work::Ask(ask)) => {
@@ -106,16 +110,20 @@ impl Scribe {
 
     /// Gives front what there is of a world, in pieces.
     fn fetch(&mut self, world: WorldId) {
-        let (journal, disk) = self.writer.stored_world(world).unwrap_or_else(|error| {
+        let (journal, disk, checkpoint) = self.writer.stored_world(world).unwrap_or_else(|error| {
             say("record", &format!("a world cannot be read: {error}"));
             Default::default()
         });
-        for (is_disk, bytes) in [(false, journal), (true, disk)] {
+        for (part, bytes) in [
+            (Part::Journal, journal),
+            (Part::Disk, disk),
+            (Part::Checkpoint, checkpoint),
+        ] {
             let pieces = bytes.len().div_ceil(PIECE).max(1);
             for n in 0..pieces {
                 self.tell_front(&Message::Stored {
                     world,
-                    disk: is_disk,
+                    part,
                     last: n + 1 == pieces,
                     bytes: bytes.chunks(PIECE).nth(n).unwrap_or_default().to_vec(),
                 });

@@ -10,6 +10,7 @@ use super::{Body, Caller, Net, Outgoing, Received};
 use crate::abi::net::*;
 use crate::{Errno, KResult};
 use std::collections::VecDeque;
+use turncoat_freeze::Freeze;
 
 /// NETLINK_ROUTE.
 pub const ROUTE: u32 = 0;
@@ -35,7 +36,7 @@ const DATAGRAM: usize = 3732;
 const QUEUE_MAX: usize = 4096;
 
 /// The state of a netlink socket.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Freeze)]
 pub struct Netlink {
     /// Port number (0: none yet).
     pub port: u32,
