@@ -104,7 +104,7 @@ impl Actor {
             keeping.cellar.keep_disk(self.id, disk);
         }
         let instructions = guest.retired();
-        let checkpoint = sleep::due(&guest, keeping)
+        let checkpoint = sleep::due(&guest, keeping, 0)
             .then(|| guest.checkpoint(checkpoint::LONGEST))
             .flatten();
         let bytes = guest.seal();
