@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::ssh::{Shell, directory, run, ssh, start, text};
+use common::ssh::{Shell, directory, eventually, run, ssh, start, text};
 use turncoat_cover::{Cover, Given, Seed};
 use turncoat_decoys::auth::Accounts;
 use turncoat_decoys::boot::{KernelGuest, Outside, Snapshot};
@@ -342,6 +342,15 @@ fn a_recorded_session_runs_again_in_a_fresh_process() {
         "",
     );
     assert!(text(&o.stdout).starts_with("42\n"), "{}", text(&o.stderr));
+    let files = |end: &str| -> Vec<PathBuf> {
+        let shards = std::fs::read_dir(dir.join("journals")).unwrap().flatten();
+        let all = shards.flat_map(|d| std::fs::read_dir(d.path()).unwrap().flatten());
+        all.map(|e| e.path())
+            .filter(|p| p.to_str().unwrap().ends_with(end))
+            .collect()
+    };
+    // It is put away when nobody waits for the world.
+    eventually("a checkpoint is there", 30, || !files(".checkpoint").is_empty());
     shell.enter("exit");
     drop(shell);
     // Killed, not stopped: the journal is what was committed before it was answered.
@@ -356,13 +365,6 @@ fn a_recorded_session_runs_again_in_a_fresh_process() {
         .collect();
     let ids: Vec<&str> = sessions.iter().filter_map(|s| s["session"].as_str()).collect();
     assert_eq!(ids.len(), 2, "{sessions:?}");
-    let files = |end: &str| -> Vec<PathBuf> {
-        let shards = std::fs::read_dir(dir.join("journals")).unwrap().flatten();
-        let all = shards.flat_map(|d| std::fs::read_dir(d.path()).unwrap().flatten());
-        all.map(|e| e.path())
-            .filter(|p| p.to_str().unwrap().ends_with(end))
-            .collect()
-    };
     // One at the second session's start, and the first one's is the world's birth.
     let checkpoint = files(".checkpoint");
     assert_eq!(checkpoint.len(), 1, "{checkpoint:?}");
