@@ -140,11 +140,7 @@ fn every_thread_of_every_process_is_confined() {
         ["front", "out", "record"]
     );
     for (role, pid) in processes {
-        for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
-            // A thread that has ended meanwhile has none.
-            let Ok(status) = std::fs::read_to_string(task.unwrap().path().join("status")) else {
-                continue;
-            };
+        for status in statuses(pid) {
             assert!(
                 status.contains("Seccomp:\t2") && status.contains("NoNewPrivs:\t1"),
                 "a thread of {role} is not confined"
@@ -366,11 +362,25 @@ fn the_unit_and_the_package_are_of_this_program() {
     std::fs::remove_file(file).unwrap();
 }
 
+/// The status of each thread of a process.
+fn statuses(pid: i32) -> Vec<String> {
+    let mut all = Vec::new();
+    for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+        match std::fs::read_to_string(task.unwrap().path().join("status")) {
+            Ok(status) => all.push(status),
+            // It has ended meanwhile.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound || e.raw_os_error() == Some(3) => {}
+            Err(e) => panic!("process {pid}: {e}"),
+        }
+    }
+    assert!(!all.is_empty(), "process {pid} is gone");
+    all
+}
+
 /// What of its privileges a process has left, by thread.
 fn privileges(pid: i32) -> Vec<String> {
     let mut all = Vec::new();
-    for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
-        let status = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+    for status in statuses(pid) {
         let names = [
             "Uid:",
             "Gid:",
@@ -385,7 +395,6 @@ fn privileges(pid: i32) -> Vec<String> {
             all.push(line.split_whitespace().collect::<Vec<_>>().join(" "));
         }
     }
-    assert!(!all.is_empty(), "process {pid} is gone");
     all.sort();
     all.dedup();
     all
