@@ -19,7 +19,7 @@ use turncoat_event::kinds::LimitHit;
 use turncoat_event::record::{ARTIFACT_MAX, FRAME_MAX};
 use turncoat_event::{Committer, Item, Kind, Mark, Origin, Recorder, Refused, SessionId, Watermark, WorldId};
 
-use super::link::{Decoder, Message, PIECE, Part, VERSION, encode};
+use super::link::{Decoder, Message, Part, VERSION, encode, pieces};
 use super::pace::Pace;
 use super::{Order, Passed, Report, Role, confine, control, say, thread};
 use crate::config::Settings;
@@ -287,29 +287,23 @@ impl Cellar for LinkRecorder {
     }
 
     fn keep_disk(&self, world: WorldId, disk: Vec<u8>) {
-        let pieces = disk.len().div_ceil(PIECE).max(1);
         let mut queue = self.lock();
-        for n in 0..pieces {
-            let message = Message::Disk {
-                world,
-                last: n + 1 == pieces,
-                bytes: disk.chunks(PIECE).nth(n).unwrap_or_default().to_vec(),
-            };
+        for (bytes, last) in pieces(&disk) {
+            let message = Message::Disk { world, last, bytes };
             encode(&message, &mut queue.encoded);
         }
         self.filled.notify_one();
     }
 
     fn keep_checkpoint(&self, world: WorldId, at: u64, checkpoint: Vec<u8>, most: u64) {
-        let pieces = checkpoint.len().div_ceil(PIECE).max(1);
         let mut queue = self.lock();
-        for n in 0..pieces {
+        for (bytes, last) in pieces(&checkpoint) {
             let message = Message::Checkpoint {
                 world,
                 at,
                 most,
-                last: n + 1 == pieces,
-                bytes: checkpoint.chunks(PIECE).nth(n).unwrap_or_default().to_vec(),
+                last,
+                bytes,
             };
             encode(&message, &mut queue.encoded);
         }

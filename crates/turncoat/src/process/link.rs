@@ -142,6 +142,15 @@ pub enum Part {
     Checkpoint = 2,
 }
 
+/// The pieces in which bytes go, each with whether it is the last; no bytes are one empty piece.
+pub fn pieces(bytes: &[u8]) -> impl Iterator<Item = (Vec<u8>, bool)> {
+    let last = bytes.len().saturating_sub(1) / PIECE;
+    (0..=last).map(move |n| {
+        let piece = bytes.chunks(PIECE).nth(n).unwrap_or_default();
+        (piece.to_vec(), n == last)
+    })
+}
+
 /// Puts together what comes in pieces, one thing at a time: pieces of another mean that this one was given up.
 #[derive(Default)]
 pub struct Pieces {

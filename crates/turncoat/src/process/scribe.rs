@@ -11,7 +11,7 @@ use turncoat_event::{Committer, Draft, Item, Mark, SessionId, WorldId};
 use turncoat_store::{Layout, Problem, StoreError, Writer, journal, recording};
 
 use super::crowd::Crowd;
-use super::link::{Message, PIECE, Part, VERSION, encode};
+use super::link::{Message, Part, VERSION, encode, pieces};
 use super::record::{Shared, Work, degraded};
 use super::{now, say};
 
@@ -119,13 +119,12 @@ impl Scribe {
             (Part::Disk, disk),
             (Part::Checkpoint, checkpoint),
         ] {
-            let pieces = bytes.len().div_ceil(PIECE).max(1);
-            for n in 0..pieces {
+            for (bytes, last) in pieces(&bytes) {
                 self.tell_front(&Message::Stored {
                     world,
                     part,
-                    last: n + 1 == pieces,
-                    bytes: bytes.chunks(PIECE).nth(n).unwrap_or_default().to_vec(),
+                    last,
+                    bytes,
                 });
             }
         }
