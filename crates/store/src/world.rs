@@ -45,14 +45,16 @@ pub fn checkpoints(layout: &Layout, world: WorldId) -> Vec<(u64, PathBuf)> {
 /// # Errors
 /// What the disk says.
 pub fn checkpoint(path: &std::path::Path) -> Result<Vec<u8>> {
-    let read = || {
-        let mut bytes = Vec::new();
-        fs::File::open(path)?
-            .take(DISK_MAX as u64)
-            .read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    read().map_err(StoreError::io(path))
+    read_whole(path).map_err(StoreError::io(path))
+}
+
+/// Reads what [`write_whole`] wrote.
+fn read_whole(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?
+        .take(DISK_MAX as u64)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Where a world's disk lies.
@@ -178,16 +180,10 @@ impl Writer {
         let mut bytes = journal::read(self.layout(), world)?.unwrap_or_default();
         bytes.truncate(usize::try_from(committed.unwrap_or(0)).unwrap_or(usize::MAX));
         let path = disk(self.layout(), world);
-        let mut image = Vec::new();
-        match fs::File::open(&path) {
-            Ok(file) => {
-                file.take(DISK_MAX as u64)
-                    .read_to_end(&mut image)
-                    .map_err(StoreError::io(&path))?;
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(source) => return Err(StoreError::Io { path, source }),
-        }
+        let image = match read_whole(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            read => read.map_err(StoreError::io(&path))?,
+        };
         let newest = checkpoints(self.layout(), world)
             .into_iter()
             .rfind(|(at, _)| *at <= bytes.len() as u64);
