@@ -5,12 +5,30 @@ use crate::KResult;
 use crate::abi::{O_APPEND, O_CREAT, O_TRUNC, O_WRONLY};
 use crate::vfs::attr::SetTime;
 use crate::vfs::boot::{Content, CoverFile};
-use crate::vfs::{Ctx, Path, Timespec, Vfs, mode, wflag};
+use crate::vfs::{Ctx, Path, Stat, Timespec, Vfs, mode, wflag};
 use crate::world::World;
 use turncoat_cover::past::rotate::{Log, gzip};
 
-/// A log that is longer is turned and stays plain.
+/// What is longer is not read: a log is turned and stays plain, a record is not copied.
 const LARGEST: u64 = 4 << 20;
+
+/// A regular file as it is.
+pub(crate) struct Held {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) is: Stat,
+}
+
+impl Held {
+    /// A file of the same owner, mode and time with other bytes.
+    pub(crate) fn with(&self, path: &str, bytes: Vec<u8>) -> CoverFile {
+        let (perm, content) = (self.is.mode & 0o7777, Content::Bytes(bytes.into()));
+        CoverFile {
+            uid: self.is.uid,
+            gid: self.is.gid,
+            ..CoverFile::new(path, perm, self.is.mtime, content)
+        }
+    }
+}
 
 impl World {
     /// Adds to the end of a file that is there.
@@ -118,16 +136,17 @@ impl World {
         }
         let name = |n: usize, packed: bool| format!("{}.{n}{}", log.path, if packed { ".gz" } else { "" });
         for packed in [false, true] {
-            let last = name(rule.keep, packed);
-            self.at(now, |v, c, root| v.unlink(c, root, last.as_bytes()));
-            for n in (1..rule.keep).rev() {
-                self.moved(&name(n, packed), &name(n + 1, packed), now);
-            }
+            self.push_up(rule.keep, &|n| name(n, packed), now);
         }
         self.moved(&log.path, &name(1, false), now);
         let packs = if rule.delay { 2 } else { 1 };
         if rule.compress && packs <= rule.keep {
-            self.pack(&name(packs, false), &name(packs, true), now);
+            self.pack(
+                &name(packs, false),
+                &name(packs, true),
+                &|h| gzip(h.is.mtime.sec, &h.bytes),
+                now,
+            );
         }
         let empty = Content::Bytes([].into());
         let file = CoverFile {
@@ -138,30 +157,43 @@ impl World {
         self.at(now, |v, c, _| v.put(c, &file));
     }
 
-    pub(crate) fn moved(&mut self, from: &str, to: &str, now: Timespec) {
+    /// Old files go one number up; the last goes away.
+    pub(crate) fn push_up(&mut self, last: usize, name: &dyn Fn(usize) -> String, now: Timespec) {
+        self.at(now, |v, c, root| v.unlink(c, root, name(last).as_bytes()));
+        for n in (1..last).rev() {
+            self.moved(&name(n), &name(n + 1), now);
+        }
+    }
+
+    fn moved(&mut self, from: &str, to: &str, now: Timespec) {
         self.at(now, |v, c, root| {
             v.rename(c, root, from.as_bytes(), root, to.as_bytes(), 0)
         });
     }
 
-    /// Compresses a file and takes it away. The new one has its times and owner.
-    fn pack(&mut self, from: &str, to: &str, now: Timespec) {
+    /// A regular file that is there and not too long.
+    pub(crate) fn held(&mut self, path: &str, now: Timespec) -> Option<Held> {
         self.at(now, |v, c, root| {
-            let at = v.walk(c, root, from.as_bytes(), wflag::NOFOLLOW)?;
+            let at = v.walk(c, root, path.as_bytes(), wflag::NOFOLLOW)?;
             let is = v.fstat(c, &at)?;
             if is.mode & mode::IFMT != mode::IFREG || is.size > LARGEST {
-                return Ok(());
+                return Ok(None);
             }
             let mut bytes = vec![0; is.size as usize];
             let n = v.read(c, &at, 0, &mut bytes)?;
             bytes.truncate(n);
-            let packed = gzip(is.mtime.sec, &bytes);
-            let file = CoverFile {
-                uid: is.uid,
-                gid: is.gid,
-                atime: is.mtime,
-                ..CoverFile::new(to, is.mode & 0o7777, is.mtime, Content::Bytes(packed.into()))
-            };
+            Ok(Some(Held { bytes, is }))
+        })
+        .flatten()
+    }
+
+    /// Compresses a file and takes it away. The new one has its times and owner.
+    pub(crate) fn pack(&mut self, from: &str, to: &str, packed: &dyn Fn(&Held) -> Vec<u8>, now: Timespec) {
+        let Some(held) = self.held(from, now) else {
+            return;
+        };
+        let file = held.with(to, packed(&held));
+        self.at(now, |v, c, root| {
             v.put(c, &file)?;
             v.unlink(c, root, from.as_bytes())
         });

@@ -1,24 +1,16 @@
 //! What dpkg-db-backup(8) and apt.systemd.daily do in a world: they copy records that have changed, and turn the copies as savelog(8) does.
 
-use crate::chores::directory;
+use crate::chores::{Held, directory};
 use crate::vfs::attr::SetTime;
 use crate::vfs::boot::{Content, CoverFile};
-use crate::vfs::{Stat, Timespec, mode, wflag};
+use crate::vfs::{Timespec, wflag};
 use crate::world::World;
 use turncoat_cover::Packed;
 use turncoat_cover::past::backups::{KEEP, Source, same, tar};
 use turncoat_cover::past::database::Alternative;
 
-/// What is longer is not copied.
-const LARGEST: u64 = 4 << 20;
 /// Most files of a directory that is archived.
 const MOST: usize = 1_000;
-
-/// A regular file as it is.
-struct Held {
-    bytes: Vec<u8>,
-    is: Stat,
-}
 
 impl World {
     /// Copies `what` at a moment, if it is not as the newest copy has it.
@@ -43,16 +35,10 @@ impl World {
         for (file, (_, to)) in held.into_iter().zip(files) {
             let empty = Content::Bytes([].into());
             let copy = match file {
-                Some(Held { bytes, is }) => CoverFile {
-                    uid: is.uid,
-                    gid: is.gid,
-                    ..CoverFile::new(
-                        format!("{to}.0"),
-                        is.mode & 0o7777,
-                        is.mtime,
-                        Content::Bytes(bytes.into()),
-                    )
-                },
+                Some(mut h) => {
+                    let bytes = std::mem::take(&mut h.bytes);
+                    h.with(&format!("{to}.0"), bytes)
+                }
                 None => CoverFile::new(format!("{to}.0"), 0o644, now, empty),
             };
             self.put_copy(to, &copy, now);
@@ -91,22 +77,6 @@ impl World {
         }
     }
 
-    /// A regular file that is there and not too long.
-    fn held(&mut self, path: &str, now: Timespec) -> Option<Held> {
-        self.at(now, |v, c, root| {
-            let at = v.walk(c, root, path.as_bytes(), wflag::NOFOLLOW)?;
-            let is = v.fstat(c, &at)?;
-            if is.mode & mode::IFMT != mode::IFREG || is.size > LARGEST {
-                return Ok(None);
-            }
-            let mut bytes = vec![0; is.size as usize];
-            let n = v.read(c, &at, 0, &mut bytes)?;
-            bytes.truncate(n);
-            Ok(Some(Held { bytes, is }))
-        })
-        .flatten()
-    }
-
     /// Puts the newest copy in its place; the others go one number up, and the one that was the newest is packed.
     fn put_copy(&mut self, path: &str, copy: &CoverFile, now: Timespec) {
         let dir = directory(path.as_bytes());
@@ -115,37 +85,19 @@ impl World {
             return;
         }
         for kind in [".gz", ""] {
-            let last = format!("{path}.{}{kind}", KEEP - 1);
-            self.at(now, |v, c, root| v.unlink(c, root, last.as_bytes()));
-            for n in (1..KEEP - 1).rev() {
-                self.moved(
-                    &format!("{path}.{n}{kind}"),
-                    &format!("{path}.{}{kind}", n + 1),
-                    now,
-                );
-            }
+            self.push_up(KEEP - 1, &|n| format!("{path}.{n}{kind}"), now);
         }
         let newest = format!("{path}.0");
-        if let Some(Held { bytes, is }) = self.held(&newest, now) {
-            let name = newest.rsplit('/').next().unwrap_or(&newest).to_owned();
+        let name = newest.rsplit('/').next().unwrap_or(&newest);
+        let packed = |h: &Held| {
             let packed = Packed {
-                name,
-                mtime: is.mtime.sec,
-                plain: bytes,
+                name: name.to_owned(),
+                mtime: h.is.mtime.sec,
+                plain: h.bytes.clone(),
             };
-            let file = CoverFile {
-                uid: is.uid,
-                gid: is.gid,
-                ..CoverFile::new(
-                    format!("{path}.1.gz"),
-                    is.mode & 0o7777,
-                    is.mtime,
-                    Content::Bytes(packed.bytes().into()),
-                )
-            };
-            self.at(now, |v, c, _| v.put(c, &file));
-            self.at(now, |v, c, root| v.unlink(c, root, newest.as_bytes()));
-        }
+            packed.bytes()
+        };
+        self.pack(&newest, &format!("{path}.1.gz"), &packed, now);
         self.at(now, |v, c, root| {
             v.put(c, copy)?;
             // A copy is as old as what it is of, its directory is not.

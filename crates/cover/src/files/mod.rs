@@ -60,15 +60,20 @@ pub struct Packed {
 impl Packed {
     /// The packed file.
     pub fn bytes(&self) -> Vec<u8> {
-        let mut w = GzBuilder::new()
-            .filename(self.name.as_bytes())
-            .mtime(u32::try_from(self.mtime).unwrap_or(0))
-            .operating_system(3)
-            .write(Vec::new(), Compression::best());
-        // Writing to memory does not fail.
-        let _ = w.write_all(&self.plain);
-        w.finish().unwrap_or_default()
+        let head = GzBuilder::new().filename(self.name.as_bytes());
+        gzip(head, Compression::best(), self.mtime, &self.plain)
     }
+}
+
+/// What gzip makes on this system of what was written at a time, seconds since the epoch.
+pub(crate) fn gzip(head: GzBuilder, level: Compression, mtime: i64, plain: &[u8]) -> Vec<u8> {
+    let mut w = head
+        .mtime(u32::try_from(mtime).unwrap_or(0))
+        .operating_system(3)
+        .write(Vec::new(), level);
+    // Writing to memory does not fail.
+    let _ = w.write_all(plain);
+    w.finish().unwrap_or_default()
 }
 
 /// One file of the cover layer.

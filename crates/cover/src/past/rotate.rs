@@ -9,7 +9,6 @@ use crate::cover::Cover;
 use crate::files::{Content, File, Kind};
 use crate::story::Story;
 use flate2::{Compression, GzBuilder};
-use std::io::Write;
 
 /// How a log is rotated (logrotate.conf(5)).
 #[derive(Clone, Copy, Debug)]
@@ -117,13 +116,7 @@ fn ran(cover: &Cover, from: i64, to: i64, on: impl Fn(i64) -> bool) -> Vec<i64> 
 
 /// What logrotate makes of an old file: `gzip` reads it from its standard input, so that it knows its time and no name.
 pub fn gzip(at: i64, bytes: &[u8]) -> Vec<u8> {
-    let mut w = GzBuilder::new()
-        .mtime(u32::try_from(at).unwrap_or(0))
-        .operating_system(3)
-        .write(Vec::new(), Compression::new(6));
-    // Writing to memory does not fail.
-    let _ = w.write_all(bytes);
-    w.finish().unwrap_or_default()
+    crate::files::gzip(GzBuilder::new(), Compression::new(6), at, bytes)
 }
 
 fn files(cover: &Cover, path: &str, rule: Rule, records: &[(i64, Vec<u8>)], now: i64) -> Vec<File> {
