@@ -34,14 +34,13 @@ fn how(field: &syn::Field) -> syn::Result<How> {
 
 /// What is made of the fields of a struct or of a variant.
 struct Parts {
-    /// Binds each field of a reference to `f_…`.
+    /// Binds each field to `f_…`, and makes it of them.
     pattern: TokenStream,
     /// The same, to `b_…`, for the base.
     base: TokenStream,
     /// Binds nothing: `b_…` are `None`.
     puts: TokenStream,
     takes: TokenStream,
-    make: TokenStream,
     /// The names `b_…`.
     bases: Vec<Ident>,
 }
@@ -87,7 +86,6 @@ fn parts(fields: &Fields) -> syn::Result<Parts> {
     Ok(Parts {
         pattern: bind(fs()),
         base: bind(bs()),
-        make: bind(fs()),
         bases: names.iter().map(|n| n.2.clone()).collect(),
         puts,
         takes,
@@ -110,6 +108,19 @@ fn bases(path: &TokenStream, p: &Parts) -> TokenStream {
     )
 }
 
+/// How a struct or a variant is written, behind `head`, as an arm of a `match`; and how it is taken.
+fn arm(path: &TokenStream, fields: &Fields, head: &TokenStream) -> syn::Result<(TokenStream, TokenStream)> {
+    let p = parts(fields)?;
+    let base = bases(path, &p);
+    let Parts {
+        pattern, puts, takes, ..
+    } = &p;
+    Ok((
+        quote!(#path #pattern => { #base #head #puts }),
+        quote!(#base #takes Ok(#path #pattern)),
+    ))
+}
+
 fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     let name = &input.ident;
     let mut generics = input.generics.clone();
@@ -118,43 +129,20 @@ fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     }
     let (generics, types, clause) = generics.split_for_impl();
     let (put, take) = match &input.data {
-        Data::Struct(s) => {
-            let p = parts(&s.fields)?;
-            let path = quote!(Self);
-            let base = bases(&path, &p);
-            let Parts {
-                pattern,
-                puts,
-                takes,
-                make,
-                ..
-            } = &p;
-            (
-                quote!(let Self #pattern = self; #base #puts),
-                quote!(#base #takes Ok(Self #make)),
-            )
-        }
+        Data::Struct(s) => arm(&quote!(Self), &s.fields, &quote!())?,
         Data::Enum(e) => {
-            let (mut put, mut take) = (TokenStream::new(), TokenStream::new());
+            let (mut puts, mut takes) = (TokenStream::new(), TokenStream::new());
             for (i, v) in e.variants.iter().enumerate() {
-                let p = parts(&v.fields)?;
-                let ident = &v.ident;
-                let path = quote!(Self::#ident);
-                let base = bases(&path, &p);
-                let Parts {
-                    pattern,
-                    puts,
-                    takes,
-                    make,
-                    ..
-                } = &p;
                 let i = u32::try_from(i).map_err(|_| syn::Error::new_spanned(v, "too many variants"))?;
-                put.extend(quote!(#path #pattern => { #base out.number(u64::from(#i)); #puts }));
-                take.extend(quote!(#i => { #base #takes Ok(#path #make) }));
+                let ident = &v.ident;
+                let head = quote!(out.number(u64::from(#i)););
+                let (put, take) = arm(&quote!(Self::#ident), &v.fields, &head)?;
+                puts.extend(put);
+                takes.extend(quote!(#i => { #take }));
             }
             (
-                quote!(match self { #put }),
-                quote!(match from.variant()? { #take _ => Err(::turncoat_freeze::Damaged("no such variant")) }),
+                puts,
+                quote!(match from.variant()? { #takes _ => Err(::turncoat_freeze::Damaged("no such variant")) }),
             )
         }
         Data::Union(_) => return Err(syn::Error::new_spanned(input, "a union cannot be frozen")),
@@ -162,7 +150,7 @@ fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     Ok(quote!(
         impl #generics ::turncoat_freeze::Freeze for #name #types #clause {
             #[allow(unused_variables)]
-            fn put(&self, base: Option<&Self>, out: &mut ::turncoat_freeze::Out) { #put }
+            fn put(&self, base: Option<&Self>, out: &mut ::turncoat_freeze::Out) { match self { #put } }
             #[allow(unused_variables)]
             fn take(
                 base: Option<&Self>,

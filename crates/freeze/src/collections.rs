@@ -102,50 +102,52 @@ impl<T: Freeze, const N: usize> Freeze for [T; N] {
     }
 }
 
+/// Writes a map's pairs, each value beside the one that the base has under its key.
+fn put_pairs<'a, K: Freeze, V: Freeze>(
+    pairs: impl ExactSizeIterator<Item = (&'a K, &'a V)>,
+    base: impl Fn(&K) -> Option<&'a V>,
+    out: &mut Out,
+) {
+    out.number(pairs.len() as u64);
+    for (k, v) in pairs {
+        k.put(None, out);
+        v.put(base(k), out);
+    }
+}
+
+fn take_pairs<'b, K: Freeze, V: Freeze, M: FromIterator<(K, V)>>(
+    base: impl Fn(&K) -> Option<&'b V>,
+    from: &mut In<'_>,
+) -> Result<M, Damaged> {
+    let n = from.count()?;
+    from.deeper(|from| {
+        let pair = |_| {
+            let k = K::take(None, from)?;
+            let v = V::take(base(&k), from)?;
+            Ok((k, v))
+        };
+        (0..n).map(pair).collect()
+    })
+}
+
 impl<K: Freeze + Ord, V: Freeze> Freeze for BTreeMap<K, V> {
     fn put(&self, base: Option<&Self>, out: &mut Out) {
-        out.number(self.len() as u64);
-        for (k, v) in self {
-            k.put(None, out);
-            v.put(base.and_then(|b| b.get(k)), out);
-        }
+        put_pairs(self.iter(), |k| base?.get(k), out);
     }
     fn take(base: Option<&Self>, from: &mut In<'_>) -> Result<Self, Damaged> {
-        let n = from.count()?;
-        from.deeper(|from| {
-            let mut map = BTreeMap::new();
-            for _ in 0..n {
-                let k = K::take(None, from)?;
-                let v = V::take(base.and_then(|b| b.get(&k)), from)?;
-                map.insert(k, v);
-            }
-            Ok(map)
-        })
+        take_pairs(|k| base?.get(k), from)
     }
 }
 
 impl<K: Freeze + Ord + Hash, V: Freeze> Freeze for HashMap<K, V> {
     // In order: the same map is always the same bytes.
     fn put(&self, base: Option<&Self>, out: &mut Out) {
-        out.number(self.len() as u64);
         let mut all: Vec<(&K, &V)> = self.iter().collect();
         all.sort_by_key(|(k, _)| *k);
-        for (k, v) in all {
-            k.put(None, out);
-            v.put(base.and_then(|b| b.get(k)), out);
-        }
+        put_pairs(all.into_iter(), |k| base?.get(k), out);
     }
     fn take(base: Option<&Self>, from: &mut In<'_>) -> Result<Self, Damaged> {
-        let n = from.count()?;
-        from.deeper(|from| {
-            let mut map = HashMap::new();
-            for _ in 0..n {
-                let k = K::take(None, from)?;
-                let v = V::take(base.and_then(|b| b.get(&k)), from)?;
-                map.insert(k, v);
-            }
-            Ok(map)
-        })
+        take_pairs(|k| base?.get(k), from)
     }
 }
 

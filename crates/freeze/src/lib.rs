@@ -12,6 +12,7 @@
 extern crate self as turncoat_freeze;
 
 mod collections;
+pub mod empty;
 mod plain;
 
 pub use turncoat_freeze_derive::Freeze;

@@ -62,23 +62,6 @@ impl World {
     }
 }
 
-/// Memory that lies compressed: none while a world is written.
-pub(crate) mod awake {
-    use super::{Damaged, In, Out};
-    use crate::rest::Asleep;
-
-    pub(crate) fn put(asleep: &[Asleep], _: Option<&Vec<Asleep>>, out: &mut Out) {
-        if !asleep.is_empty() {
-            out.fail();
-        }
-    }
-
-    #[expect(clippy::unnecessary_wraps, reason = "as the others")]
-    pub(crate) fn take(_: Option<&Vec<Asleep>>, _: &mut In<'_>) -> Result<Vec<Asleep>, Damaged> {
-        Ok(Vec::new())
-    }
-}
-
 impl Freeze for Image {
     fn put(&self, _: Option<&Self>, out: &mut Out) {
         // The snapshot's own is known before anything is written; there is no other.

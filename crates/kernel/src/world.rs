@@ -407,7 +407,7 @@ pub struct World {
     pub(crate) procs: BTreeMap<u32, Arc<Proc>>,
     pub(crate) mms: BTreeMap<u32, Box<Mm>>,
     /// Memory that is compressed while the world rests.
-    #[freeze(with = crate::freeze::awake)]
+    #[freeze(with = turncoat_freeze::empty)]
     pub(crate) asleep: Vec<crate::rest::Asleep>,
     pub(crate) fdtables: BTreeMap<u32, FdTable>,
     pub(crate) fss: BTreeMap<u32, FsInfo>,

@@ -81,20 +81,3 @@ impl KernelGuest {
         Ok(())
     }
 }
-
-/// What a guest made: handed out before it is written.
-pub(super) mod handed_out {
-    use super::{Damaged, In, Out};
-    use crate::worlds::Produced;
-
-    pub fn put(made: &[Produced], _: Option<&Vec<Produced>>, out: &mut Out) {
-        if !made.is_empty() {
-            out.fail();
-        }
-    }
-
-    #[expect(clippy::unnecessary_wraps, reason = "as the others")]
-    pub fn take(_: Option<&Vec<Produced>>, _: &mut In<'_>) -> Result<Vec<Produced>, Damaged> {
-        Ok(Vec::new())
-    }
-}

@@ -45,7 +45,7 @@ pub(super) struct Streams {
     /// Where the machine's own sshd listens.
     sshd: Vec<SockId>,
     /// What was made and not handed out yet.
-    #[freeze(with = super::freeze::handed_out)]
+    #[freeze(with = turncoat_freeze::empty)]
     out: Vec<Produced>,
 }
 
