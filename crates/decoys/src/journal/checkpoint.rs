@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use turncoat_freeze::{Damaged, Freeze, In, Out};
 
 use super::Birth;
-use super::left::Left;
+use super::left::{Left, half};
 
 /// First bytes of a checkpoint.
 pub const MAGIC: &[u8] = b"turncoat checkpoint 1\n";
@@ -126,8 +126,5 @@ impl Checkpoint {
 }
 
 fn digest(bytes: &[u8]) -> [u8; 16] {
-    let mut half = [0; 16];
-    let whole = Sha256::digest(bytes);
-    half.iter_mut().zip(whole).for_each(|(to, from)| *to = from);
-    half
+    half(Sha256::digest(bytes))
 }

@@ -99,7 +99,8 @@ impl Left {
     }
 }
 
-fn half(whole: impl IntoIterator<Item = u8>) -> [u8; 16] {
+/// The first half of a digest.
+pub(super) fn half(whole: impl IntoIterator<Item = u8>) -> [u8; 16] {
     let mut half = [0; 16];
     half.iter_mut().zip(whole).for_each(|(to, from)| *to = from);
     half
