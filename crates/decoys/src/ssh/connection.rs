@@ -394,7 +394,6 @@ impl Connection {
         let mut sending = Sending::default();
         let mut buf = vec![0u8; READ];
         let mut eof = false;
-        let mut quiet = false;
         loop {
             self.acts().await;
             self.pump();
@@ -441,8 +440,7 @@ impl Connection {
             let tick = self.server.deadline().map(|d| self.start + d);
             let later = self.later.as_ref().map(|l| l.0);
             let opening = self.next_opening();
-            let rest = (!quiet).then(|| Instant::now() + QUIET);
-            let was_quiet = std::mem::take(&mut quiet);
+            let rest = (buf.len() == READ).then(|| Instant::now() + QUIET);
             tokio::select! {
                 biased;
                 () = &mut ending => return End::Shutdown,
@@ -486,13 +484,10 @@ impl Connection {
                 () = at(rest) => {
                     self.server.rest();
                     buf = vec![0; READ_QUIET];
-                    quiet = true;
                     continue;
                 }
             }
-            if was_quiet {
-                buf.resize(READ, 0);
-            }
+            buf.resize(READ, 0);
         }
     }
 
