@@ -66,7 +66,7 @@ impl Tables {
 
 /// A stream of one direction.
 pub(crate) struct Deflate {
-    /// What was compressed last, and behind `at + ahead` what is compressed now: at most two windows, and room for one match.
+    /// What was compressed last, and from `at` on what is compressed now: at most two windows.
     window: Vec<u8>,
     /// Where the next byte to compress is.
     at: usize,

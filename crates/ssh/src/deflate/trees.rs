@@ -164,13 +164,9 @@ impl Alphabet<'_> {
         // At least two codes, also for none or one symbol; what is added for it costs nothing.
         while heap.nodes.len() < 3 {
             let symbol = match last {
-                None => 0,
-                Some(n) if n < 2 => n + 1,
-                Some(_) => 0,
+                Some(n) if n >= 2 => 0,
+                before => *last.insert(before.map_or(0, |n| n + 1)),
             };
-            if last.is_none_or(|n| n < 2) {
-                last = Some(symbol);
-            }
             heap.nodes.push(symbol);
             heap.weight[symbol] = 1;
             own = own.wrapping_sub(1);
