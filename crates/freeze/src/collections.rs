@@ -103,7 +103,7 @@ impl<T: Freeze, const N: usize> Freeze for [T; N] {
 }
 
 /// Writes a map's pairs, each value beside the one that the base has under its key.
-fn put_pairs<'a, K: Freeze, V: Freeze>(
+pub fn put_pairs<'a, K: Freeze, V: Freeze>(
     pairs: impl ExactSizeIterator<Item = (&'a K, &'a V)>,
     base: impl Fn(&K) -> Option<&'a V>,
     out: &mut Out,
@@ -115,7 +115,11 @@ fn put_pairs<'a, K: Freeze, V: Freeze>(
     }
 }
 
-fn take_pairs<'b, K: Freeze, V: Freeze, M: FromIterator<(K, V)>>(
+/// Takes a map's pairs back, as [`put_pairs`] wrote them.
+///
+/// # Errors
+/// [`Damaged`]: they are not what was written.
+pub fn take_pairs<'b, K: Freeze, V: Freeze, M: FromIterator<(K, V)>>(
     base: impl Fn(&K) -> Option<&'b V>,
     from: &mut In<'_>,
 ) -> Result<M, Damaged> {

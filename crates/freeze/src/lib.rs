@@ -15,6 +15,7 @@ mod collections;
 pub mod empty;
 mod plain;
 
+pub use collections::{put_pairs, take_pairs};
 pub use turncoat_freeze_derive::Freeze;
 
 use std::any::Any;

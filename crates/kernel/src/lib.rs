@@ -25,6 +25,7 @@ mod log;
 mod login;
 mod mm;
 pub mod net;
+mod numbered;
 pub mod object;
 pub mod proc;
 mod rest;

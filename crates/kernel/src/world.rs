@@ -7,6 +7,7 @@ use crate::fd::event::Event;
 use crate::fd::pipe::Pipe;
 use crate::fd::{FdTable, File};
 use crate::mm::Mm;
+use crate::numbered::Numbered;
 use crate::rng::Rng;
 use crate::signal::SigHand;
 use crate::slab::Slab;
@@ -403,15 +404,15 @@ pub struct World {
     pub(crate) vfs: crate::fsglue::VfsCell,
     pub(crate) ttys: Ttys,
     pub(crate) net: crate::net::Net,
-    pub(crate) tasks: BTreeMap<u32, Arc<Task>>,
-    pub(crate) procs: BTreeMap<u32, Arc<Proc>>,
-    pub(crate) mms: BTreeMap<u32, Box<Mm>>,
+    pub(crate) tasks: Numbered<Arc<Task>>,
+    pub(crate) procs: Numbered<Arc<Proc>>,
+    pub(crate) mms: Numbered<Box<Mm>>,
     /// Memory that is compressed while the world rests.
     #[freeze(with = turncoat_freeze::empty)]
     pub(crate) asleep: Vec<crate::rest::Asleep>,
-    pub(crate) fdtables: BTreeMap<u32, FdTable>,
-    pub(crate) fss: BTreeMap<u32, FsInfo>,
-    pub(crate) sighands: BTreeMap<u32, SigHand>,
+    pub(crate) fdtables: Numbered<FdTable>,
+    pub(crate) fss: Numbered<FsInfo>,
+    pub(crate) sighands: Numbered<SigHand>,
     pub(crate) open: Slab<File>,
     pub(crate) pipes: Slab<Pipe>,
     /// System V IPC.
@@ -491,13 +492,13 @@ impl World {
             vfs: crate::fsglue::VfsCell::new(vfs),
             ttys: Ttys::new(),
             net: b.net,
-            tasks: BTreeMap::new(),
-            procs: BTreeMap::new(),
-            mms: BTreeMap::new(),
+            tasks: Numbered::new(),
+            procs: Numbered::new(),
+            mms: Numbered::new(),
             asleep: Vec::new(),
-            fdtables: BTreeMap::new(),
-            fss: BTreeMap::new(),
-            sighands: BTreeMap::new(),
+            fdtables: Numbered::new(),
+            fss: Numbered::new(),
+            sighands: Numbered::new(),
             open: Slab::new(),
             pipes: Slab::new(),
             ipc: crate::ipc::Ipc::default(),
