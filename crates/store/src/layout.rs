@@ -3,7 +3,7 @@
 //! ```text
 //! seed                     the install's secret (32 bytes in hexadecimal): covers and keyed hashes come from it
 //! record.db                events, sessions, search (SQLite, WAL)
-//! recordings/xx/ID.raw     a running session's recording; ID.raw.gz once it is closed
+//! recordings/xx/ID.raw     a session's recording; ID.raw.gz once it is closed, unless it is small
 //! journals/xx/WORLD.raw    what came into a world that lives; WORLD.raw.gz once it is over
 //! journals/xx/WORLD.disk   what its disk held when it was last written down
 //! journals/xx/WORLD.AT.checkpoint  the world as it was at byte AT of its journal

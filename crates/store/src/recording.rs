@@ -218,9 +218,15 @@ fn whole(session: SessionId, bytes: &[u8]) -> Option<Option<(Frame, usize)>> {
     Some(Some((frame, HEAD + length)))
 }
 
+/// A file takes a block of the disk at least: one that is no longer is not worth compressing.
+const BLOCK: u64 = 4096;
+
 /// Compresses a closed session's recording; the raw file is removed only when the compressed one is whole.
-/// Does nothing when there is no raw file. Run again after an interruption it gives the same.
+/// Does nothing when there is no raw file, or when that fits a block of the disk. Run again after an interruption it gives the same.
 pub fn compress(layout: &Layout, session: SessionId) -> Result<()> {
+    if fs::metadata(layout.recording(session)).is_ok_and(|raw| raw.len() <= BLOCK) {
+        return Ok(());
+    }
     pack(&layout.recording(session), &layout.recording_closed(session))
 }
 

@@ -184,8 +184,8 @@ impl Writer {
         &mut self.db
     }
 
-    /// Commits a batch: afterwards all of it is durable. Returns the sessions that the batch closed beside what was committed;
-    /// their recordings may now be compressed ([`recording::compress`]).
+    /// Commits a batch: afterwards all of it is durable. Returns the sessions with recordings that the batch closed beside what was
+    /// committed; they may now be compressed ([`recording::compress`]).
     ///
     /// # Errors
     /// Nothing of the batch is in the record then, and it may be tried again.
@@ -320,7 +320,8 @@ impl Writer {
             if let Some(open) = self.sessions.get(&session) {
                 write_session(&transaction, open)?;
                 if open.closed.is_some() {
-                    closed.push((session, open.late));
+                    let compress = !open.late && open.recorded > 0;
+                    closed.push((session, compress));
                 }
             }
         }
@@ -336,7 +337,11 @@ impl Writer {
         for session in &over {
             self.tapes.remove(session);
         }
-        over.extend(closed.into_iter().filter_map(|(s, late)| (!late).then_some(s)));
+        over.extend(
+            closed
+                .into_iter()
+                .filter_map(|(s, compress)| compress.then_some(s)),
+        );
         over.sort_unstable();
         over.dedup();
         for item in items {

@@ -87,7 +87,12 @@ fn visit(n: u8, src: &str, line: &str, content: &[u8]) -> Vec<Item> {
         at.at(time(0), SessionOpen { via: None }).into(),
         at.at(time(1), attempt("root", b"\xffhunter2", true)).into(),
         frame(Direction::Resize, 2, b"80x24").into(),
-        frame(Direction::Output, 2, b"$ ").into(),
+        frame(
+            Direction::Output,
+            2,
+            &[b"Linux ".repeat(1000), b"$ ".to_vec()].concat(),
+        )
+        .into(),
         frame(Direction::Input, 3, line.as_bytes()).into(),
         at.at(
             time(3),
