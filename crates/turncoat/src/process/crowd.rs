@@ -1,7 +1,8 @@
 //! Whether so many sessions are busy at once that a batch is worth waiting for.
 //!
 //! A commit costs nearly the same for one event as for a hundred. One person at a keyboard is answered at once; a crowd that tries
-//! passwords is answered some milliseconds later, the larger it is the later, and costs a fraction.
+//! passwords is answered some milliseconds later, the larger it is the later, and costs a fraction. It waits before it is sent to the
+//! record, so that one batch goes all the way.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ const CROWD: usize = 16;
 /// The time in which they are counted.
 const WINDOW: Duration = Duration::from_millis(100);
 /// How long a batch waits for more, for each such number of sessions.
-const GATHER: Duration = Duration::from_millis(2);
+const GATHER: Duration = Duration::from_millis(5);
 /// Beyond so many nobody waits longer.
 const MOST: usize = CROWD * 5;
 
@@ -23,6 +24,12 @@ pub struct Crowd {
     seen: HashSet<SessionId>,
     /// How many they were in the last whole window.
     last: usize,
+}
+
+impl Default for Crowd {
+    fn default() -> Crowd {
+        Crowd::new(Instant::now())
+    }
 }
 
 impl Crowd {
@@ -35,25 +42,25 @@ impl Crowd {
         }
     }
 
-    /// Looks at what came.
-    pub fn see(&mut self, items: &[Item], now: Instant) {
+    /// Looks at what comes.
+    pub fn see(&mut self, item: &Item, now: Instant) {
         let passed = now.saturating_duration_since(self.begun);
         if passed >= WINDOW {
             self.last = if passed < WINDOW * 2 { self.seen.len() } else { 0 };
             self.seen.clear();
             self.begun = now;
         }
-        let of = |item: &Item| match item {
+        let session = match item {
             Item::Event(draft) => draft.origin.session,
             Item::Frame(frame) => Some(frame.session),
             Item::Artifact(_) | Item::Journal(_) => None,
         };
         if self.seen.len() < MOST {
-            self.seen.extend(items.iter().filter_map(of));
+            self.seen.extend(session);
         }
     }
 
-    /// How long to wait for more before a batch is committed; zero while few are here.
+    /// How long to wait for more before a batch is sent off; zero while few are here.
     pub fn patience(&self) -> Duration {
         let here = self.last.max(self.seen.len()).min(MOST);
         GATHER * (here / CROWD) as u32
@@ -81,25 +88,26 @@ mod tests {
         let mut crowd = Crowd::new(begin);
         // One session with much to say is no crowd.
         for _ in 0..100 {
-            crowd.see(&[said(1)], begin);
+            crowd.see(&said(1), begin);
         }
         assert_eq!(crowd.patience(), Duration::ZERO);
         let many: Vec<Item> = (0..CROWD as u8).map(said).collect();
-        crowd.see(&many, begin);
+        many.iter().for_each(|item| crowd.see(item, begin));
         assert_eq!(crowd.patience(), GATHER);
         // They are remembered for a window, and not longer.
-        crowd.see(&[said(1)], begin + WINDOW);
+        crowd.see(&said(1), begin + WINDOW);
         assert_eq!(crowd.patience(), GATHER);
-        crowd.see(&[said(1)], begin + WINDOW * 2);
+        crowd.see(&said(1), begin + WINDOW * 2);
         assert_eq!(crowd.patience(), Duration::ZERO);
         let all: Vec<Item> = (0..=u8::MAX).map(said).collect();
-        crowd.see(&all[..3 * CROWD], begin + WINDOW * 2);
+        let later = begin + WINDOW * 2;
+        all[..3 * CROWD].iter().for_each(|item| crowd.see(item, later));
         assert_eq!(crowd.patience(), GATHER * 3);
-        crowd.see(&all, begin + WINDOW * 2);
+        all.iter().for_each(|item| crowd.see(item, later));
         assert_eq!(crowd.patience(), GATHER * 5, "nobody waits longer than that");
-        crowd.see(&[said(1)], begin + WINDOW * 4);
-        crowd.see(&many, begin + WINDOW * 2);
-        crowd.see(&[said(1)], begin + WINDOW * 9);
+        crowd.see(&said(1), begin + WINDOW * 4);
+        many.iter().for_each(|item| crowd.see(item, later));
+        crowd.see(&said(1), begin + WINDOW * 9);
         assert_eq!(crowd.patience(), Duration::ZERO);
     }
 }

@@ -19,6 +19,7 @@ use turncoat_event::kinds::LimitHit;
 use turncoat_event::record::{ARTIFACT_MAX, FRAME_MAX};
 use turncoat_event::{Committer, Item, Kind, Mark, Origin, Recorder, Refused, SessionId, Watermark, WorldId};
 
+use super::crowd::Crowd;
 use super::link::{Decoder, Message, Part, VERSION, encode, pieces};
 use super::pace::Pace;
 use super::{Order, Passed, Report, Role, confine, control, say, thread};
@@ -27,6 +28,9 @@ use crate::config::Settings;
 /// The most bytes that wait to be committed, over all sessions.
 const BACKLOG: usize = 64 << 20;
 
+/// So many bytes are sent off at once, also where a batch is waited for.
+const ENOUGH: usize = 256 << 10;
+
 #[derive(Default)]
 struct Queue {
     last: Mark,
@@ -34,6 +38,7 @@ struct Queue {
     uncommitted: VecDeque<(Mark, usize)>,
     backlog: usize,
     pace: Pace,
+    crowd: Crowd,
     stopped: bool,
     /// What was taken from `encoded` is being written.
     writing: bool,
@@ -43,6 +48,7 @@ impl Queue {
     /// Puts an item at the end, whatever waits already.
     fn push(&mut self, item: Item, size: usize) -> Mark {
         let mark = self.last.next();
+        self.crowd.see(&item, Instant::now());
         encode(&Message::Item(mark, item), &mut self.encoded);
         self.last = mark;
         self.backlog += size;
@@ -151,6 +157,15 @@ impl LinkRecorder {
                 queue.writing = false;
                 while queue.encoded.is_empty() && !queue.stopped {
                     queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                }
+                // A commit costs nearly the same for many as for one, and so does the way to it.
+                let patience = queue.crowd.patience();
+                if !patience.is_zero() {
+                    let more = |q: &mut Queue| !q.stopped && q.encoded.len() < ENOUGH;
+                    queue = match self.filled.wait_timeout_while(queue, patience, more) {
+                        Ok((queue, _)) => queue,
+                        Err(poisoned) => poisoned.into_inner().0,
+                    };
                 }
                 if queue.stopped {
                     return "the record has stopped".into();
@@ -355,14 +370,16 @@ impl Recorder for LinkRecorder {
                 slowed = Some(draft.origin.at(draft.time, hit));
             }
         }
-        // Whoever finds something there already need not wake the writing thread: it has been woken for that, or looks again.
-        let first = queue.encoded.is_empty() && !queue.writing;
+        // Whoever finds something there already need not wake the writing thread: it has been woken for that, or looks again. Where it waits for more
+        // it is told when there is enough.
+        let (first, before) = (queue.encoded.is_empty() && !queue.writing, queue.encoded.len());
         let mut mark = queue.push(item, size);
         if let Some(hit) = slowed {
             mark = queue.push(Item::from(hit), EVENT);
         }
+        let enough = before < ENOUGH && queue.encoded.len() >= ENOUGH;
         drop(queue);
-        if first {
+        if first || enough {
             self.filled.notify_one();
         }
         Ok(mark)

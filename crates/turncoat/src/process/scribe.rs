@@ -10,7 +10,6 @@ use turncoat_event::kinds::SystemRecovered;
 use turncoat_event::{Committer, Draft, Item, Mark, SessionId, WorldId};
 use turncoat_store::{Layout, Problem, StoreError, Writer, journal, recording};
 
-use super::crowd::Crowd;
 use super::link::{Message, Part, VERSION, encode, pieces};
 use super::record::{Shared, Work, degraded};
 use super::{now, say};
@@ -39,7 +38,6 @@ impl Scribe {
     pub(super) fn run(mut self, work: &Receiver<Work>) -> Result<(), String> {
         let mut batch: Vec<Item> = Vec::new();
         let mut looked = Instant::now();
-        let mut crowd = Crowd::new(looked);
         loop {
             // Also under load: a busy record is the one that fills a disk.
             if looked.elapsed() >= Duration::from_millis(500) {
@@ -53,18 +51,12 @@ impl Scribe {
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };
             let mut other = self.gather(first, &mut batch);
-            let until = Instant::now() + crowd.patience();
-            while other.is_none() && batch.len() < BATCH {
-                let more = match work.try_recv() {
-                    Ok(more) => more,
-                    Err(_) => match work.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                        Ok(more) => more,
-                        Err(_) => break,
-                    },
-                };
+            while other.is_none()
+                && batch.len() < BATCH
+                && let Ok(more) = work.try_recv()
+            {
                 other = self.gather(more, &mut batch);
             }
-            crowd.see(&batch, Instant::now());
             if !batch.is_empty() {
                 self.commit(&mut batch)?;
             }
