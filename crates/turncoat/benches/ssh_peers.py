@@ -5,6 +5,7 @@
                  --sshd                                          Debian's sshd with PAM (root; its /etc/shadow is a copy of its own)
                  --cowrie VENV                                   Cowrie from PyPI, in this virtual environment
                  --shells N (default 200), --quick               fewer repetitions
+                 --hold                                          only the N shells: open, idle, and whether each answers a command
 
 Needs Debian's python3-asyncssh. CPU is what the server's processes used by /proc, children that ended included; memory is their PSS.
 """
@@ -140,20 +141,38 @@ class Shell:
         self.c.abort()
 
 
-async def measure(peer, shells, quick):
+async def measure(peer, shells, quick, hold):
     await peer.ready()
     root, rows = peer.process.pid, {}
     count = 64 if quick else 512
     await refused(peer, 0)
     await command(peer, 0)
     # First of all: what was freed before would hide what is taken.
-    before = memory(root)
-    held = await gather(16, [lambda n=n: Shell().open(peer, n) for n in range(shells)])
+    before, began, used = memory(root), time.perf_counter(), cpu(root)
+    opened = 0
+
+    async def shell(n):
+        nonlocal opened
+        s = await Shell().open(peer, n)
+        opened += 1
+        if hold and opened % 500 == 0:
+            print(f"{peer.name}: {opened} shells after {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+        return s
+
+    held = await gather(16, [lambda n=n: shell(n) for n in range(shells)])
+    if hold:
+        rows["CPU per shell that was opened, ms"] = 1000 * (cpu(root) - used) / shells
     # Idle is idle: the decoy lays worlds to rest that had nothing to do for ten seconds.
     await asyncio.sleep(15)
     rows[f"memory per idle shell, {shells} open, KiB"] = (memory(root) - before) / shells
     answered = await gather(16, [lambda s=s: s.say("echo") for s in held])
     assert len(answered) == shells
+    if hold:
+        rows["shells that answered afterwards"] = len(answered)
+        rows["memory then, a shell, KiB"] = (memory(root) - before) / shells
+        for s in held:
+            s.close()
+        return rows
     for s in held:
         s.close()
     await asyncio.sleep(3)
@@ -260,6 +279,7 @@ def main():
     a.add_argument("--cowrie")
     a.add_argument("--shells", type=int, default=200)
     a.add_argument("--quick", action="store_true")
+    a.add_argument("--hold", action="store_true")
     a = a.parse_args()
     makers = []
     if a.turncoat:
@@ -272,7 +292,7 @@ def main():
     for make in makers:
         peer, place = make()
         try:
-            results[peer.name] = asyncio.run(measure(peer, a.shells, a.quick))
+            results[peer.name] = asyncio.run(measure(peer, a.shells, a.quick, a.hold))
             print(peer.name, results[peer.name], file=sys.stderr, flush=True)
         finally:
             peer.stop()
