@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::path::PathBuf;
 
 use rusqlite::{OptionalExtension, params};
@@ -111,6 +111,50 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+impl Writer {
+    /// Drops what lies in a world's journal before byte `from`, puts `head` in its place, and with it goes every checkpoint but this
+    /// one, which stands at the end of `head` then. Everything that was written to the journal has to be committed. Does nothing
+    /// where the journal has no such byte: then its head stays, and nothing is lost.
+    ///
+    /// # Errors
+    /// What the disk says. Whatever is there then can be read: a checkpoint that does not fit its journal is passed over.
+    pub fn cut_journal(&mut self, world: WorldId, from: u64, head: &[u8], checkpoint: &[u8]) -> Result<()> {
+        let layout = self.layout().clone();
+        let path = layout.journal(world);
+        let Some(bytes) = read_from(&path, from).map_err(StoreError::io(&path))? else {
+            return Ok(());
+        };
+        let whole = [head, &bytes].concat();
+        let point = path.with_extension(format!("{:012}.checkpoint", head.len()));
+        write_whole(&point, checkpoint)?;
+        for (_, other) in checkpoints(&layout, world).iter().filter(|c| c.1 != point) {
+            remove(other)?;
+        }
+        // Whoever appends to it finds the new one.
+        self.journals().end(world);
+        write_whole(&path, &whole)?;
+        self.database()
+            .prepare_cached("UPDATE world SET journal = ?2 WHERE uuid = ?1")?
+            .execute(params![world.to_string(), whole.len() as u64])?;
+        Ok(())
+    }
+}
+
+/// What a file holds from a byte on; `None` where it has no such byte.
+fn read_from(path: &std::path::Path, from: u64) -> std::io::Result<Option<Vec<u8>>> {
+    let mut file = match fs::File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    if file.metadata()?.len() < from {
+        return Ok(None);
+    }
+    file.seek(std::io::SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
 }
 
 /// Writes a file anew as a whole.
@@ -260,6 +304,29 @@ mod tests {
         );
         assert_eq!(writer.kept_worlds().expect("they are read").len(), 1);
         assert_eq!(there(&layout), [200, 999]);
+        // Cut at a byte that it does not have: nothing happens.
+        writer
+            .cut_journal(world, 1_001, b"head", b"point")
+            .expect("it is no error");
+        assert_eq!(there(&layout), [200, 999]);
+        writer
+            .cut_journal(world, 990, b"head", b"point")
+            .expect("it is cut");
+        let cut = [&b"head"[..], &[0; 10]].concat();
+        let stored = writer.stored_world(world).expect("it is read");
+        assert_eq!((stored.0, stored.2), (cut.clone(), b"point".to_vec()));
+        assert_eq!(there(&layout), [4]);
+        // It grows on there.
+        let more = Journal {
+            world,
+            bytes: b"more".to_vec(),
+            last: false,
+        };
+        writer.append(&[Item::Journal(more)]).expect("it is recorded");
+        let grown = [&cut[..], b"more"].concat();
+        assert_eq!(writer.stored_world(world).expect("it is read").0, grown);
+        assert_eq!(writer.kept_worlds().expect("they are read").len(), 1);
+        assert_eq!(writer.stored_world(world).expect("it is read").0, grown);
         journal::remove(&layout, world).expect("it goes");
         assert!(there(&layout).is_empty());
         assert_eq!(

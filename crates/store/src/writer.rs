@@ -179,6 +179,11 @@ impl Writer {
         self.sessions.len()
     }
 
+    /// The journals that are being written.
+    pub(crate) fn journals(&mut self) -> &mut Journals {
+        &mut self.journals
+    }
+
     /// The database, for tables of those who keep their own in the record. Nobody else writes the tables of the schema.
     pub fn database(&mut self) -> &mut Connection {
         &mut self.db

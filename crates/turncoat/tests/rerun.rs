@@ -3,10 +3,11 @@
 mod common;
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use common::Run;
 use common::ssh::{Shell, directory, eventually, run, ssh, start, text};
 use turncoat_cover::{Cover, Given, Seed};
 use turncoat_decoys::auth::Accounts;
@@ -316,6 +317,28 @@ fn a_journal_gives_the_same_run_by_every_way() {
     assert!(matches!(report.ended, Ended::Diverged { .. }), "{report:?}");
 }
 
+/// What lies beside the journals.
+fn kept(dir: &Path, end: &str) -> Vec<PathBuf> {
+    let shards = std::fs::read_dir(dir.join("journals"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let all = shards.flat_map(|d| std::fs::read_dir(d.path()).unwrap().flatten());
+    all.map(|e| e.path())
+        .filter(|p| p.to_str().unwrap().ends_with(end))
+        .collect()
+}
+
+/// The sessions on record.
+fn ids(r: &Run) -> Vec<String> {
+    let sessions = r.command(&["sessions", "--json"]);
+    text(&sessions.stdout)
+        .lines()
+        .filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok())
+        .filter_map(|s| Some(s["session"].as_str()?.to_owned()))
+        .collect()
+}
+
 /// The whole way: recorded over SSH, run again by a process that never saw the session.
 #[test]
 fn a_recorded_session_runs_again_in_a_fresh_process() {
@@ -342,13 +365,7 @@ fn a_recorded_session_runs_again_in_a_fresh_process() {
         "",
     );
     assert!(text(&o.stdout).starts_with("42\n"), "{}", text(&o.stderr));
-    let files = |end: &str| -> Vec<PathBuf> {
-        let shards = std::fs::read_dir(dir.join("journals")).unwrap().flatten();
-        let all = shards.flat_map(|d| std::fs::read_dir(d.path()).unwrap().flatten());
-        all.map(|e| e.path())
-            .filter(|p| p.to_str().unwrap().ends_with(end))
-            .collect()
-    };
+    let files = |end: &str| kept(&dir, end);
     // It is put away when nobody waits for the world.
     eventually("a checkpoint is there", 30, || !files(".checkpoint").is_empty());
     shell.enter("exit");
@@ -358,13 +375,9 @@ fn a_recorded_session_runs_again_in_a_fresh_process() {
         r.signal(front, 9);
     }
     r.stop();
-    let sessions = r.command(&["sessions", "--json"]);
-    let sessions: Vec<serde_json::Value> = text(&sessions.stdout)
-        .lines()
-        .filter_map(|l| serde_json::from_str(l).ok())
-        .collect();
-    let ids: Vec<&str> = sessions.iter().filter_map(|s| s["session"].as_str()).collect();
-    assert_eq!(ids.len(), 2, "{sessions:?}");
+    let ids = ids(&r);
+    let ids: Vec<&str> = ids.iter().map(|id| &id[..]).collect();
+    assert_eq!(ids.len(), 2);
     // One at the second session's start, and the first one's is the world's birth.
     let checkpoint = files(".checkpoint");
     assert_eq!(checkpoint.len(), 1, "{checkpoint:?}");
@@ -418,4 +431,62 @@ fn a_recorded_session_runs_again_in_a_fresh_process() {
     std::fs::remove_dir_all(dir.join("journals")).unwrap();
     let o = r.command(&["world", "rerun", "last"]);
     assert!(text(&o.stderr).contains("no journal"), "{}", text(&o.stderr));
+}
+
+/// A journal that grows beyond half of its bound loses what lies before a checkpoint, and the world lives on.
+#[test]
+fn what_was_dropped_cannot_be_run_again_and_what_follows_can() {
+    let dir = directory("cut");
+    let settings = [("TURNCOAT_LIMITS_JOURNAL", "256KiB")];
+    let begin = || start(&dir, "127.0.0.1:22928", &settings);
+    let say = |line: &str, input: &str| {
+        let o = run(ssh(22928, "root", "127.0.0.1", "letmein", false, &[line]), input);
+        text(&o.stdout)
+    };
+    let mut r = begin();
+    let much = "a line of what somebody brings along\n".repeat(5_000);
+    let long = "i=0; while [ $i -lt 10000 ]; do i=$((i+1)); done";
+    assert_eq!(
+        say(&format!("cat > /root/brought; {long}; echo first"), &much),
+        "first\n"
+    );
+    eventually("the journal is cut", 30, || {
+        let journals = kept(&dir, ".raw");
+        !kept(&dir, ".checkpoint").is_empty()
+            && journals
+                .iter()
+                .all(|j| j.metadata().is_ok_and(|m| m.len() < 64 << 10))
+    });
+    assert_eq!(say("wc -l < /root/brought", ""), "5000\n");
+    r.stop();
+    let both = ids(&r);
+    assert_eq!(both.len(), 2, "{both:?}");
+    let o = r.command(&["world", "rerun", &both[1]]);
+    let said = text(&o.stdout);
+    assert!(o.status.success(), "{said}{}", text(&o.stderr));
+    assert!(
+        said.contains("began     at the checkpoint") && said.contains("recording is the same"),
+        "{said}"
+    );
+    for args in [
+        &["world", "rerun", &both[0]][..],
+        &["world", "rerun", &both[1], "--whole"],
+    ] {
+        let o = r.command(args);
+        assert!(
+            !o.status.success() && text(&o.stderr).contains("was dropped"),
+            "{}{}",
+            text(&o.stdout),
+            text(&o.stderr)
+        );
+    }
+    // The world goes on from there in another process.
+    let mut r = begin();
+    assert_eq!(
+        say("wc -l < /root/brought; uptime -s > /dev/null && echo up", ""),
+        "5000\nup\n"
+    );
+    r.stop();
+    let o = r.command(&["events", "--json", "--kind", "world.wake"]);
+    assert!(text(&o.stdout).contains("\"checkpoint\""), "{}", text(&o.stdout));
 }

@@ -40,6 +40,7 @@ mod code {
     pub const HANGUP: u8 = 21;
     pub const REFUSED: u8 = 22;
     pub const CHECKPOINT: u8 = 23;
+    pub const CUT: u8 = 24;
 }
 
 /// One thing that came into a world, or a check of what came out.
@@ -100,6 +101,8 @@ pub enum Entry {
     },
     /// A checkpoint stands here. From here on what the world makes is counted anew, beginning with the digest of what it made before.
     Checkpoint,
+    /// What followed the birth was dropped; a checkpoint stands here.
+    Cut,
     /// The journal reached its bound; the world ran on without it.
     Full,
 }
@@ -126,6 +129,11 @@ fn number(mut n: u64, out: &mut Vec<u8>) {
 fn bytes(b: &[u8], out: &mut Vec<u8>) {
     number(b.len() as u64, out);
     out.extend_from_slice(b);
+}
+
+/// What a journal begins with whose head was dropped: the birth's part, and the cut. A checkpoint stands at its end.
+pub(super) fn write_cut(head: &[u8]) -> Vec<u8> {
+    [head, &[code::CUT]].concat()
 }
 
 /// What a journal begins with.
@@ -224,6 +232,7 @@ pub(super) fn write(entry: &Entry, last: &mut Time, out: &mut Vec<u8>) {
             out.extend_from_slice(digest);
         }
         Entry::Checkpoint => out.push(code::CHECKPOINT),
+        Entry::Cut => out.push(code::CUT),
         Entry::Full => out.push(code::FULL),
     }
 }
@@ -311,13 +320,14 @@ impl<'a> Reader<'a> {
         &self.birth
     }
 
-    /// Goes on behind the checkpoint that stands in front of byte `at`, where `last` was the last reading of the clock.
+    /// Goes on behind the checkpoint or the cut that stands in front of byte `at`, where `last` was the last reading of the clock.
     ///
     /// # Errors
     /// [`Damaged`]: none stands there.
     pub(super) fn skip_to(&mut self, at: usize, last: Time) -> Result<(), Damaged> {
         let before = at.checked_sub(1).filter(|b| *b >= self.at);
-        if before.and_then(|b| self.bytes.get(b)) != Some(&code::CHECKPOINT) {
+        let stands = before.and_then(|b| self.bytes.get(b));
+        if !stands.is_some_and(|c| [code::CHECKPOINT, code::CUT].contains(c)) {
             return Err(Damaged("no checkpoint stands there"));
         }
         (self.at, self.last) = (at, last);
@@ -462,6 +472,7 @@ fn entry(last: Time, c: &mut Cursor<'_>) -> Result<Entry, Stop> {
             }
         }
         code::CHECKPOINT => Entry::Checkpoint,
+        code::CUT => Entry::Cut,
         code::FULL => Entry::Full,
         _ => return Err(Stop::Bad("an entry is of no known kind")),
     })
@@ -536,6 +547,8 @@ mod tests {
                 retired: u64::MAX,
                 digest: [7; 16],
             },
+            Entry::Checkpoint,
+            Entry::Cut,
             Entry::Full,
         ]
     }

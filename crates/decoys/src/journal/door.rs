@@ -7,7 +7,7 @@ use turncoat_event::{SessionId, Time};
 use turncoat_kernel::BadDisk;
 
 use super::checkpoint::{self, Checkpoint};
-use super::codec::write;
+use super::codec::{write, write_cut};
 use super::{Birth, Entry, Left, SLICE};
 use crate::auth::Accounts;
 use crate::worlds::{Conn, Door, Guest, Input, NotConnected, Open, Opened, Produced, Target, Wants};
@@ -47,6 +47,19 @@ pub struct Journaled {
     length: u64,
     /// Instructions at the last checkpoint, or where this life began.
     point: u64,
+    /// What a journal of this birth begins with.
+    head: Vec<u8>,
+    /// Bytes that the journal may have in all.
+    most: u64,
+}
+
+/// What a journal's file loses: everything before a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The first byte of the file that stays: where the checkpoint stands.
+    pub from: u64,
+    /// What stands before it instead; the checkpoint then stands at its end.
+    pub head: Vec<u8>,
 }
 
 impl Journaled {
@@ -54,6 +67,8 @@ impl Journaled {
     pub fn new(guest: Box<dyn Guest>, birth: &Birth, most: u64) -> Journaled {
         let bytes = birth.head();
         Journaled {
+            head: bytes.clone(),
+            most,
             guest,
             made: Vec::new(),
             left: Left::new(birth),
@@ -80,9 +95,11 @@ impl Journaled {
 
     /// A guest that has run a journal to its end, and goes on writing there. What was open then is closed. `most` bounds the whole
     /// journal in bytes, of which `used` are written.
-    pub fn again(guest: Box<dyn Guest>, left: Left, used: u64, most: u64) -> Journaled {
+    pub fn again(guest: Box<dyn Guest>, left: Left, birth: &Birth, used: u64, most: u64) -> Journaled {
         let (doors, open) = (left.doors.clone(), left.open.clone());
         let mut j = Journaled {
+            head: birth.head(),
+            most,
             point: guest.retired(),
             guest,
             made: Vec::new(),
@@ -385,6 +402,26 @@ impl Journaled {
             return None;
         }
         Checkpoint::new(self.length, &self.left, &guest)
+    }
+
+    /// Whether the journal has taken more than half of what it may have: the part before the next checkpoint is to be dropped.
+    pub fn is_crowded(&self) -> bool {
+        !self.full && self.room < self.most / 2
+    }
+
+    /// Drops everything before a checkpoint that was made of this guest, and tells it where it stands now. `None` where that makes no
+    /// room.
+    pub fn cut(&mut self, checkpoint: &mut Checkpoint) -> Option<Cut> {
+        let head = write_cut(&self.head);
+        let from = checkpoint.at;
+        let gone = from.checked_sub(head.len() as u64).filter(|gone| *gone > 0)?;
+        if self.full || from > self.length {
+            return None;
+        }
+        self.room = (self.room + gone).min(self.most);
+        self.length -= gone;
+        checkpoint.at = head.len() as u64;
+        Some(Cut { from, head })
     }
 
     fn write_seal(&mut self) {

@@ -11,6 +11,9 @@
 //! bytes of JSON. An entry begins with its code (see `codec`). A journal that ends in the middle of an entry (the program was
 //! killed) is read up to there: what followed was never answered. A world that had to begin anew with the disk of the life before has
 //! another birth in its journal, and a disk behind it ([`lives`]).
+//!
+//! A journal that grows beyond half of its bound loses what lies before its next checkpoint ([`Journaled::cut`]): behind the birth then
+//! stands [`Entry::Cut`], and a run begins there with that checkpoint or not at all.
 
 pub mod checkpoint;
 mod codec;
@@ -20,7 +23,7 @@ mod rerun;
 
 pub use checkpoint::Checkpoint;
 pub use codec::{Damaged, Entry, MAGIC, Reader, lives};
-pub use door::Journaled;
+pub use door::{Cut, Journaled};
 pub use left::Left;
 pub use rerun::{Ended, Report, Rerun, Step};
 

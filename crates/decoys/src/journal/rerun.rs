@@ -2,7 +2,7 @@
 
 use turncoat_event::{SessionId, Time};
 
-use super::{Checkpoint, Damaged, Entry, Left, Reader, SLICE};
+use super::{Birth, Checkpoint, Damaged, Entry, Left, Reader, SLICE};
 use crate::worlds::{Conn, Guest, Input, Produced};
 
 /// Bytes of a disk that are collected.
@@ -36,6 +36,8 @@ pub enum Ended {
     Whole,
     /// The journal had reached its bound; the world ran on unwritten.
     Full,
+    /// The run was to begin at the birth, and what followed that was dropped.
+    Cut,
     /// The run is not the one that was recorded.
     Diverged {
         /// Instructions of the first run at the first seal that does not fit.
@@ -118,6 +120,11 @@ impl<'a, G: Guest> Rerun<'a, G> {
         Ok(())
     }
 
+    /// What the guest was born from.
+    pub fn birth(&self) -> &Birth {
+        self.reader.birth()
+    }
+
     /// Where the next entry begins, in bytes from where this life does.
     pub fn position(&self) -> usize {
         self.reader.position()
@@ -149,6 +156,7 @@ impl<'a, G: Guest> Rerun<'a, G> {
             }
             match self.reader.next_entry() {
                 Ok(Some(Entry::Full)) => return Some(Ended::Full),
+                Ok(Some(Entry::Cut)) => return Some(Ended::Cut),
                 Ok(Some(entry)) => {
                     if let Some(ended) = self.step(entry, show) {
                         return Some(ended);
@@ -262,6 +270,7 @@ impl<'a, G: Guest> Rerun<'a, G> {
                 self.seals += 1;
             }
             Entry::Checkpoint => left.sum.fold(),
+            Entry::Cut => return Some(Ended::Cut),
             Entry::Full => return Some(Ended::Full),
         }
         None

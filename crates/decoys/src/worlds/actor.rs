@@ -151,9 +151,9 @@ const LEFT: i64 = 2_000_000_000;
 /// A world that somebody uses hears at most this often what the machine refused, in nanoseconds.
 const HEARS: i64 = 1_000_000_000;
 /// Bytes that a checkpoint may have for which somebody waits: they are written in some milliseconds.
-const AT_ONCE: usize = 16 << 20;
+pub(super) const AT_ONCE: usize = 16 << 20;
 /// A checkpoint of a world that has no pause is remembered after so long, in nanoseconds.
-const SOON_ENOUGH: i64 = 1_000_000_000;
+pub(super) const SOON_ENOUGH: i64 = 1_000_000_000;
 /// A world in which something is due sooner than this stays in memory, in nanoseconds.
 const SOON: i64 = 3_600_000_000_000;
 
@@ -497,9 +497,9 @@ impl Actor {
                         // A rerun of the session begins here.
                         if origin.session.is_some()
                             && std::mem::replace(&mut state.begun, origin.session) != origin.session
-                            && around
-                                .keeping
-                                .is_some_and(|k| sleep::due(guest, k, state.logins.len()))
+                            && around.keeping.is_some_and(|k| {
+                                sleep::due(guest, k, state.logins.len()) || sleep::crowded(guest, k)
+                            })
                         {
                             guest.drain(&mut state.produced);
                             state.checkpoint = guest.checkpoint(AT_ONCE).map(|c| (c, now));
@@ -676,11 +676,9 @@ impl Actor {
         {
             self.save(state, now, due, around);
         }
-        if let (Some(keeping), Some((_, since))) = (around.keeping, &state.checkpoint)
-            && (wants != Wants::Run || now.since(*since) >= SOON_ENOUGH)
-            && let Some((checkpoint, _)) = state.checkpoint.take()
-        {
-            self.keep_checkpoint(&checkpoint, keeping);
+        if !self.look_for_checkpoint(state, wants != Wants::Run, now, around) {
+            state.guest = None;
+            return Next::Gone;
         }
         match wants {
             Wants::Run => Next::Again,

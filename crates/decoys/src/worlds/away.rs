@@ -1,6 +1,6 @@
 //! An actor whose world leaves memory, comes back, or is remembered meanwhile.
 
-use super::actor::{Actor, Around, Next, Rest, State, lock, submit, world_event};
+use super::actor::{AT_ONCE, Actor, Around, Next, Rest, SOON_ENOUGH, State, lock, submit, world_event};
 use super::sleep::{self, Away, Keeping, Lost, Waking, Woke};
 use crate::journal::{Checkpoint, Journaled, checkpoint};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -104,15 +104,14 @@ impl Actor {
             keeping.cellar.keep_disk(self.id, disk);
         }
         let instructions = guest.retired();
-        let checkpoint = sleep::due(&guest, keeping, 0)
-            .then(|| guest.checkpoint(checkpoint::LONGEST))
-            .flatten();
+        let wanted = sleep::due(&guest, keeping, 0) || sleep::crowded(&guest, keeping);
+        let checkpoint = wanted.then(|| guest.checkpoint(checkpoint::LONGEST)).flatten();
         let bytes = guest.seal();
-        drop(guest);
         let recorded = self.keep_journal(state, bytes, false, around.recorder);
         if let Some(checkpoint) = checkpoint {
-            self.keep_checkpoint(&checkpoint, keeping);
+            self.keep_checkpoint(checkpoint, &mut guest, keeping);
         }
+        drop(guest);
         let kept = sleep::kept(self, state.last_used, due, state.disk_only, around.start);
         keeping.cellar.keep(self.id, &kept);
         (state.stored, state.due, state.quiet) = (Some(Away::Stored), due, None);
@@ -125,9 +124,52 @@ impl Actor {
         recorded && submit(around.recorder, world_event(self.id, now, event)).is_some()
     }
 
-    /// Remembers a checkpoint.
-    pub(super) fn keep_checkpoint(&self, checkpoint: &Checkpoint, keeping: &Keeping) {
+    /// Writes a checkpoint where the journal needs room, everything that the guest made being handed out; remembers one that is
+    /// written when there is a pause, or after a while. False if the record has stopped.
+    pub(super) fn look_for_checkpoint(
+        &self,
+        state: &mut State,
+        pause: bool,
+        now: Time,
+        around: &Around<'_>,
+    ) -> bool {
+        let Some(keeping) = around.keeping else {
+            return true;
+        };
+        let Some(mut guest) = state.guest.take() else {
+            return true;
+        };
+        if state.checkpoint.is_none() && sleep::crowded(&guest, keeping) {
+            state.checkpoint = guest.checkpoint(AT_ONCE).map(|c| (c, now));
+        }
+        let ready = |(_, since): &mut (Checkpoint, Time)| pause || now.since(*since) >= SOON_ENOUGH;
+        let mut recorded = true;
+        if let Some((checkpoint, _)) = state.checkpoint.take_if(ready) {
+            // What leads there goes first.
+            let rest = guest.rest_of_it();
+            recorded = self.keep_journal(state, rest, false, around.recorder);
+            self.keep_checkpoint(checkpoint, &mut guest, keeping);
+        }
+        state.guest = Some(guest);
+        recorded
+    }
+
+    /// Remembers a checkpoint, of a guest all of whose journal up to there is handed over. Where the journal needs room, what lies
+    /// before the checkpoint goes.
+    pub(super) fn keep_checkpoint(
+        &self,
+        mut checkpoint: Checkpoint,
+        guest: &mut Journaled,
+        keeping: &Keeping,
+    ) {
         let bytes = checkpoint.pack();
+        // One that will not be kept is nothing to begin at.
+        if guest.is_crowded()
+            && bytes.len() as u64 <= keeping.checkpoints
+            && let Some(cut) = guest.cut(&mut checkpoint)
+        {
+            return keeping.cellar.cut_journal(self.id, cut, checkpoint.pack());
+        }
         keeping
             .cellar
             .keep_checkpoint(self.id, checkpoint.at, bytes, keeping.checkpoints);

@@ -8,7 +8,7 @@
 use super::actor::Actor;
 use super::{Guest, Journaled};
 use crate::auth::Accounts;
-use crate::journal::{Birth, Checkpoint, Ended, Reader, Rerun, lives};
+use crate::journal::{Birth, Checkpoint, Cut, Ended, Reader, Rerun, lives};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -56,6 +56,9 @@ pub trait Cellar: Send + Sync {
     /// Remembers a checkpoint that stands in its journal at byte `at`; the oldest go where all of this world's are more than `most`
     /// bytes.
     fn keep_checkpoint(&self, world: WorldId, at: u64, checkpoint: Vec<u8>, most: u64);
+    /// Drops what lies before a checkpoint in a world's journal, and all other checkpoints with it. This one stands at the end of
+    /// `cut.head` then.
+    fn cut_journal(&self, world: WorldId, cut: Cut, checkpoint: Vec<u8>);
     /// The world will not be asked for again.
     fn forget(&self, world: WorldId);
     /// Asks for what is there of a world. `take` is called later, on some thread.
@@ -229,8 +232,10 @@ impl Waking {
                     why: self.passed_over,
                     spent: self.spent,
                 };
+                let birth = self.rerun.birth().clone();
                 let (guest, left) = self.rerun.into_parts();
-                return Woke::AsItWas(Box::new(Journaled::again(guest, left, self.used, most)), back);
+                let again = Journaled::again(guest, left, &birth, self.used, most);
+                return Woke::AsItWas(Box::new(again), back);
             }
             // Not the run that was: from the birth it may be.
             Some(Ended::Diverged { .. }) if self.from.is_some() => {
@@ -240,6 +245,10 @@ impl Waking {
             }
             Some(Ended::Whole) => "its journal is torn".into(),
             Some(Ended::Full) => "its journal reached limits.journal".into(),
+            Some(Ended::Cut) => match self.passed_over {
+                Some(why) => format!("its journal begins at a checkpoint; {why}"),
+                None => "its journal begins at a checkpoint that is not there".into(),
+            },
             Some(Ended::Diverged { .. }) => "its journal does not give the same run".into(),
             Some(Ended::Damaged(damaged)) => damaged.to_string(),
         };
@@ -258,6 +267,11 @@ const WORTH: u64 = 20_000_000;
 pub(super) fn due(guest: &Journaled, keeping: &Keeping, logins: usize) -> bool {
     let worth = WORTH.saturating_mul(logins as u64 + 1);
     keeping.checkpoints > 0 && guest.is_written() && guest.since_checkpoint() >= worth
+}
+
+/// Whether the journal needs room, which a checkpoint now would make.
+pub(super) fn crowded(guest: &Journaled, keeping: &Keeping) -> bool {
+    keeping.checkpoints > 0 && guest.is_crowded() && guest.since_checkpoint() >= WORTH
 }
 
 /// A machine made anew that has the disk of the one before. Its journal goes on behind the other life's. Gives how it was made,

@@ -1,7 +1,7 @@
 //! Worlds that leave memory and come back, with a machine that remembers what it was told.
 
 use super::*;
-use crate::journal::Birth;
+use crate::journal::{Birth, Cut};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -83,6 +83,19 @@ struct Fake {
     kept: Mutex<BTreeMap<WorldId, Kept>>,
     disks: Mutex<BTreeMap<WorldId, Vec<u8>>>,
     checkpoints: Mutex<BTreeMap<WorldId, Vec<u8>>>,
+    cuts: AtomicU64,
+}
+
+impl Fake {
+    /// What a world's journal holds.
+    fn journal(&self, world: WorldId) -> Vec<u8> {
+        let items = self.items.lock().unwrap();
+        let pieces = items.iter().filter_map(|i| match i {
+            Item::Journal(j) if j.world == world => Some(&j.bytes[..]),
+            _ => None,
+        });
+        pieces.collect::<Vec<_>>().concat()
+    }
 }
 
 impl Recorder for Fake {
@@ -108,20 +121,26 @@ impl Cellar for Fake {
     fn keep_checkpoint(&self, world: WorldId, _: u64, checkpoint: Vec<u8>, _: u64) {
         self.checkpoints.lock().unwrap().insert(world, checkpoint);
     }
+    fn cut_journal(&self, world: WorldId, cut: Cut, checkpoint: Vec<u8>) {
+        let journal = self.journal(world);
+        let (_, tail) = journal.split_at(cut.from as usize);
+        let bytes = [&cut.head[..], tail].concat();
+        let cut = Item::Journal(turncoat_event::record::Journal {
+            world,
+            bytes,
+            last: false,
+        });
+        let mut items = self.items.lock().unwrap();
+        items.retain(|i| !matches!(i, Item::Journal(j) if j.world == world));
+        items.push(cut);
+        self.checkpoints.lock().unwrap().insert(world, checkpoint);
+        self.cuts.fetch_add(1, Ordering::SeqCst);
+    }
     fn forget(&self, world: WorldId) {
         self.kept.lock().unwrap().remove(&world);
     }
     fn fetch(&self, world: WorldId, take: Take) {
-        let items = self.items.lock().unwrap();
-        let journal = items
-            .iter()
-            .filter_map(|i| match i {
-                Item::Journal(j) if j.world == world => Some(&j.bytes[..]),
-                _ => None,
-            })
-            .collect::<Vec<_>>()
-            .concat();
-        drop(items);
+        let journal = self.journal(world);
         let disk = self
             .disks
             .lock()
@@ -147,11 +166,17 @@ fn birth(build: &str) -> Birth {
 
 /// The pool of a process of this build, with the worlds that the record has.
 fn begin(fake: &Arc<Fake>, build: &'static str, most: usize) -> Worlds {
+    begin_with(fake, build, most, Bounds::default().journal)
+}
+
+/// The same with a bound of its own for journals.
+fn begin_with(fake: &Arc<Fake>, build: &'static str, most: usize, journal: u64) -> Worlds {
     let worlds = Worlds::start(
         Arc::new(move || (Box::new(Memory::default()), birth(build))),
         Scope::Source,
         Bounds {
             worlds: most,
+            journal,
             ..Bounds::default()
         },
         2,
@@ -235,6 +260,7 @@ fn fake() -> (Arc<Fake>, Committer) {
         kept: Mutex::default(),
         disks: Mutex::default(),
         checkpoints: Mutex::default(),
+        cuts: AtomicU64::new(0),
     };
     (Arc::new(fake), committer)
 }
@@ -334,5 +360,50 @@ async fn a_world_wakes_at_its_checkpoint_and_without_one_from_its_birth() {
     let (how, why) = woke(&fake).pop().unwrap();
     assert_eq!(how, "journal");
     assert!(why.is_some_and(|w| w.contains("it is damaged")));
+    leave(worlds);
+}
+
+#[tokio::test]
+async fn a_journal_that_grows_loses_what_lies_before_a_checkpoint() {
+    const BOUND: u64 = 8_000;
+    let (fake, _c) = fake();
+    let worlds = begin_with(&fake, "one", 8, BOUND);
+    let mut told = String::new();
+    let longest = |fake: &Fake| {
+        let kept = fake.kept.lock().unwrap();
+        let longest = kept.keys().map(|w| fake.journal(*w).len() as u64).max();
+        longest.unwrap_or(0)
+    };
+    for n in 0..100 {
+        let what = char::from(b'a' + n % 26).to_string();
+        told += &what;
+        assert_eq!(say(&worlds, "192.0.2.1", &what).await, format!("{told}/{told}"));
+    }
+    leave(worlds);
+    let cuts = fake.cuts.load(Ordering::SeqCst);
+    assert!(cuts > 2, "{cuts}");
+    assert!((1_000..=BOUND).contains(&longest(&fake)), "{}", longest(&fake));
+    // As it was, and on from there.
+    let worlds = begin_with(&fake, "one", 8, BOUND);
+    for what in ["x", "y", "z"] {
+        told += what;
+        assert_eq!(say(&worlds, "192.0.2.1", what).await, format!("{told}/{told}"));
+    }
+    assert_eq!(woke(&fake).pop(), Some(("checkpoint".into(), None)));
+    leave(worlds);
+    // Without its checkpoint there is only the disk.
+    for bytes in fake.checkpoints.lock().unwrap().values_mut() {
+        let end = bytes.len() - 1;
+        bytes[end] ^= 1;
+    }
+    let worlds = begin_with(&fake, "one", 8, BOUND);
+    assert_eq!(say(&worlds, "192.0.2.1", "!").await, format!("{told}!/!"));
+    let (how, why) = woke(&fake).pop().unwrap();
+    assert_eq!(how, "disk");
+    let why = why.unwrap();
+    assert!(
+        why.contains("begins at a checkpoint") && why.contains("damaged"),
+        "{why}"
+    );
     leave(worlds);
 }

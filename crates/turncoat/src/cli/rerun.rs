@@ -175,6 +175,9 @@ fn told(report: &Report, world: &str) -> Result<(), String> {
                 "the run is another: at instruction {here} (recorded: {recorded}) the world {world} had made something else"
             ));
         }
+        Ended::Cut => {
+            return Err("what lies before the oldest checkpoint of this world was dropped when its journal grew beyond half of limits.journal: a session that began before that cannot be run again".into());
+        }
         Ended::Damaged(why) => return Err(why.to_string()),
     }
     super::print(&format!(

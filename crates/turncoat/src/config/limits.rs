@@ -122,7 +122,7 @@ const BOUNDS: &[Bound] = &[
         from: Key("limits", "journal"),
         scope: "world",
         worst: "that many bytes on disk; a world that computes without end writes some 500 bytes a second",
-        past: "the world runs on, what follows cannot be run again",
+        past: "past half of it what lies before the next checkpoint is dropped and cannot be run again; where there can be none the journal ends at the bound, and what follows cannot",
     },
     Bound {
         what: "bytes of checkpoints",

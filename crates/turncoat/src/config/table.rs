@@ -440,7 +440,7 @@ settings! {
         events_per_second: u64 = "2000", live;
         /// Bytes of one session's recording; past it the session is closed.
         recording: Size = "\"64MiB\"", live;
-        /// Bytes of one world's journal (what came into it, for `world rerun`); past it the world runs on and the rest cannot be run again. 0: no journal.
+        /// Bytes of one world's journal (what came into it, for `world rerun`); past half of it, it loses what lies before its next checkpoint, and with `limits.checkpoints` = 0 it ends at the bound. 0: no journal.
         journal: Size = "\"32MiB\"", restart;
         /// Bytes of all checkpoints of one world (the world as it was when a session began, so that `world rerun` can begin there, and when it left memory, so that it wakes quickly); past it the oldest go. 0: no checkpoints.
         checkpoints: Size = "\"32MiB\"", restart;

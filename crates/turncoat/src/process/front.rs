@@ -14,6 +14,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use turncoat_decoys::journal::Cut;
 use turncoat_decoys::worlds::{Cellar, Kept, Stored, Take};
 use turncoat_event::kinds::LimitHit;
 use turncoat_event::record::{ARTIFACT_MAX, FRAME_MAX};
@@ -317,6 +318,22 @@ impl Cellar for LinkRecorder {
                 world,
                 at,
                 most,
+                last,
+                bytes,
+            };
+            encode(&message, &mut queue.encoded);
+        }
+        self.filled.notify_one();
+    }
+
+    fn cut_journal(&self, world: WorldId, cut: Cut, checkpoint: Vec<u8>) {
+        let mut queue = self.lock();
+        let mut head = cut.head;
+        for (bytes, last) in pieces(&checkpoint) {
+            let message = Message::Cut {
+                world,
+                from: cut.from,
+                head: std::mem::take(&mut head),
                 last,
                 bytes,
             };

@@ -12,7 +12,7 @@ use turncoat_event::{
 };
 
 /// The version of this format.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 
 /// The longest piece of a world in one message.
 pub const PIECE: usize = 1 << 20;
@@ -48,6 +48,19 @@ pub enum Message {
         at: u64,
         /// Bytes of all checkpoints of the world that are kept.
         most: u64,
+        /// The checkpoint is whole with this piece.
+        last: bool,
+        /// The piece.
+        bytes: Vec<u8>,
+    },
+    /// From front: what lies before a checkpoint in a world's journal is to be dropped. A piece of the checkpoint.
+    Cut {
+        /// The world.
+        world: WorldId,
+        /// The first byte of the journal that stays.
+        from: u64,
+        /// What stands before it instead; with the first piece, else empty.
+        head: Vec<u8>,
         /// The checkpoint is whole with this piece.
         last: bool,
         /// The piece.
@@ -217,6 +230,21 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
             out.extend_from_slice(&at.to_le_bytes());
             out.extend_from_slice(&most.to_le_bytes());
             out.push(u8::from(*last));
+            out.extend_from_slice(bytes);
+        }
+        Message::Cut {
+            world,
+            from,
+            head,
+            last,
+            bytes,
+        } => {
+            out.push(16);
+            out.extend_from_slice(&world.0);
+            out.extend_from_slice(&from.to_le_bytes());
+            out.push(u8::from(*last));
+            out.extend_from_slice(&(head.len() as u64).to_le_bytes());
+            out.extend_from_slice(head);
             out.extend_from_slice(bytes);
         }
         Message::Fetch(world) => {
@@ -431,6 +459,22 @@ fn decode(body: &[u8]) -> Result<Message, Malformed> {
             last: body.byte()? != 0,
             bytes: body.piece()?,
         },
+        16 => {
+            let (world, from) = (WorldId(body.take()?), body.number()?);
+            let last = body.byte()? != 0;
+            let head = usize::try_from(body.number()?).ok();
+            let (head, rest) = head
+                .and_then(|n| body.0.split_at_checked(n))
+                .ok_or(Malformed("a journal's head is cut off"))?;
+            body.0 = rest;
+            Message::Cut {
+                world,
+                from,
+                head: head.to_vec(),
+                last,
+                bytes: body.piece()?,
+            }
+        }
         8 => Message::Fetch(WorldId(body.take()?)),
         13 => Message::Kept(WorldId(body.take()?), body.text()?),
         14 => Message::Stored {
@@ -582,6 +626,13 @@ mod tests {
                 most: u64::MAX,
                 last: true,
                 bytes: vec![8; 3],
+            },
+            Message::Cut {
+                world: WorldId([4; 16]),
+                from: 6,
+                head: b"head".to_vec(),
+                last: false,
+                bytes: vec![9; 3],
             },
             Message::Committed(Mark(u64::MAX)),
             Message::Accepting(true),

@@ -82,6 +82,14 @@ impl Scribe {
                     let done = self.writer.keep_checkpoint(world, at, &bytes, most);
                     self.of_world(done);
                 }
+                // Another front may already write there as if it were whole.
+                Some(Work::Cut(life, cut)) if life == self.life => {
+                    let done = self
+                        .writer
+                        .cut_journal(cut.world, cut.from, &cut.head, &cut.checkpoint);
+                    self.of_world(done);
+                }
+                Some(Work::Cut(..)) => {}
                 Some(Work::Fetch { life, world }) if life == self.life => self.fetch(world),
                 Some(Work::Fetch { .. }) => {}
                 Some(Work::Ask(ask)) => {
