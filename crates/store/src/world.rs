@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read, Seek, Write};
+use std::io::{Read, Write};
 use std::path::PathBuf;
 
 use rusqlite::{OptionalExtension, params};
@@ -38,6 +38,13 @@ pub fn checkpoints(layout: &Layout, world: WorldId) -> Vec<(u64, PathBuf)> {
         .collect();
     found.sort_unstable();
     found
+}
+
+/// Where a checkpoint lies that stands at byte `at` of a world's journal.
+fn checkpoint_at(layout: &Layout, world: WorldId, at: u64) -> PathBuf {
+    layout
+        .journal(world)
+        .with_extension(format!("{at:012}.checkpoint"))
 }
 
 /// A checkpoint as it lies there.
@@ -82,7 +89,7 @@ impl Writer {
 
     /// Remembers a world's disk in place of the one before.
     pub fn keep_disk(&mut self, world: WorldId, bytes: &[u8]) -> Result<()> {
-        write_whole(&disk(self.layout(), world), bytes)
+        write_whole(&disk(self.layout(), world), bytes, false)
     }
 
     /// Remembers a checkpoint that stands at byte `at` of a world's journal. Where all of them are more than `most` bytes, the oldest
@@ -93,10 +100,8 @@ impl Writer {
         if bytes.len() as u64 > most || !layout.journal(world).exists() {
             return Ok(());
         }
-        let path = layout
-            .journal(world)
-            .with_extension(format!("{at:012}.checkpoint"));
-        write_whole(&path, bytes)?;
+        let path = checkpoint_at(&layout, world, at);
+        write_whole(&path, bytes, false)?;
         let there = checkpoints(&layout, world);
         let mut room = most;
         for (n, (_, path)) in there.iter().rev().enumerate() {
@@ -111,9 +116,7 @@ impl Writer {
         }
         Ok(())
     }
-}
 
-impl Writer {
     /// Drops what lies in a world's journal before byte `from`, puts `head` in its place, and with it goes every checkpoint but this
     /// one, which stands at the end of `head` then. Everything that was written to the journal has to be committed. Does nothing
     /// where the journal has no such byte: then its head stays, and nothing is lost.
@@ -123,18 +126,23 @@ impl Writer {
     pub fn cut_journal(&mut self, world: WorldId, from: u64, head: &[u8], checkpoint: &[u8]) -> Result<()> {
         let layout = self.layout().clone();
         let path = layout.journal(world);
-        let Some(bytes) = read_from(&path, from).map_err(StoreError::io(&path))? else {
+        // One that is over is not written on.
+        if !path.exists() {
+            return Ok(());
+        }
+        let before = journal::read(&layout, world)?.unwrap_or_default();
+        let Some(tail) = usize::try_from(from).ok().and_then(|from| before.get(from..)) else {
             return Ok(());
         };
-        let whole = [head, &bytes].concat();
-        let point = path.with_extension(format!("{:012}.checkpoint", head.len()));
-        write_whole(&point, checkpoint)?;
+        let whole = [head, tail].concat();
+        let point = checkpoint_at(&layout, world, head.len() as u64);
+        write_whole(&point, checkpoint, self.syncs())?;
         for (_, other) in checkpoints(&layout, world).iter().filter(|c| c.1 != point) {
             remove(other)?;
         }
         // Whoever appends to it finds the new one.
         self.journals().end(world);
-        write_whole(&path, &whole)?;
+        write_whole(&path, &whole, self.syncs())?;
         self.database()
             .prepare_cached("UPDATE world SET journal = ?2 WHERE uuid = ?1")?
             .execute(params![world.to_string(), whole.len() as u64])?;
@@ -142,23 +150,8 @@ impl Writer {
     }
 }
 
-/// What a file holds from a byte on; `None` where it has no such byte.
-fn read_from(path: &std::path::Path, from: u64) -> std::io::Result<Option<Vec<u8>>> {
-    let mut file = match fs::File::open(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        opened => opened?,
-    };
-    if file.metadata()?.len() < from {
-        return Ok(None);
-    }
-    file.seek(std::io::SeekFrom::Start(from))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok(Some(bytes))
-}
-
-/// Writes a file anew as a whole.
-fn write_whole(path: &std::path::Path, bytes: &[u8]) -> Result<()> {
+/// Writes a file anew as a whole; with `sync` it is on the disk before it takes the place of the one before.
+fn write_whole(path: &std::path::Path, bytes: &[u8], sync: bool) -> Result<()> {
     let fresh = path.with_extension("new");
     if let Some(dir) = path.parent() {
         crate::layout::make_private(dir)?;
@@ -172,6 +165,9 @@ fn write_whole(path: &std::path::Path, bytes: &[u8]) -> Result<()> {
             .mode(0o600)
             .open(&fresh)?;
         file.write_all(bytes)?;
+        if sync {
+            file.sync_data()?;
+        }
         fs::rename(&fresh, path)
     };
     write().map_err(StoreError::io(path))

@@ -179,6 +179,11 @@ impl Writer {
         self.sessions.len()
     }
 
+    /// Whether what is committed waits for the disk.
+    pub(crate) fn syncs(&self) -> bool {
+        self.durability == Durability::Power
+    }
+
     /// The journals that are being written.
     pub(crate) fn journals(&mut self) -> &mut Journals {
         &mut self.journals
@@ -232,7 +237,7 @@ impl Writer {
         lengths: &mut HashMap<SessionId, u64>,
         journals: &mut Vec<(WorldId, u64)>,
     ) -> Result<(Committed, Vec<SessionId>)> {
-        let sync = self.durability == Durability::Power;
+        let sync = self.syncs();
         let mut new_artifacts = Vec::new();
         let mut pieces: HashMap<SessionId, Vec<u8>> = HashMap::new();
         for item in items {
