@@ -131,11 +131,6 @@ fn bytes(b: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b);
 }
 
-/// What a journal begins with whose head was dropped: the birth's part, and the cut. A checkpoint stands at its end.
-pub(super) fn write_cut(head: &[u8]) -> Vec<u8> {
-    [head, &[code::CUT]].concat()
-}
-
 /// What a journal begins with.
 pub(super) fn write_birth(birth: &Birth, out: &mut Vec<u8>) {
     out.extend_from_slice(MAGIC);

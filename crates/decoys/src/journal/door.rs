@@ -7,7 +7,7 @@ use turncoat_event::{SessionId, Time};
 use turncoat_kernel::BadDisk;
 
 use super::checkpoint::{self, Checkpoint};
-use super::codec::{write, write_cut};
+use super::codec::write;
 use super::{Birth, Entry, Left, SLICE};
 use crate::auth::Accounts;
 use crate::worlds::{Conn, Door, Guest, Input, NotConnected, Open, Opened, Produced, Target, Wants};
@@ -412,7 +412,8 @@ impl Journaled {
     /// Drops everything before a checkpoint that was made of this guest, and tells it where it stands now. `None` where that makes no
     /// room.
     pub fn cut(&mut self, checkpoint: &mut Checkpoint) -> Option<Cut> {
-        let head = write_cut(&self.head);
+        let mut head = self.head.clone();
+        write(&Entry::Cut, &mut Time(0), &mut head);
         let from = checkpoint.at;
         let gone = from.checked_sub(head.len() as u64).filter(|gone| *gone > 0)?;
         if self.full || from > self.length {

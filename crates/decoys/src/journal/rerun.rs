@@ -156,7 +156,6 @@ impl<'a, G: Guest> Rerun<'a, G> {
             }
             match self.reader.next_entry() {
                 Ok(Some(Entry::Full)) => return Some(Ended::Full),
-                Ok(Some(Entry::Cut)) => return Some(Ended::Cut),
                 Ok(Some(entry)) => {
                     if let Some(ended) = self.step(entry, show) {
                         return Some(ended);

@@ -497,9 +497,9 @@ impl Actor {
                         // A rerun of the session begins here.
                         if origin.session.is_some()
                             && std::mem::replace(&mut state.begun, origin.session) != origin.session
-                            && around.keeping.is_some_and(|k| {
-                                sleep::due(guest, k, state.logins.len()) || sleep::crowded(guest, k)
-                            })
+                            && around
+                                .keeping
+                                .is_some_and(|k| sleep::due(guest, k, state.logins.len()))
                         {
                             guest.drain(&mut state.produced);
                             state.checkpoint = guest.checkpoint(AT_ONCE).map(|c| (c, now));

@@ -104,8 +104,11 @@ impl Actor {
             keeping.cellar.keep_disk(self.id, disk);
         }
         let instructions = guest.retired();
-        let wanted = sleep::due(&guest, keeping, 0) || sleep::crowded(&guest, keeping);
-        let checkpoint = wanted.then(|| guest.checkpoint(checkpoint::LONGEST)).flatten();
+        // One that waits stands where nobody finds it once the journal is cut.
+        state.checkpoint = None;
+        let checkpoint = sleep::due(&guest, keeping, 0)
+            .then(|| guest.checkpoint(checkpoint::LONGEST))
+            .flatten();
         let bytes = guest.seal();
         let recorded = self.keep_journal(state, bytes, false, around.recorder);
         if let Some(checkpoint) = checkpoint {

@@ -263,15 +263,17 @@ impl Waking {
 /// A checkpoint is worth its bytes where a rerun would run so many instructions without it: some tenths of a second.
 const WORTH: u64 = 20_000_000;
 
-/// Whether a checkpoint is to be written now. Each that has `logins` open is so many shells larger: it has to be worth more.
+/// Whether a checkpoint is to be written now. Each that has `logins` open is so many shells larger: it has to be worth more, unless
+/// the journal needs the room that it makes.
 pub(super) fn due(guest: &Journaled, keeping: &Keeping, logins: usize) -> bool {
-    let worth = WORTH.saturating_mul(logins as u64 + 1);
+    let shells = if guest.is_crowded() { 0 } else { logins as u64 };
+    let worth = WORTH.saturating_mul(shells + 1);
     keeping.checkpoints > 0 && guest.is_written() && guest.since_checkpoint() >= worth
 }
 
 /// Whether the journal needs room, which a checkpoint now would make.
 pub(super) fn crowded(guest: &Journaled, keeping: &Keeping) -> bool {
-    keeping.checkpoints > 0 && guest.is_crowded() && guest.since_checkpoint() >= WORTH
+    guest.is_crowded() && due(guest, keeping, 0)
 }
 
 /// A machine made anew that has the disk of the one before. Its journal goes on behind the other life's. Gives how it was made,
