@@ -47,9 +47,9 @@ struct Queue {
 
 impl Queue {
     /// Puts an item at the end, whatever waits already.
-    fn push(&mut self, item: Item, size: usize) -> Mark {
+    fn push(&mut self, item: Item, size: usize, now: Instant) -> Mark {
         let mark = self.last.next();
-        self.crowd.see(&item, Instant::now());
+        self.crowd.see(&item, now);
         encode(&Message::Item(mark, item), &mut self.encoded);
         self.last = mark;
         self.backlog += size;
@@ -163,10 +163,11 @@ impl LinkRecorder {
                 let patience = queue.crowd.patience();
                 if !patience.is_zero() {
                     let more = |q: &mut Queue| !q.stopped && q.encoded.len() < ENOUGH;
-                    queue = match self.filled.wait_timeout_while(queue, patience, more) {
-                        Ok((queue, _)) => queue,
-                        Err(poisoned) => poisoned.into_inner().0,
-                    };
+                    queue = self
+                        .filled
+                        .wait_timeout_while(queue, patience, more)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0;
                 }
                 if queue.stopped {
                     return "the record has stopped".into();
@@ -272,6 +273,15 @@ impl LinkRecorder {
         self.filled.notify_one();
     }
 
+    /// Tells it piece by piece, with nothing between.
+    fn tell_in_pieces(&self, whole: &[u8], message: impl Fn(Vec<u8>, bool) -> Message) {
+        let mut queue = self.lock();
+        for (bytes, last) in pieces(whole) {
+            encode(&message(bytes, last), &mut queue.encoded);
+        }
+        self.filled.notify_one();
+    }
+
     /// Which session read each bait last before this process began. Waits as [`Self::earlier`] does.
     pub fn taken(&self) -> Vec<(String, SessionId)> {
         let _ = self.begun.wait(Mark(1), Duration::from_secs(60));
@@ -285,9 +295,7 @@ impl LinkRecorder {
 
     /// Tells the record facts for `status`, as JSON.
     pub fn facts(&self, json: String) {
-        let mut queue = self.lock();
-        encode(&Message::Facts(json), &mut queue.encoded);
-        self.filled.notify_one();
+        self.tell(&Message::Facts(json));
     }
 }
 
@@ -303,43 +311,28 @@ impl Cellar for LinkRecorder {
     }
 
     fn keep_disk(&self, world: WorldId, disk: Vec<u8>) {
-        let mut queue = self.lock();
-        for (bytes, last) in pieces(&disk) {
-            let message = Message::Disk { world, last, bytes };
-            encode(&message, &mut queue.encoded);
-        }
-        self.filled.notify_one();
+        self.tell_in_pieces(&disk, |bytes, last| Message::Disk { world, last, bytes });
     }
 
     fn keep_checkpoint(&self, world: WorldId, at: u64, checkpoint: Vec<u8>, most: u64) {
-        let mut queue = self.lock();
-        for (bytes, last) in pieces(&checkpoint) {
-            let message = Message::Checkpoint {
-                world,
-                at,
-                most,
-                last,
-                bytes,
-            };
-            encode(&message, &mut queue.encoded);
-        }
-        self.filled.notify_one();
+        self.tell_in_pieces(&checkpoint, |bytes, last| Message::Checkpoint {
+            world,
+            at,
+            most,
+            last,
+            bytes,
+        });
     }
 
     fn cut_journal(&self, world: WorldId, cut: Cut, checkpoint: Vec<u8>) {
-        let mut queue = self.lock();
-        let mut head = cut.head;
-        for (bytes, last) in pieces(&checkpoint) {
-            let message = Message::Cut {
-                world,
-                from: cut.from,
-                head: std::mem::take(&mut head),
-                last,
-                bytes,
-            };
-            encode(&message, &mut queue.encoded);
-        }
-        self.filled.notify_one();
+        let whole = [&cut.head[..], &checkpoint].concat();
+        self.tell_in_pieces(&whole, |bytes, last| Message::Cut {
+            world,
+            from: cut.from,
+            head: cut.head.len() as u64,
+            last,
+            bytes,
+        });
     }
 
     fn forget(&self, world: WorldId) {
@@ -373,12 +366,12 @@ impl Recorder for LinkRecorder {
         if queue.backlog > 0 && queue.backlog + size > BACKLOG {
             return Err(Refused::Full);
         }
-        let mut slowed = None;
+        let (now, mut slowed) = (Instant::now(), None);
         if let Item::Event(draft) = &item {
             let rate = self.events_per_second.load(Ordering::Relaxed);
             if matches!(draft.kind, Kind::SessionClose(_) | Kind::WorldEnd(_)) {
                 queue.pace.forget(&draft.origin);
-            } else if queue.pace.count(&draft.origin, rate, Instant::now()) {
+            } else if queue.pace.count(&draft.origin, rate, now) {
                 let hit = LimitHit {
                     limit: "events_per_second".into(),
                     value: rate,
@@ -390,9 +383,9 @@ impl Recorder for LinkRecorder {
         // Whoever finds something there already need not wake the writing thread: it has been woken for that, or looks again. Where it waits for more
         // it is told when there is enough.
         let (first, before) = (queue.encoded.is_empty() && !queue.writing, queue.encoded.len());
-        let mut mark = queue.push(item, size);
+        let mut mark = queue.push(item, size, now);
         if let Some(hit) = slowed {
-            mark = queue.push(Item::from(hit), EVENT);
+            mark = queue.push(Item::from(hit), EVENT, now);
         }
         let enough = before < ENOUGH && queue.encoded.len() >= ENOUGH;
         drop(queue);

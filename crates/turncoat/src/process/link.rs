@@ -53,15 +53,16 @@ pub enum Message {
         /// The piece.
         bytes: Vec<u8>,
     },
-    /// From front: what lies before a checkpoint in a world's journal is to be dropped. A piece of the checkpoint.
+    /// From front: what lies before a checkpoint in a world's journal is to be dropped. A piece of what stands there instead, and of
+    /// the checkpoint behind it.
     Cut {
         /// The world.
         world: WorldId,
         /// The first byte of the journal that stays.
         from: u64,
-        /// What stands before it instead; with the first piece, else empty.
-        head: Vec<u8>,
-        /// The checkpoint is whole with this piece.
+        /// So many bytes stand before it instead.
+        head: u64,
+        /// All is there with this piece.
         last: bool,
         /// The piece.
         bytes: Vec<u8>,
@@ -220,31 +221,27 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
         }
         Message::Checkpoint {
             world,
-            at,
-            most,
+            at: place,
+            most: number,
             last,
             bytes,
-        } => {
-            out.push(9);
-            out.extend_from_slice(&world.0);
-            out.extend_from_slice(&at.to_le_bytes());
-            out.extend_from_slice(&most.to_le_bytes());
-            out.push(u8::from(*last));
-            out.extend_from_slice(bytes);
         }
-        Message::Cut {
+        | Message::Cut {
             world,
-            from,
-            head,
+            from: place,
+            head: number,
             last,
             bytes,
         } => {
-            out.push(16);
+            out.push(if matches!(message, Message::Cut { .. }) {
+                16
+            } else {
+                9
+            });
             out.extend_from_slice(&world.0);
-            out.extend_from_slice(&from.to_le_bytes());
+            out.extend_from_slice(&place.to_le_bytes());
+            out.extend_from_slice(&number.to_le_bytes());
             out.push(u8::from(*last));
-            out.extend_from_slice(&(head.len() as u64).to_le_bytes());
-            out.extend_from_slice(head);
             out.extend_from_slice(bytes);
         }
         Message::Fetch(world) => {
@@ -459,22 +456,13 @@ fn decode(body: &[u8]) -> Result<Message, Malformed> {
             last: body.byte()? != 0,
             bytes: body.piece()?,
         },
-        16 => {
-            let (world, from) = (WorldId(body.take()?), body.number()?);
-            let last = body.byte()? != 0;
-            let head = usize::try_from(body.number()?).ok();
-            let (head, rest) = head
-                .and_then(|n| body.0.split_at_checked(n))
-                .ok_or(Malformed("a journal's head is cut off"))?;
-            body.0 = rest;
-            Message::Cut {
-                world,
-                from,
-                head: head.to_vec(),
-                last,
-                bytes: body.piece()?,
-            }
-        }
+        16 => Message::Cut {
+            world: WorldId(body.take()?),
+            from: body.number()?,
+            head: body.number()?,
+            last: body.byte()? != 0,
+            bytes: body.piece()?,
+        },
         8 => Message::Fetch(WorldId(body.take()?)),
         13 => Message::Kept(WorldId(body.take()?), body.text()?),
         14 => Message::Stored {
@@ -630,7 +618,7 @@ mod tests {
             Message::Cut {
                 world: WorldId([4; 16]),
                 from: 6,
-                head: b"head".to_vec(),
+                head: 2,
                 last: false,
                 bytes: vec![9; 3],
             },

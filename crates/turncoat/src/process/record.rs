@@ -31,17 +31,6 @@ use crate::respond::net::Net;
 /// An operator waits so long for a record that takes nothing.
 const OPERATOR_WAITS: Duration = Duration::from_secs(5);
 
-/// What a world's journal loses.
-pub(super) struct Cut {
-    pub(super) world: WorldId,
-    /// The first byte that stays.
-    pub(super) from: u64,
-    /// What stands before it instead.
-    pub(super) head: Vec<u8>,
-    /// The world as it was between them.
-    pub(super) checkpoint: Vec<u8>,
-}
-
 /// What the writing thread is asked to do.
 pub(super) enum Work {
     /// From a front, by the number of its life.
@@ -58,8 +47,14 @@ pub(super) enum Work {
     Disk(WorldId, Vec<u8>),
     /// A checkpoint at this byte of its journal; the second number bounds the bytes of all of the world's.
     Checkpoint(WorldId, (u64, u64), Vec<u8>),
-    /// A front drops what lies before a byte of a world's journal.
-    Cut(u64, Box<Cut>),
+    /// A front drops what lies before a byte of a world's journal: `head` stands there instead, and the checkpoint between them.
+    Cut {
+        life: u64,
+        world: WorldId,
+        from: u64,
+        head: Vec<u8>,
+        checkpoint: Vec<u8>,
+    },
     /// A front wants what there is of a world.
     Fetch { life: u64, world: WorldId },
     /// Something else that needs the writer.
@@ -514,7 +509,7 @@ fn read_items(mut stream: UnixStream, life: u64, pen: &Pen, shared: &Shared) -> 
     let mut last = Mark::NONE;
     let mut disk = Pieces::default();
     let mut checkpoint = Pieces::default();
-    let (mut cut, mut cut_head) = (Pieces::default(), Vec::new());
+    let mut cut = Pieces::default();
     loop {
         let read = match stream.read(&mut buffer) {
             Ok(0) => return Ok(()),
@@ -559,17 +554,16 @@ fn read_items(mut stream: UnixStream, life: u64, pen: &Pen, shared: &Shared) -> 
                     last,
                     bytes,
                 }) => {
-                    if !head.is_empty() {
-                        cut_head = head;
-                    }
-                    if let Some(bytes) = cut.add((world, from), bytes, last) {
-                        let cut = Cut {
+                    if let Some(mut head_and_more) = cut.add((world, from), bytes, last) {
+                        let behind = usize::try_from(head).unwrap_or(usize::MAX);
+                        let checkpoint = head_and_more.split_off(behind.min(head_and_more.len()));
+                        after.push(Work::Cut {
+                            life,
                             world,
                             from,
-                            head: std::mem::take(&mut cut_head),
-                            checkpoint: bytes,
-                        };
-                        after.push(Work::Cut(life, Box::new(cut)));
+                            head: head_and_more,
+                            checkpoint,
+                        });
                     }
                 }
                 Some(Message::Facts(text)) => {

@@ -83,13 +83,17 @@ impl Scribe {
                     self.of_world(done);
                 }
                 // Another front may already write there as if it were whole.
-                Some(Work::Cut(life, cut)) if life == self.life => {
-                    let done = self
-                        .writer
-                        .cut_journal(cut.world, cut.from, &cut.head, &cut.checkpoint);
+                Some(Work::Cut {
+                    life,
+                    world,
+                    from,
+                    head,
+                    checkpoint,
+                }) if life == self.life => {
+                    let done = self.writer.cut_journal(world, from, &head, &checkpoint);
                     self.of_world(done);
                 }
-                Some(Work::Cut(..)) => {}
+                Some(Work::Cut { .. }) => {}
                 Some(Work::Fetch { life, world }) if life == self.life => self.fetch(world),
                 Some(Work::Fetch { .. }) => {}
                 Some(Work::Ask(ask)) => {
