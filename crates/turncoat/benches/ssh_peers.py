@@ -181,11 +181,10 @@ async def measure(peer, shells, quick, hold):
     if hold:
         rows["shells that answered afterwards"] = len(answered)
         rows["memory then, a shell, KiB"] = (memory(root) - before) / shells
-        for s in held:
-            s.close()
-        return rows
     for s in held:
         s.close()
+    if hold:
+        return rows
     rows["quiet again after they were closed, s"] = await quiet(root)
     # Each load once before it counts: what is made once is not what one more costs.
     await gather(128, [lambda n=n: refused(peer, n) for n in range(128)])

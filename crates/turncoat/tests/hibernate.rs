@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::Run;
-use common::ssh::{Shell, directory, eventually, run, ssh, start, text};
+use common::ssh::{Shell, directory, eventually, journals, run, ssh, start, text};
 use turncoat_event::Kind;
 
 const PORT: u16 = 28_022;
@@ -215,13 +215,7 @@ fn what_an_intruder_left_is_as_it_was() {
     say("echo new > /root/new");
     kill(&mut r);
     // And that life goes on as it was in turn: from its beginning, where no checkpoint of it is left.
-    let checkpoints = || {
-        let shards = std::fs::read_dir(dir.join("journals")).unwrap().flatten();
-        let all = shards.flat_map(|d| std::fs::read_dir(d.path()).unwrap().flatten());
-        let all = all.map(|e| e.path());
-        all.filter(|p| p.extension().is_some_and(|e| e == "checkpoint"))
-            .collect::<Vec<_>>()
-    };
+    let checkpoints = || journals(&dir, ".checkpoint");
     assert!(checkpoints().len() > 1);
     for path in checkpoints() {
         std::fs::remove_file(path).unwrap();

@@ -3,12 +3,12 @@
 mod common;
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::Run;
-use common::ssh::{Shell, directory, eventually, run, ssh, start, text};
+use common::ssh::{Shell, directory, eventually, journals, run, ssh, start, text};
 use turncoat_cover::{Cover, Given, Seed};
 use turncoat_decoys::auth::Accounts;
 use turncoat_decoys::boot::{KernelGuest, Outside, Snapshot};
@@ -317,18 +317,6 @@ fn a_journal_gives_the_same_run_by_every_way() {
     assert!(matches!(report.ended, Ended::Diverged { .. }), "{report:?}");
 }
 
-/// What lies beside the journals.
-fn kept(dir: &Path, end: &str) -> Vec<PathBuf> {
-    let shards = std::fs::read_dir(dir.join("journals"))
-        .into_iter()
-        .flatten()
-        .flatten();
-    let all = shards.flat_map(|d| std::fs::read_dir(d.path()).unwrap().flatten());
-    all.map(|e| e.path())
-        .filter(|p| p.to_str().unwrap().ends_with(end))
-        .collect()
-}
-
 /// The sessions on record.
 fn ids(r: &Run) -> Vec<String> {
     let sessions = r.command(&["sessions", "--json"]);
@@ -365,7 +353,7 @@ fn a_recorded_session_runs_again_in_a_fresh_process() {
         "",
     );
     assert!(text(&o.stdout).starts_with("42\n"), "{}", text(&o.stderr));
-    let files = |end: &str| kept(&dir, end);
+    let files = |end: &str| journals(&dir, end);
     // It is put away when nobody waits for the world.
     eventually("a checkpoint is there", 30, || !files(".checkpoint").is_empty());
     shell.enter("exit");
@@ -451,11 +439,9 @@ fn what_was_dropped_cannot_be_run_again_and_what_follows_can() {
         "first\n"
     );
     eventually("the journal is cut", 30, || {
-        let journals = kept(&dir, ".raw");
-        !kept(&dir, ".checkpoint").is_empty()
-            && journals
-                .iter()
-                .all(|j| j.metadata().is_ok_and(|m| m.len() < 64 << 10))
+        let raw = journals(&dir, ".raw");
+        !journals(&dir, ".checkpoint").is_empty()
+            && raw.iter().all(|j| j.metadata().is_ok_and(|m| m.len() < 64 << 10))
     });
     assert_eq!(say("wc -l < /root/brought", ""), "5000\n");
     r.stop();

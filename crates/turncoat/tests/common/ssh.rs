@@ -108,6 +108,18 @@ pub fn run(mut c: Command, input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
+/// The files among the journals whose names end so.
+pub fn journals(dir: &Path, end: &str) -> Vec<PathBuf> {
+    let shards = std::fs::read_dir(dir.join("journals"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let all = shards.flat_map(|d| std::fs::read_dir(d.path()).unwrap().flatten());
+    all.map(|e| e.path())
+        .filter(|p| p.to_str().unwrap().ends_with(end))
+        .collect()
+}
+
 /// Bytes as text.
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
