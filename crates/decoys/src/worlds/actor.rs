@@ -2,6 +2,7 @@
 
 use super::pool::Make;
 use super::sleep::{self, Away, Keeping, Kept, Stored};
+use super::turn::Turn;
 use super::{
     Arrival, Conn, Door, Input, NotConnected, Open, Opened, Produced, Program, Target, Wants, inbound_channel,
 };
@@ -235,13 +236,11 @@ pub(super) struct Actor {
     rest: AtomicU8,
     /// Until when its machine is down, in nanoseconds; 0 while it is up.
     away: AtomicI64,
-    pub queued: AtomicBool,
+    pub turn: Turn,
     /// The thread that ran it last.
     pub home: AtomicUsize,
     /// The pool's ticket under which it sleeps; 0 if it does not.
     pub ticket: AtomicU64,
-    /// Number of the step that began last.
-    pub steps: AtomicU64,
     /// Connections that met it, and those of them that left without a login.
     pub met: AtomicU32,
     pub left: AtomicU32,
@@ -310,10 +309,9 @@ impl Actor {
             accounts_changed: AtomicBool::new(false),
             who: Mutex::new(who),
             id,
-            queued: AtomicBool::new(false),
+            turn: Turn::default(),
             home: AtomicUsize::new(usize::MAX),
             ticket: AtomicU64::new(0),
-            steps: AtomicU64::new(0),
             spent: AtomicU32::new(0),
             inbox: Mutex::default(),
             state: Mutex::new(State {
@@ -387,16 +385,13 @@ impl Actor {
         lock(&self.state).logins.len()
     }
 
-    /// Takes what is in the inbox, runs one slice, and hands out what it made. With what is to be done comes the step's number:
-    /// when another has begun since, on another thread, that one decides.
-    pub fn step(&self, now: Time, around: &Around<'_>) -> (Next, u64) {
+    /// Takes what is in the inbox, runs one slice, and hands out what it made. With it comes what is to be done next.
+    pub fn step(&self, now: Time, around: &Around<'_>) -> Next {
         let mut state = lock(&self.state);
-        let number = self.steps.fetch_add(1, Ordering::AcqRel) + 1;
-        let next = match (&state.guest, around.keeping) {
+        match (&state.guest, around.keeping) {
             (None, Some(keeping)) if state.stored.is_some() => self.wake_up(&mut state, now, around, keeping),
             _ => self.slice(&mut state, now, around),
-        };
-        (next, number)
+        }
     }
 
     fn slice(&self, state: &mut State, now: Time, around: &Around<'_>) -> Next {

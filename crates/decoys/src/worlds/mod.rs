@@ -12,6 +12,7 @@ mod sleep;
 #[cfg(test)]
 mod sleep_tests;
 mod stream;
+mod turn;
 
 pub use actor::{Output, Rest};
 pub use handle::Handle;

@@ -53,6 +53,10 @@ const PATIENCE: u32 = 40;
 /// Once in so long, if worlds ran at all and none wants to at the moment, the host gets back what they no longer hold.
 const TIDY: Duration = Duration::from_secs(20);
 
+/// Slices that a thread runs of one world before it looks at the others: so many find warm what the first has brought into the caches
+/// of the processor.
+const STRETCH: u32 = 5;
+
 struct Queue {
     ready: VecDeque<Arc<Actor>>,
     /// Worlds that have computed for longer than [`PATIENCE`] without a pause.
@@ -96,6 +100,24 @@ impl Queue {
             self.ready.push_back(actor);
         } else {
             self.busy.push_back(actor);
+        }
+    }
+
+    /// Lays down a world until `at`.
+    fn sleep(&mut self, actor: Arc<Actor>, at: Time) {
+        self.ticket += 1;
+        let t = self.ticket;
+        let before = actor.ticket.swap(t, Ordering::AcqRel);
+        self.sleepers.remove(&before);
+        self.sleeping.push(Reverse((at, t)));
+        self.sleepers.insert(t, actor);
+        if self.sleeping.len() > 4 * self.sleepers.len() + 1024 {
+            // Most entries belong to actors that were woken by input and sleep under another ticket.
+            let kept = std::mem::take(&mut self.sleeping);
+            self.sleeping = kept
+                .into_iter()
+                .filter(|Reverse((_, t))| self.sleepers.contains_key(t))
+                .collect();
         }
     }
 
@@ -179,19 +201,12 @@ impl Shared {
     }
 
     fn wake(&self, actor: &Arc<Actor>) {
-        if !actor.queued.swap(true, Ordering::AcqRel) {
+        if actor.turn.stir() {
             let mut q = lock(&self.queue);
             q.put(actor.clone());
             let whom = q.rouse(actor.home.load(Ordering::Relaxed));
             drop(q);
             self.rouse(whom);
-        }
-    }
-
-    /// Queues a world whose thread is about to look what is next, and so wakes nobody for it.
-    fn again(&self, actor: Arc<Actor>) {
-        if !actor.queued.swap(true, Ordering::AcqRel) {
-            lock(&self.queue).put(actor);
         }
     }
 
@@ -216,7 +231,7 @@ impl Shared {
                 }
                 q.sleeping.pop();
                 if let Some(a) = q.sleepers.remove(&ticket)
-                    && !a.queued.swap(true, Ordering::AcqRel)
+                    && a.turn.stir()
                 {
                     q.put(a);
                 }
@@ -270,46 +285,47 @@ impl Shared {
 
     fn work(self: &Arc<Self>, me: usize) {
         while let Some(actor) = self.next(me) {
-            // Input that comes from here on queues the actor again.
-            actor.queued.store(false, Ordering::Release);
-            let (next, number) = actor.step((self.clock)(), &self.around());
-            if actor.accounts_changed.swap(false, Ordering::AcqRel) {
-                self.note_planted(&actor);
+            let mut slices = 0;
+            while !self.run(&actor) {
+                slices += 1;
+                if slices == STRETCH || actor.spent.load(Ordering::Relaxed) >= PATIENCE {
+                    // This thread looks what is next, so nobody is woken for it.
+                    actor.turn.wait();
+                    lock(&self.queue).put(actor);
+                    break;
+                }
             }
-            match next {
-                Next::Again => {
-                    actor.spent.fetch_add(1, Ordering::Relaxed);
-                    self.again(actor);
+        }
+    }
+
+    /// Runs one slice of a world, and lays it down if there is nothing more to do in it. False if there is.
+    fn run(self: &Arc<Self>, actor: &Arc<Actor>) -> bool {
+        actor.turn.begin();
+        let next = actor.step((self.clock)(), &self.around());
+        if actor.accounts_changed.swap(false, Ordering::AcqRel) {
+            self.note_planted(actor);
+        }
+        if let Next::Again = next {
+            actor.spent.fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
+        actor.spent.store(0, Ordering::Relaxed);
+        match next {
+            Next::Sleep(Some(at)) => {
+                let mut q = lock(&self.queue);
+                // Under the lock: who wakes it from here on finds it among the sleepers.
+                if !actor.turn.end() {
+                    return false;
                 }
-                Next::Sleep(Some(at)) => {
-                    actor.spent.store(0, Ordering::Relaxed);
-                    let mut q = lock(&self.queue);
-                    // A later step on another thread has its own deadline, or will have: this one's is stale.
-                    if actor.steps.load(Ordering::Acquire) != number {
-                        continue;
-                    }
-                    q.ticket += 1;
-                    let t = q.ticket;
-                    let before = actor.ticket.swap(t, Ordering::AcqRel);
-                    q.sleepers.remove(&before);
-                    q.sleeping.push(Reverse((at, t)));
-                    q.sleepers.insert(t, actor);
-                    if q.sleeping.len() > 4 * q.sleepers.len() + 1024 {
-                        // Most entries belong to actors that were woken by input and sleep under another ticket.
-                        let kept = std::mem::take(&mut q.sleeping);
-                        q.sleeping = kept
-                            .into_iter()
-                            .filter(|Reverse((_, t))| q.sleepers.contains_key(t))
-                            .collect();
-                    }
-                    // This thread looks at the clock next, and waits until the first that is due.
-                }
-                Next::Fetch => {
-                    actor.spent.store(0, Ordering::Relaxed);
-                    self.fetch(actor);
-                }
-                Next::Sleep(None) | Next::Gone => actor.spent.store(0, Ordering::Relaxed),
+                q.sleep(actor.clone(), at);
+                // This thread looks at the clock next, and waits until the first that is due.
+                true
             }
+            Next::Fetch => {
+                self.fetch(actor.clone());
+                actor.turn.end()
+            }
+            Next::Sleep(None) | Next::Gone | Next::Again => actor.turn.end(),
         }
     }
 }
