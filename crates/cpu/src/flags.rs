@@ -1,4 +1,6 @@
 //! The six arithmetic flags, kept lazily: the operands of the last instruction that set them, and which it was.
+//!
+//! Operands are kept at the top of their words, whatever their width, so that conditions compare them as they are.
 
 /// Carry.
 pub const CF: u32 = 1;
@@ -24,17 +26,23 @@ pub const EAGER: u32 = 0;
 /// `a + b`; the width (log2 of bytes) is added to each kind.
 pub const ADD: u32 = 4;
 /// `a + b + 1`.
-pub const ADC1: u32 = 8;
+pub const ADC1: u32 = ADD + 4;
+/// Result `a` of a logical operation; `b` is 0, so that conditions are those of [`SUB`], the parity aside.
+pub const LOGIC: u32 = 12;
 /// `a - b`.
-pub const SUB: u32 = 12;
+pub const SUB: u32 = LOGIC + 4;
 /// `a - b - 1`.
-pub const SBB1: u32 = 16;
-/// Result `a` of a logical operation.
-pub const LOGIC: u32 = 20;
-/// Result `a` of an increment, carry `b`.
+pub const SBB1: u32 = SUB + 4;
+/// Result `a` of an increment, carry `b` (0 or 1, not shifted).
 pub const INC: u32 = 24;
 /// Result `a` of a decrement, carry `b`.
-pub const DEC: u32 = 28;
+pub const DEC: u32 = INC + 4;
+
+/// How far an operand of `8 << w` bits is shifted to lie at the top of its word.
+#[inline(always)]
+pub const fn top(w: u32) -> u32 {
+    64 - (8 << w)
+}
 
 /// PF of the low byte of `r`.
 #[inline(always)]
@@ -45,18 +53,18 @@ pub fn parity(r: u64) -> u32 {
 /// SF, ZF and PF of an `8 << w` bit result.
 #[inline(always)]
 pub fn szp(r: u64, w: u32) -> u32 {
-    let top = r << (64 - (8 << w));
-    (if top == 0 { ZF } else { 0 }) | (if (top as i64) < 0 { SF } else { 0 }) | parity(r)
+    let shifted = r << top(w);
+    (if shifted == 0 { ZF } else { 0 }) | (if (shifted as i64) < 0 { SF } else { 0 }) | parity(r)
 }
 
-/// The six flags of a lazy state.
+/// The six flags of a lazy state: its kind, and the operands as they are kept.
 pub fn compute(kind: u32, a: u64, b: u64) -> u32 {
     if kind == EAGER {
         return a as u32 & ARITH;
     }
     let w = kind & 3;
-    let bits = 8u32 << w;
-    let sh = 64 - bits;
+    let sh = top(w);
+    let (a, b) = (a >> sh, if kind < INC { b >> sh } else { b });
     let of = |x: u64| if (x << sh) >> 63 != 0 { OF } else { 0 };
     let cf = |c: bool| u32::from(c);
     match kind & !3 {

@@ -18,9 +18,9 @@ pub(crate) const CMP: u8 = 7;
 pub(crate) const TEST: u8 = 8;
 
 #[inline(always)]
-unsafe fn carry(cpu: *mut Cpu) -> u64 {
+unsafe fn carry<const F: bool>(cpu: *mut Cpu) -> Result<u64, Miss> {
     // SAFETY: the run's registers.
-    unsafe { u64::from(cond(cpu, 2)) }
+    unsafe { Ok(u64::from(cond::<F>(cpu, 2)?)) }
 }
 
 /// `a op b`; `c` is the carry that goes in.
@@ -41,9 +41,9 @@ pub(super) unsafe fn leave_flags<W: Word, const O: u8>(cpu: *mut Cpu, a: u64, b:
     // SAFETY: the run's registers.
     unsafe {
         match O {
-            ADD | ADC => lazy(cpu, flags::ADD + W::LOG + 4 * c as u32, a, b),
-            SUB | SBB | CMP => lazy(cpu, flags::SUB + W::LOG + 4 * c as u32, a, b),
-            _ => lazy(cpu, flags::LOGIC + W::LOG, r, 0),
+            ADD | ADC => lazy::<W>(cpu, flags::ADD + 4 * c as u32, a, b),
+            SUB | SBB | CMP => lazy::<W>(cpu, flags::SUB + 4 * c as u32, a, b),
+            _ => lazy::<W>(cpu, flags::LOGIC, r, 0),
         }
     }
 }
@@ -62,7 +62,7 @@ impl<W: Word, D: Loc, S: Loc, const O: u8, const N: bool> Insn for Alu<W, D, S, 
             } else {
                 D::get_rw::<F, W>(op, cpu, cx)?.to64()
             };
-            let c = if O == ADC || O == SBB { carry(cpu) } else { 0 };
+            let c = if O == ADC || O == SBB { carry::<F>(cpu)? } else { 0 };
             let r = result::<O>(a, b, c);
             if O != CMP && O != TEST {
                 D::set::<F, W>(op, cpu, cx, W::from64(r))?;
@@ -99,13 +99,17 @@ impl<W: Word, D: Loc, const O: u8, const N: bool> Insn for Unary<W, D, O, N> {
                 _ if W::LOG == 3 => a.swap_bytes(),
                 _ => 0,
             };
+            let c = if !N && matches!(O, INC | DEC) {
+                carry::<F>(cpu)?
+            } else {
+                0
+            };
             D::set::<F, W>(op, cpu, cx, W::from64(r))?;
             if !N {
                 match O {
-                    NEG => lazy(cpu, flags::SUB + W::LOG, 0, a),
+                    NEG => lazy::<W>(cpu, flags::SUB, 0, a),
                     INC | DEC => {
-                        let c = carry(cpu);
-                        lazy(cpu, if O == INC { flags::INC } else { flags::DEC } + W::LOG, r, c);
+                        lazy::<W>(cpu, if O == INC { flags::INC } else { flags::DEC }, r, c);
                     }
                     _ => {}
                 }
@@ -264,7 +268,7 @@ impl<W: Word, S: Loc, const C: u8> Insn for Cmov<W, S, C> {
         unsafe {
             let v = S::get::<F, W>(op, cpu, cx)?;
             let old = reg::<W>(cpu, (*op).a);
-            set_reg(cpu, (*op).a, if cond(cpu, C) { v } else { old });
+            set_reg(cpu, (*op).a, if cond::<F>(cpu, C)? { v } else { old });
             Ok(())
         }
     }
@@ -277,7 +281,7 @@ impl<D: Loc, const C: u8> Insn for Set<D, C> {
     #[inline(always)]
     unsafe fn exec<const F: bool>(op: *const Op, cpu: *mut Cpu, cx: *mut Cx) -> Result<(), Miss> {
         // SAFETY: the run's pointers.
-        unsafe { D::set::<F, u8>(op, cpu, cx, u8::from(cond(cpu, C))) }
+        unsafe { D::set::<F, u8>(op, cpu, cx, u8::from(cond::<F>(cpu, C)?)) }
     }
 }
 
@@ -627,7 +631,7 @@ impl<W: Word> Insn for Xadd<W> {
                 set_reg(cpu, (*op).a, m);
                 set_reg(cpu, (*op).b, sum);
             }
-            lazy(cpu, flags::ADD + W::LOG, m.to64(), r.to64());
+            lazy::<W>(cpu, flags::ADD, m.to64(), r.to64());
             Ok(())
         }
     }
@@ -653,7 +657,7 @@ impl<W: Word> Insn for Cmpxchg<W> {
                 }
                 set_reg(cpu, 0, m);
             }
-            lazy(cpu, flags::SUB + W::LOG, acc.to64(), m.to64());
+            lazy::<W>(cpu, flags::SUB, acc.to64(), m.to64());
             Ok(())
         }
     }

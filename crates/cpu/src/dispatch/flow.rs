@@ -20,13 +20,14 @@ pub(crate) unsafe fn enter<const F: bool>(op: *const Op, va: u64, cpu: *mut Cpu,
     }
 }
 
+/// What it returns is hidden from the optimiser: a caller that knew it would come back here to return it itself, and keep a frame for that.
 #[cold]
 #[inline(never)]
 unsafe fn short(va: u64, cpu: *mut Cpu, cx: *mut Cx, b: i64) -> Ret {
     // SAFETY: the run's pointers.
     unsafe {
         (*cpu).rip = va;
-        stop(cx, Why::Short, b)
+        Ret(std::hint::black_box(stop(cx, Why::Short, b).0))
     }
 }
 
@@ -64,7 +65,7 @@ pub(crate) unsafe fn jump<const F: bool>(
     unsafe {
         let t = (*link).load(Ordering::Acquire) as *const Op;
         if t.is_null() {
-            return unlinked::<F>(link, rel, cpu, cx, b);
+            return unlinked::<F>(link, cpu, cx, b, rel);
         }
         let rest = b - i64::from((*t).left);
         if rest < 0 {
@@ -84,10 +85,10 @@ unsafe fn short_rel(rel: i32, cpu: *mut Cpu, cx: *mut Cx, b: i64) -> Ret {
 #[inline(never)]
 unsafe fn unlinked<const F: bool>(
     link: *const AtomicU64,
-    rel: i32,
     cpu: *mut Cpu,
     cx: *mut Cx,
     b: i64,
+    rel: i32,
 ) -> Ret {
     // SAFETY: the run's pointers.
     unsafe {
@@ -130,7 +131,13 @@ pub(crate) unsafe fn jcc<const F: bool, const C: u8>(
     b: i64,
 ) -> Ret {
     // SAFETY: the run's pointers.
-    unsafe { branch::<F>(cond(cpu, C), op, cpu, cx, b) }
+    unsafe {
+        match cond::<F>(cpu, C) {
+            Ok(taken) => branch::<F>(taken, op, cpu, cx, b),
+            Err(Miss) if F => otherwise(op, cpu, cx, b, jcc::<false, C>),
+            Err(Miss) => fault(op, cpu, cx, b),
+        }
+    }
 }
 
 /// `cmp` (T = false) or `test` and the `jcc` behind it. The second operand `S` may be [`ImmX`].
@@ -144,16 +151,16 @@ pub(crate) unsafe fn fused<const F: bool, W: Word, D: Loc, S: Loc, const T: bool
     unsafe {
         let (x, y) = match (D::get::<F, W>(op, cpu, cx), S::get::<F, W>(op, cpu, cx)) {
             (Ok(x), Ok(y)) => (x.to64(), y.to64()),
-            _ if F => return fused::<false, W, D, S, T, C>(op, cpu, cx, b),
+            _ if F => return otherwise(op, cpu, cx, b, fused::<false, W, D, S, T, C>),
             _ => return fault(op, cpu, cx, b),
         };
-        let sh = 64 - W::BITS;
+        let sh = flags::top(W::LOG);
         let taken = if T {
             let r = x & y;
-            lazy(cpu, flags::LOGIC + W::LOG, r, 0);
+            lazy::<W>(cpu, flags::LOGIC, r, 0);
             compare(C, r << sh, 0, r)
         } else {
-            lazy(cpu, flags::SUB + W::LOG, x, y);
+            lazy::<W>(cpu, flags::SUB, x, y);
             compare(C, x << sh, y << sh, x.wrapping_sub(y))
         };
         branch::<F>(taken, op, cpu, cx, b)
@@ -203,7 +210,7 @@ pub(crate) unsafe fn call<const F: bool>(op: *const Op, cpu: *mut Cpu, cx: *mut 
         let sp = (*cpu).gpr[RSP].wrapping_sub(8);
         if store::<F, u64>(cx, sp, ret).is_err() {
             return if F {
-                call::<false>(op, cpu, cx, b)
+                otherwise(op, cpu, cx, b, call::<false>)
             } else {
                 fault(op, cpu, cx, b)
             };
@@ -251,7 +258,7 @@ pub(crate) unsafe fn call_to<const F: bool, S: Loc>(
             return jump_va::<F>(to, cpu, cx, b);
         }
         if F {
-            call_to::<false, S>(op, cpu, cx, b)
+            otherwise(op, cpu, cx, b, call_to::<false, S>)
         } else {
             fault(op, cpu, cx, b)
         }
@@ -264,14 +271,14 @@ pub(crate) unsafe fn jmp_to<const F: bool, S: Loc>(op: *const Op, cpu: *mut Cpu,
     unsafe {
         let Ok(to) = S::get::<F, u64>(op, cpu, cx) else {
             return if F {
-                jmp_to::<false, S>(op, cpu, cx, b)
+                otherwise(op, cpu, cx, b, jmp_to::<false, S>)
             } else {
                 fault(op, cpu, cx, b)
             };
         };
         if !reachable::<F>(to, cx) {
             return if F {
-                jmp_to::<false, S>(op, cpu, cx, b)
+                otherwise(op, cpu, cx, b, jmp_to::<false, S>)
             } else {
                 fault(op, cpu, cx, b)
             };
@@ -287,14 +294,14 @@ pub(crate) unsafe fn ret<const F: bool>(op: *const Op, cpu: *mut Cpu, cx: *mut C
         let sp = (*cpu).gpr[RSP];
         let Ok(to) = load::<F, u64>(cx, sp) else {
             return if F {
-                ret::<false>(op, cpu, cx, b)
+                otherwise(op, cpu, cx, b, ret::<false>)
             } else {
                 fault(op, cpu, cx, b)
             };
         };
         if !reachable::<F>(to, cx) {
             return if F {
-                ret::<false>(op, cpu, cx, b)
+                otherwise(op, cpu, cx, b, ret::<false>)
             } else {
                 fault(op, cpu, cx, b)
             };

@@ -528,44 +528,74 @@ pub(crate) unsafe fn step<const F: bool, I: Insn>(op: *const Op, cpu: *mut Cpu, 
     unsafe {
         match I::exec::<F>(op, cpu, cx) {
             Ok(()) => go::<F>(op.add(1), cpu, cx, b),
-            Err(Miss) if F => step::<false, I>(op, cpu, cx, b),
+            Err(Miss) if F => otherwise(op, cpu, cx, b, step::<false, I>),
             Err(Miss) => fault(op, cpu, cx, b),
         }
     }
 }
 
-/// Sets the lazy flags.
+/// Goes on in the other form of a handler, which is not to be made part of the fast one: that would keep a frame for its calls, and
+/// save registers each time it runs.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn otherwise(op: *const Op, cpu: *mut Cpu, cx: *mut Cx, b: i64, form: Handler) -> Ret {
+    // SAFETY: the caller's.
+    unsafe { form(op, cpu, cx, b) }
+}
+
+/// Sets the lazy flags: operands of width `W`, and what was done with them ([`flags`]).
 #[inline(always)]
-pub(crate) unsafe fn lazy(cpu: *mut Cpu, kind: u32, a: u64, b: u64) {
+pub(crate) unsafe fn lazy<W: Word>(cpu: *mut Cpu, kind: u32, a: u64, b: u64) {
     // SAFETY: the run's registers.
     unsafe {
-        (*cpu).fl_kind = kind;
-        (*cpu).fl_a = a;
-        (*cpu).fl_b = b;
+        (*cpu).fl_kind = kind + W::LOG;
+        (*cpu).fl_a = a << flags::top(W::LOG);
+        (*cpu).fl_b = if kind < flags::INC {
+            b << flags::top(W::LOG)
+        } else {
+            b
+        };
     }
 }
 
-/// Whether the condition holds now.
+/// Whether the condition holds now. The fast form answers for what usually precedes a condition.
 #[inline(always)]
-pub(crate) unsafe fn cond(cpu: *mut Cpu, cc: u8) -> bool {
+pub(crate) unsafe fn cond<const F: bool>(cpu: *mut Cpu, cc: u8) -> Result<bool, Miss> {
     // SAFETY: the run's registers.
     unsafe {
         let (k, a, b) = ((*cpu).fl_kind, (*cpu).fl_a, (*cpu).fl_b);
-        let sh = 64u32.wrapping_sub(8u32 << (k & 3));
-        if k.wrapping_sub(flags::SUB) < 4 {
-            return compare(cc, a << sh, b << sh, a.wrapping_sub(b));
+        if cc >> 1 != 5 && k.wrapping_sub(flags::LOGIC) < 8 {
+            return Ok(compare(cc, a, b, 0));
         }
-        if k.wrapping_sub(flags::LOGIC) < 4 {
-            return compare(cc, a << sh, 0, a);
+        // What one flag decides.
+        let negated = cc & 1 != 0;
+        if k == flags::EAGER {
+            let mask = match cc >> 1 {
+                1 => flags::CF,
+                2 => flags::ZF,
+                3 => flags::CF | flags::ZF,
+                4 => flags::SF,
+                5 => flags::PF,
+                _ => 0,
+            };
+            if mask != 0 {
+                return Ok((a as u32 & mask != 0) != negated);
+            }
+        } else if k >= flags::INC {
+            match cc >> 1 {
+                1 => return Ok((b != 0) != negated),
+                2 | 4 => return Ok(compare(cc, a, 0, 0)),
+                _ => {}
+            }
+        } else if k < flags::ADC1 {
+            let sum = a.wrapping_add(b);
+            match cc >> 1 {
+                1 => return Ok((sum < a) != negated),
+                2 | 4 => return Ok(compare(cc, sum, 0, 0)),
+                _ => {}
+            }
         }
-        // Zero and sign of increments and decrements are those of the result kept in `a`.
-        if matches!(cc >> 1, 2 | 4) && k.wrapping_sub(flags::INC) < 8 {
-            return compare(cc, a << sh, 0, a);
-        }
-        if cc >> 1 == 1 && k == flags::EAGER {
-            return (a & 1 != 0) != (cc & 1 != 0);
-        }
-        slow_cond(cpu, cc)
+        if F { Err(Miss) } else { Ok(slow_cond(cpu, cc)) }
     }
 }
 

@@ -202,7 +202,10 @@ unsafe fn chunk(op: *const Op, cpu: *mut Cpu, cx: *mut Cx, max: u64, mask: u64) 
                         break;
                     }
                 }
-                lazy(cpu, flags::SUB + u32::from(log), x, y);
+                let log = u32::from(log);
+                (*cpu).fl_kind = flags::SUB + log;
+                (*cpu).fl_a = x << flags::top(log);
+                (*cpu).fl_b = y << flags::top(log);
             }
         }
         let step = if down {

@@ -140,6 +140,13 @@ pub(super) struct Meta {
     names: Box<[u8]>,
     pages: Box<[u32]>,
     text: Box<[u8]>,
+    /// By inode: what a directory's entries take ([`dirent_bytes`]).
+    dir_bytes: Box<[u64]>,
+}
+
+/// Bytes of a directory entry with a name of so many bytes, as ext4 lays it down.
+pub(crate) fn dirent_bytes(name: usize) -> u64 {
+    (8 + name as u64).next_multiple_of(4)
 }
 
 /// The largest file that an image may hold, in bytes.
@@ -164,16 +171,23 @@ impl Meta {
         if !rest.is_empty() || pages.iter().any(|&p| p != HOLE && p >= page_count) {
             return Err(ImageError::Corrupt("page table"));
         }
-        let meta = Meta {
+        let mut meta = Meta {
             info,
             inodes,
             dents,
             names,
             pages,
             text: text.into(),
+            dir_bytes: Box::default(),
         };
         meta.check_ranges()?;
         meta.check_tree()?;
+        let bytes = |node: &InodeMeta| {
+            let entries = (node.kind == Kind::Dir).then(|| meta.dent_range(node)).flatten();
+            let lengths = entries.unwrap_or_default().iter().map(|d| usize::from(d.len));
+            lengths.map(dirent_bytes).sum()
+        };
+        meta.dir_bytes = meta.inodes.iter().map(bytes).collect();
         Ok(meta)
     }
 
@@ -283,6 +297,10 @@ impl Meta {
     fn entries(&self, dir: Ino) -> Result<&[Dent], ImageError> {
         let node = self.of_kind(dir, Kind::Dir, "directory")?;
         Ok(self.dent_range(node).unwrap_or_default())
+    }
+
+    pub fn dir_bytes(&self, dir: Ino) -> u64 {
+        self.dir_bytes.get(dir.index()).copied().unwrap_or(0)
     }
 
     pub fn lookup(&self, dir: Ino, name: &[u8]) -> Result<Option<Ino>, ImageError> {

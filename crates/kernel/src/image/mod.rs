@@ -33,6 +33,7 @@ pub use writer::{Blob, Writer};
 
 use cache::Pages;
 use meta::Meta;
+pub(crate) use meta::dirent_bytes;
 
 /// The identity of an image: SHA-256 over its header, which holds the hash of its tables, which hold the hash of every chunk.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -117,6 +118,11 @@ impl Image {
     /// serves as a cookie: `readdir(dir)?.skip(cookie)` goes on behind it at no cost.
     pub fn readdir(&self, dir: Ino) -> Result<impl ExactSizeIterator<Item = DirEntry<'_>> + '_, ImageError> {
         self.meta.readdir(dir)
+    }
+
+    /// Bytes that the entries of a directory take on ext4, `.` and `..` aside; 0 for what is no directory.
+    pub fn dir_bytes(&self, dir: Ino) -> u64 {
+        self.meta.dir_bytes(dir)
     }
 
     /// The directory that a directory lies in; the root's is the root.

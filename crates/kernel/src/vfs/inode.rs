@@ -337,17 +337,6 @@ impl Fs {
         }
     }
 
-    fn dir_bytes(name: &[u8]) -> u64 {
-        (8 + name.len() as u64).next_multiple_of(4)
-    }
-
-    fn lower_dir_bytes(image: &Image, n: image::Ino) -> u64 {
-        image
-            .readdir(n)
-            .map(|it| it.map(|e| Self::dir_bytes(e.name)).sum())
-            .unwrap_or(0)
-    }
-
     fn dir_size(&self, d: &Dir) -> u64 {
         if self.is_ext4() {
             (d.peak + 36).div_ceil(4096) * 4096
@@ -402,12 +391,7 @@ impl Fs {
         let times = self.lower_times(num, n, m);
         let (size, blocks) = match m.kind {
             image::Kind::Dir => {
-                let bytes = if m.size <= 14 {
-                    0
-                } else {
-                    Self::lower_dir_bytes(image, n)
-                };
-                let s = (bytes + 36).div_ceil(4096) * 4096;
+                let s = (image.dir_bytes(n) + 36).div_ceil(4096) * 4096;
                 (s, s / 512)
             }
             _ => (m.size, m.blocks()),
@@ -584,7 +568,7 @@ impl Fs {
             image::Kind::Symlink => Node::Link(Name::from(image.readlink(n).map_err(|_| Errno::EIO)?)),
             image::Kind::Dir => {
                 let (parent, name) = self.dir_place(num).ok_or(Errno::EIO)?;
-                let bytes = Self::lower_dir_bytes(image, n);
+                let bytes = image.dir_bytes(n);
                 Node::Dir(Box::new(Dir {
                     parent,
                     name,
@@ -651,7 +635,7 @@ impl Fs {
         };
         d.added.insert(key, ent);
         d.count += 1;
-        d.bytes += Self::dir_bytes(name);
+        d.bytes += image::dirent_bytes(name.len());
         d.peak = d.peak.max(d.bytes);
         (i.mtime, i.ctime) = (now, now);
         if ent.dtype == 4 {
@@ -676,7 +660,7 @@ impl Fs {
             d.removed.insert(name.clone());
         }
         d.count = d.count.saturating_sub(1);
-        d.bytes = d.bytes.saturating_sub(Self::dir_bytes(name));
+        d.bytes = d.bytes.saturating_sub(image::dirent_bytes(name.len()));
         (i.mtime, i.ctime) = (now, now);
         if ent.dtype == 4 {
             i.nlink = i.nlink.saturating_sub(1);

@@ -93,6 +93,8 @@ impl Walker<'_> {
         }
         let mut rest: Vec<u8> = path.to_vec();
         let mut at = 0;
+        // What is known of `cur` from when it was looked up.
+        let mut known: Option<Attr> = None;
         // A trailing slash of an outer path holds for what its last link leads to.
         loop {
             at += rest.iter().skip(at).take_while(|&&c| c == b'/').count();
@@ -118,7 +120,10 @@ impl Walker<'_> {
             let slash = !after.is_empty();
             let is_last = after.iter().all(|&c| c == b'/');
 
-            let here = vfs.attr(ctx.view, cur.ino)?;
+            let here = match known.take() {
+                Some(here) => here,
+                None => vfs.attr(ctx.view, cur.ino)?,
+            };
             if !here.is_dir() {
                 return Err(Errno::ENOTDIR);
             }
@@ -208,6 +213,7 @@ impl Walker<'_> {
             if !a.is_dir() {
                 return Err(Errno::ENOTDIR);
             }
+            known = Some(a);
         }
     }
 }
