@@ -335,7 +335,7 @@ fn a_recorded_session_runs_again_in_a_fresh_process() {
     let mut shell = Shell::open(22927);
     assert!(shell.expect("# ", Duration::from_secs(60)), "{}", shell.rest());
     // Long enough for a checkpoint to be worth it.
-    shell.enter("i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done; echo $((6*7)) > /root/note; head -c 4 /dev/urandom | od -x; echo done-$((1+1))");
+    shell.enter("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; echo $((6*7)) > /root/note; head -c 4 /dev/urandom | od -x; echo done-$((1+1))");
     assert!(
         shell.expect("done-2", Duration::from_secs(30)),
         "{}",

@@ -494,7 +494,7 @@ impl Actor {
                             && std::mem::replace(&mut state.begun, origin.session) != origin.session
                             && around
                                 .keeping
-                                .is_some_and(|k| sleep::due(guest, k, state.logins.len()))
+                                .is_some_and(|k| sleep::due_before_session(guest, k, state.logins.len()))
                         {
                             guest.drain(&mut state.produced);
                             state.checkpoint = guest.checkpoint(AT_ONCE).map(|c| (c, now));

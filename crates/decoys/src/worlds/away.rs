@@ -106,7 +106,7 @@ impl Actor {
         let instructions = guest.retired();
         // One that waits stands where nobody finds it once the journal is cut.
         state.checkpoint = None;
-        let checkpoint = sleep::due(&guest, keeping, 0)
+        let checkpoint = sleep::due(&guest, keeping)
             .then(|| guest.checkpoint(checkpoint::LONGEST))
             .flatten();
         let bytes = guest.seal();

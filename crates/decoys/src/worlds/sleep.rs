@@ -260,20 +260,35 @@ impl Waking {
     }
 }
 
-/// A checkpoint is worth its bytes where a rerun would run so many instructions without it: some tenths of a second.
+/// A checkpoint of a world that leaves memory is worth its bytes where waking would run so many instructions without it: some hundredths
+/// of a second.
 const WORTH: u64 = 20_000_000;
+/// One in front of a session, which a rerun of that session begins at: people wait for reruns, not intruders.
+const WORTH_OF_RERUN: u64 = 3 * WORTH;
 
-/// Whether a checkpoint is to be written now. Each that has `logins` open is so many shells larger: it has to be worth more, unless
-/// the journal needs the room that it makes.
-pub(super) fn due(guest: &Journaled, keeping: &Keeping, logins: usize) -> bool {
-    let shells = if guest.is_crowded() { 0 } else { logins as u64 };
-    let worth = WORTH.saturating_mul(shells + 1);
-    keeping.checkpoints > 0 && guest.is_written() && guest.since_checkpoint() >= worth
+/// Whether a checkpoint is to be written as a world leaves memory.
+pub(super) fn due(guest: &Journaled, keeping: &Keeping) -> bool {
+    is_worth(guest, keeping, WORTH)
+}
+
+/// Whether one is to be written in front of a session. Each that has `logins` open is so many shells larger: it has to be worth more,
+/// unless the journal needs the room that it makes.
+pub(super) fn due_before_session(guest: &Journaled, keeping: &Keeping, logins: usize) -> bool {
+    let worth = if guest.is_crowded() {
+        WORTH
+    } else {
+        WORTH_OF_RERUN.saturating_mul(logins as u64 + 1)
+    };
+    is_worth(guest, keeping, worth)
 }
 
 /// Whether the journal needs room, which a checkpoint now would make.
 pub(super) fn crowded(guest: &Journaled, keeping: &Keeping) -> bool {
-    guest.is_crowded() && due(guest, keeping, 0)
+    guest.is_crowded() && due(guest, keeping)
+}
+
+fn is_worth(guest: &Journaled, keeping: &Keeping, instructions: u64) -> bool {
+    keeping.checkpoints > 0 && guest.is_written() && guest.since_checkpoint() >= instructions
 }
 
 /// A machine made anew that has the disk of the one before. Its journal goes on behind the other life's. Gives how it was made,
