@@ -300,6 +300,13 @@ impl Transport {
         drop(packed);
     }
 
+    /// As [`send`](Transport::send), but never compressed: for tests, whose clients misbehave.
+    pub fn send_unpacked(&mut self, payload: &[u8], rng: &mut dyn Entropy) {
+        let deflate = self.deflate.take();
+        self.send(payload, rng);
+        self.deflate = deflate;
+    }
+
     /// The next packet of what has been read.
     pub fn next_packet(&mut self) -> Read {
         let (block, aad) = (self.recv_keys.block(), self.recv_keys.aad());

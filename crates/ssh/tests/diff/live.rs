@@ -9,6 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use turncoat_ssh::HostKey;
 
+/// The keys that may log in; as in `host`.
+const AUTHORIZED: &str = "/tmp/turncoat-ssh-authorized";
+
 /// A running sshd; killed when dropped.
 pub struct Sshd {
     child: Child,
@@ -55,8 +58,9 @@ impl Sshd {
             std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o600)).ok()?;
             text += &format!("HostKey {}\n", to.display());
         }
-        std::fs::copy(format!("{data}/user_ed25519.pub"), dir.join("authorized")).ok()?;
-        text += &format!("AuthorizedKeysFile {}\n", dir.join("authorized").display());
+        // One name for all of them: sshd says it to the client, where its length shows in what is compressed.
+        std::fs::copy(format!("{data}/user_ed25519.pub"), AUTHORIZED).ok()?;
+        text += &format!("AuthorizedKeysFile {AUTHORIZED}\n");
         std::fs::write(dir.join("config"), text).ok()?;
         let child = Command::new("/usr/sbin/sshd")
             .args(["-D", "-f"])

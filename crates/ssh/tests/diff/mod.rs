@@ -23,6 +23,8 @@ pub enum Step {
     Kex(Box<[String; 10]>),
     /// A packet with one bit flipped in the byte at this place (negative: from the back).
     Flipped(Vec<u8>, isize),
+    /// A packet that is not compressed, also where it should be.
+    Unpacked(Vec<u8>),
     /// Login of root by public key.
     SignIn,
     /// Close the sending side.
@@ -268,6 +270,10 @@ impl Client {
                 }
                 self.peer.send(&b);
             }
+            Step::Unpacked(p) => {
+                self.t.send_unpacked(p, &mut self.rng);
+                self.write();
+            }
             Step::Kex(lists) => self.kex(lists),
             Step::SignIn => self.sign_in(),
             Step::Eof => match &mut self.peer {
@@ -308,17 +314,26 @@ impl Client {
             let _ = writeln!(self.log, "  text {:?}", String::from_utf8_lossy(rest));
             return;
         }
+        let compressed = self.t.authenticated && self.t.recv_keys.compress;
+        let mut random = false;
         self.t.arrive(rest);
         while self.t.read(1 << 20) {}
         loop {
             match self.t.next_packet() {
                 Read::More => break,
-                Read::Packet(_, p) => self.packet(&p),
+                Read::Packet(_, p) => {
+                    random |= (20..50).contains(&p[0]);
+                    self.packet(&p);
+                }
                 other => {
                     let _ = writeln!(self.log, "  unreadable {other:?}");
                     break;
                 }
             }
+        }
+        // How far random bytes can be compressed is random.
+        if compressed && !random {
+            let _ = writeln!(self.log, "  on the wire {}", rest.len());
         }
     }
 
@@ -352,6 +367,10 @@ impl Client {
                 let _ = writeln!(self.log, "  proof {}", p.len());
             }
             _ => self.show("packet", p),
+        }
+        if p[0] == 52 {
+            self.t.authenticated = true;
+            self.t.start_compression();
         }
     }
 

@@ -1,5 +1,8 @@
 //! The conversations: name and steps. Written once, run against both servers.
 
+#[path = "compressed.rs"]
+mod compressed;
+
 use crate::diff::{IDENT, Step, kexinit, lists, usual};
 use turncoat_ssh::testing::Put;
 
@@ -1087,6 +1090,7 @@ pub fn all() -> Vec<Script> {
     before_keys(&mut out);
     auth(&mut out);
     session(&mut out);
+    compressed::conversations(&mut out);
     // Names are the keys of the golden file.
     for (i, s) in out.iter_mut().enumerate() {
         s.0 = format!("{i:04} {}", s.0);

@@ -86,7 +86,7 @@ impl Host {
             Act::LoggedIn(_) => {
                 for _ in 0..self.keys_seen {
                     s.debug_message(
-                        "/root/.ssh/authorized_keys:1: key options: agent-forwarding port-forwarding pty user-rc \
+                        "/tmp/turncoat-ssh-authorized:1: key options: agent-forwarding port-forwarding pty user-rc \
                          x11-forwarding",
                     );
                 }
