@@ -10,6 +10,7 @@
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 mod document;
+mod flow_of_flags;
 mod forms;
 mod native;
 mod state;
