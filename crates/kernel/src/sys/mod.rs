@@ -3,15 +3,20 @@
 //! A handler decodes arguments and asks the parts. It returns a value, an error, or `Block`; a blocked call is kept by its task
 //! and tried again from its arguments when one of its keys is woken.
 
+mod descriptor;
+mod file;
 mod fs;
+mod ioctl;
+mod lock;
 mod misc;
 mod rw;
 mod socket;
+mod splice;
 mod stat;
 mod strace;
 mod table;
 
-pub(crate) use rw::close_note;
+pub(crate) use descriptor::close_note;
 pub(crate) use table::entry;
 pub use table::{SYSCALLS, Support, syscall_doc};
 
