@@ -1,7 +1,9 @@
 //! An actor whose world leaves memory, comes back, or is remembered meanwhile.
 
-use super::actor::{AT_ONCE, Actor, Around, Next, Rest, SOON_ENOUGH, State, lock, submit, world_event};
+use super::actor::{Actor, Around, Next, Rest, State, lock};
+use super::output::{submit, world_event};
 use super::sleep::{self, Away, Keeping, Lost, Waking, Woke};
+use super::slice::{AT_ONCE, SOON_ENOUGH};
 use crate::journal::{Checkpoint, Journaled, checkpoint};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::Ordering;

@@ -1,6 +1,8 @@
 //! A connection's hold on a world: what may be asked of it from outside its threads.
 
-use super::actor::{Actor, Login, Message, Outlet, Output, Wake};
+use super::actor::{Actor, Wake};
+use super::inbox::{Login, Message, Outlet};
+use super::output::Output;
 use super::{Conn, Door, Input, NotConnected, Open, Opened, Target};
 use crate::auth::Accounts;
 use std::collections::VecDeque;

@@ -7,15 +7,19 @@
 mod actor;
 mod away;
 mod handle;
+mod inbox;
+mod output;
 mod pool;
 mod sleep;
 #[cfg(test)]
 mod sleep_tests;
+mod slice;
 mod stream;
 mod turn;
 
-pub use actor::{Output, Rest};
+pub use actor::Rest;
 pub use handle::Handle;
+pub use output::Output;
 pub use pool::{Bounds, Make, Scope, Worlds};
 pub use sleep::{Again, Cellar, Keeping, Kept, Stored, Take};
 pub use stream::{Arrival, Door, NotConnected, Opened, Target};
