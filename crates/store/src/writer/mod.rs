@@ -1,23 +1,25 @@
 //! The one writer of the record.
 //!
 //! [`Writer::append`] is the whole of it: a batch of items becomes durable together, in order, or not at all.
-//! Session rows are kept in memory while their sessions are open and written once a batch.
+//! Session rows are kept in memory while their sessions are open and written once a batch (`rows`).
+
+mod rows;
+mod tape;
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use rusqlite::{Connection, Transaction, params};
 use turncoat_event::kinds::SessionClose;
-use turncoat_event::{
-    Artifact, Bytes, Direction, Draft, Frame, Item, Kind, SensorId, SessionId, Sha256, Time, WorldId,
-};
+use turncoat_event::{Artifact, Bytes, Draft, Item, SensorId, SessionId, Sha256, Time, WorldId};
 
 use crate::journal::Journals;
 use crate::privacy::InstallKey;
 use crate::{Layout, Result, StoreError, artifact, migrate, recording};
+use rows::{CloneTouched, Open, Rows, write_session};
+use tape::{Tape, private, tape};
 
 /// What a commit survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,36 +36,6 @@ pub enum Durability {
 pub struct Committed {
     /// The number of the last event in the record now.
     pub last_seq: u64,
-}
-
-/// A session's row as it will be written.
-#[derive(Debug, Clone)]
-struct Open {
-    row: i64,
-    world: Option<String>,
-    last_seq: u64,
-    events: u64,
-    attempts: u64,
-    logins: u64,
-    user: Option<Bytes>,
-    client: Option<Bytes>,
-    commands: u64,
-    artifacts: u64,
-    bytes_in: u64,
-    bytes_out: u64,
-    recorded: u64,
-    closed: Option<(Time, String)>,
-    /// It was closed before this batch: its world had more to tell.
-    late: bool,
-}
-
-/// Recordings that stay open between batches.
-const OPEN_FILES: usize = 256;
-
-struct Tape {
-    file: File,
-    length: u64,
-    used: u64,
 }
 
 /// The one writer of a record. While it lives, no other process can open one on the same directory.
@@ -504,309 +476,6 @@ impl Writer {
             )?
             .execute(params![name, seq, position])?;
         Ok(())
-    }
-}
-
-/// The rows of one batch.
-struct Rows<'a> {
-    transaction: &'a Transaction<'a>,
-    sessions: &'a mut HashMap<SessionId, Open>,
-    sensor: i64,
-    key: &'a InstallKey,
-    touched: &'a mut Vec<SessionId>,
-}
-
-impl Rows<'_> {
-    fn event(&mut self, seq: u64, draft: &Draft) -> Result<()> {
-        let origin = &draft.origin;
-        let mut row = None;
-        let mut same_world = false;
-        if let Some(id) = origin.session {
-            self.open(id, seq, draft)?;
-            if let Some(open) = self.sessions.get_mut(&id) {
-                open.last_seq = seq;
-                open.events += 1;
-                note(open, draft);
-                row = Some(open.row);
-                same_world = open.world == origin.world.map(|w| w.to_string());
-                if let Kind::FileArtifact(it) = &draft.kind {
-                    self.transaction
-                        .prepare_cached("INSERT OR IGNORE INTO brought (session, sha256) VALUES (?1, ?2)")?
-                        .execute(params![open.row, it.sha256.to_string()])?;
-                }
-            }
-            self.touched.push(id);
-        }
-        let fields = self.fields(&draft.kind)?;
-        let world = origin.world.filter(|_| !same_world).map(|w| w.to_string());
-        let apart = row.is_none();
-        self.transaction
-            .prepare_cached(
-                "INSERT INTO event (seq, time, kind, session, sensor, world, src_ip, src_port, dst_ip, dst_port, decoy, fields) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-            )?
-            .execute(params![
-                seq,
-                draft.time.0,
-                draft.kind.name(),
-                row,
-                self.sensor,
-                world,
-                origin.src_ip.filter(|_| apart).map(|a| a.to_string()),
-                origin.src_port.filter(|_| apart),
-                origin.dst_ip.filter(|_| apart).map(|a| a.to_string()),
-                origin.dst_port.filter(|_| apart),
-                origin.decoy.as_ref().filter(|_| apart),
-                fields,
-            ])?;
-        let mut text = String::new();
-        draft.kind.each_field(&mut |field| {
-            if field.search && !field.value.absent() {
-                if !text.is_empty() {
-                    text.push('\n');
-                }
-                field.value.text(&mut text);
-            }
-        });
-        if !text.is_empty() {
-            self.transaction
-                .prepare_cached("INSERT INTO typed (rowid, text) VALUES (?1, ?2)")?
-                .execute(params![seq, text])?;
-        }
-        Ok(())
-    }
-
-    /// The fields as JSON; a secret gets its keyed hash beside it.
-    fn fields(&self, kind: &Kind) -> Result<String> {
-        let text = match kind {
-            Kind::AuthAttempt(it) if it.secret.is_some() && it.secret_hash.is_none() => {
-                let mut it = it.clone();
-                it.secret_hash = it.secret.as_ref().map(|s| self.key.secret(s.as_slice()));
-                serde_json::to_string(&it)
-            }
-            kind => kind.fields_json(),
-        };
-        text.map_err(|e| StoreError::Refused(format!("an event has no written form: {e}")))
-    }
-
-    fn frame(&mut self, frame: &Frame) {
-        if let Some(open) = self.sessions.get_mut(&frame.session) {
-            let bytes = frame.bytes.len() as u64;
-            open.recorded += bytes;
-            // What is known while the session runs; its end brings what really went over the network.
-            match frame.direction {
-                Direction::Input => open.bytes_in += bytes,
-                Direction::Output => open.bytes_out += bytes,
-                Direction::Resize => {}
-            }
-            self.touched.push(frame.session);
-        }
-    }
-
-    /// Makes sure that the session's row is there and in memory.
-    fn open(&mut self, id: SessionId, seq: u64, draft: &Draft) -> Result<()> {
-        if self.sessions.contains_key(&id) {
-            return Ok(());
-        }
-        use rusqlite::OptionalExtension;
-        let uuid = id.to_string();
-        let known = self
-            .transaction
-            .prepare_cached(
-                "SELECT id, world, events, attempts, logins, user, client, commands, artifacts, bytes_in, bytes_out, recorded, \
-                 closed, coalesce(reason, '') FROM session WHERE uuid = ?1",
-            )?
-            .query_row([&uuid], |r| {
-                let closed = r.get::<_, Option<i64>>(12)?.map(Time);
-                let closed = closed.zip(Some(r.get(13)?));
-                Ok(Open {
-                    row: r.get(0)?,
-                    world: r.get(1)?,
-                    last_seq: seq,
-                    events: r.get(2)?,
-                    attempts: r.get(3)?,
-                    logins: r.get(4)?,
-                    user: r.get::<_, Option<Vec<u8>>>(5)?.map(Bytes),
-                    client: r.get::<_, Option<Vec<u8>>>(6)?.map(Bytes),
-                    commands: r.get(7)?,
-                    artifacts: r.get(8)?,
-                    bytes_in: r.get(9)?,
-                    bytes_out: r.get(10)?,
-                    recorded: r.get(11)?,
-                    late: closed.is_some(),
-                    closed,
-                })
-            })
-            .optional()?;
-        let open = match known {
-            Some(open) => open,
-            None => {
-                let o = &draft.origin;
-                let row = self
-                    .transaction
-                    .prepare_cached(
-                        "INSERT INTO session (uuid, sensor, world, src_ip, src_port, dst_ip, dst_port, decoy, opened, first_seq, last_seq) \
-                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)",
-                    )?
-                    .insert(params![
-                        uuid,
-                        self.sensor,
-                        o.world.map(|w| w.to_string()),
-                        o.src_ip.map(|a| a.to_string()),
-                        o.src_port,
-                        o.dst_ip.map(|a| a.to_string()),
-                        o.dst_port,
-                        o.decoy,
-                        draft.time.0,
-                        seq,
-                    ])?;
-                Open {
-                    row,
-                    world: o.world.map(|w| w.to_string()),
-                    last_seq: seq,
-                    events: 0,
-                    attempts: 0,
-                    logins: 0,
-                    user: None,
-                    client: None,
-                    commands: 0,
-                    artifacts: 0,
-                    bytes_in: 0,
-                    bytes_out: 0,
-                    recorded: 0,
-                    closed: None,
-                    late: false,
-                }
-            }
-        };
-        self.sessions.insert(id, open);
-        Ok(())
-    }
-}
-
-/// What an event means for its session's row.
-fn note(open: &mut Open, draft: &Draft) {
-    if open.world.is_none() {
-        open.world = draft.origin.world.map(|w| w.to_string());
-    }
-    match &draft.kind {
-        Kind::AuthAttempt(it) if it.probe != Some(true) && it.method != "none" => {
-            open.attempts += 1;
-            if it.accepted {
-                open.logins += 1;
-                open.user = Some(it.user.clone());
-            }
-        }
-        Kind::AuthAttempt(it) if it.accepted && it.probe != Some(true) => {
-            open.logins += 1;
-            open.user = Some(it.user.clone());
-        }
-        Kind::ClientVersion(it) => open.client = Some(it.version.clone()),
-        Kind::CommandInput(_) | Kind::CommandExec(_) => open.commands += 1,
-        Kind::FileArtifact(_) => open.artifacts += 1,
-        Kind::SessionClose(it) => {
-            (open.bytes_in, open.bytes_out) = (it.bytes_in, it.bytes_out);
-            open.closed = Some((draft.time, it.reason.clone()));
-        }
-        _ => {}
-    }
-}
-
-fn write_session(transaction: &Transaction<'_>, open: &Open) -> Result<()> {
-    let closed = open.closed.as_ref();
-    transaction
-        .prepare_cached(
-            "UPDATE session SET world = ?2, last_seq = ?3, events = ?4, attempts = ?5, logins = ?6, user = ?7, client = ?8, \
-             commands = ?9, artifacts = ?10, bytes_in = ?11, bytes_out = ?12, recorded = ?13, closed = ?14, reason = ?15 WHERE id = ?1",
-        )?
-        .execute(params![
-            open.row,
-            open.world,
-            open.last_seq,
-            open.events,
-            open.attempts,
-            open.logins,
-            open.user.as_ref().map(Bytes::as_slice),
-            open.client.as_ref().map(Bytes::as_slice),
-            open.commands,
-            open.artifacts,
-            open.bytes_in,
-            open.bytes_out,
-            open.recorded,
-            closed.map(|c| c.0.0),
-            closed.map(|c| &c.1),
-        ])?;
-    Ok(())
-}
-
-/// The open file of a session's recording; the longest unused one is closed when there are too many.
-fn tape<'a>(
-    tapes: &'a mut HashMap<SessionId, Tape>,
-    layout: &Layout,
-    session: SessionId,
-    now: u64,
-) -> Result<&'a mut Tape> {
-    if !tapes.contains_key(&session) && tapes.len() >= OPEN_FILES {
-        // Half of them at once, so that the search is paid for seldom.
-        let mut ages: Vec<(u64, SessionId)> = tapes.iter().map(|(id, t)| (t.used, *id)).collect();
-        ages.sort_unstable();
-        for (_, id) in ages.iter().take(OPEN_FILES / 2).filter(|(used, _)| *used != now) {
-            tapes.remove(id);
-        }
-    }
-    match tapes.entry(session) {
-        std::collections::hash_map::Entry::Occupied(entry) => {
-            let tape = entry.into_mut();
-            tape.used = now;
-            Ok(tape)
-        }
-        std::collections::hash_map::Entry::Vacant(entry) => {
-            let path = layout.recording(session);
-            if let Some(dir) = path.parent() {
-                crate::layout::make_private(dir)?;
-            }
-            let mut file = recording::open_to_append(layout, session)?;
-            private(path.clone());
-            let mut length = file.metadata().map_err(StoreError::io(&path))?.len();
-            if length < recording::MAGIC.len() as u64 {
-                // New, or cut off at its birth (a kill, a full disk).
-                file.set_len(0).map_err(StoreError::io(&path))?;
-                file.write_all(recording::MAGIC).map_err(StoreError::io(&path))?;
-                length = recording::MAGIC.len() as u64;
-            }
-            Ok(entry.insert(Tape {
-                file,
-                length,
-                used: now,
-            }))
-        }
-    }
-}
-
-fn private(path: PathBuf) {
-    use std::os::unix::fs::PermissionsExt;
-    // Not a reason to refuse work: the directory above is closed to others anyway.
-    let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600));
-}
-
-trait CloneTouched {
-    fn clone_touched(&self, items: &[Item]) -> Vec<(SessionId, Option<Open>)>;
-}
-
-impl CloneTouched for HashMap<SessionId, Open> {
-    /// The rows that a batch will change, as they are before it.
-    fn clone_touched(&self, items: &[Item]) -> Vec<(SessionId, Option<Open>)> {
-        let mut ids: Vec<SessionId> = items
-            .iter()
-            .filter_map(|item| match item {
-                Item::Event(draft) => draft.origin.session,
-                Item::Frame(frame) => Some(frame.session),
-                Item::Artifact(_) | Item::Journal(_) => None,
-            })
-            .collect();
-        ids.sort_unstable();
-        ids.dedup();
-        ids.into_iter().map(|id| (id, self.get(&id).cloned())).collect()
     }
 }
 
