@@ -1,7 +1,8 @@
 //! Runs decoded code: the run loop, the search for code, and the caches of a thread.
 //!
-//! `op` has the operation and the ways of a handler to memory; `alu`, `flow`, `string`, `system`, `sse` have the
-//! handlers; `lower` makes operations of decoded instructions; `block` makes blocks; `code` keeps them with their page.
+//! `op` has the operation and the ways of a handler to memory; `alu`, `shift`, `product`, `bits`, `moves`, `exchange`, `flow`, `string`,
+//! `system`, `sse` and `fpu` have the handlers; `lower` makes operations of decoded instructions; `block` makes blocks; `code` keeps them
+//! with their page.
 //!
 //! # What may never show
 //! Blocks, links, caches and the dispatcher change nothing that a program or the kernel sees: a block is entered only
@@ -10,16 +11,24 @@
 #![allow(unsafe_code)]
 
 mod alu;
+mod bits;
 mod block;
 mod code;
 #[cfg(feature = "counts")]
 mod counts;
+mod exchange;
 mod flow;
 mod fpu;
 mod lower;
+mod lower_alu;
 mod lower_fpu;
+mod lower_fuse;
+mod lower_insn;
 mod lower_vec;
+mod moves;
 mod op;
+mod product;
+mod shift;
 mod sse;
 mod straight;
 mod string;

@@ -11,8 +11,12 @@ use std::marker::PhantomData;
 use std::sync::OnceLock;
 
 use super::alu::*;
+use super::bits::*;
 use super::flow::{self, ImmX};
+use super::moves::*;
 use super::op::*;
+use super::product::*;
+use super::shift::*;
 use super::sse::*;
 use super::straight::{Three, Two};
 use crate::Cpu;
