@@ -12,7 +12,7 @@ mod diff;
 mod host;
 #[path = "diff/live.rs"]
 mod live;
-#[path = "diff/scripts.rs"]
+#[path = "diff/scripts/mod.rs"]
 mod scripts;
 
 use diff::{Client, Peer, Step};

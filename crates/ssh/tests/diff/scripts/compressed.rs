@@ -3,7 +3,7 @@
 use super::{P, Script, one, packet, raw};
 use crate::diff::{IDENT, Step, lists, usual};
 
-fn compressed(to_server: &str, to_client: &str) -> [String; 10] {
+fn under_zlib(to_server: &str, to_client: &str) -> [String; 10] {
     let mut l = lists(
         "curve25519-sha256,ext-info-c,kex-strict-c-v00@openssh.com",
         "ssh-ed25519",
@@ -30,8 +30,7 @@ fn text(bytes: usize) -> Vec<u8> {
     out
 }
 
-/// All of them.
-pub fn conversations(out: &mut Vec<Script>) {
+pub fn compressed(out: &mut Vec<Script>) {
     const ZLIB: &str = "zlib@openssh.com";
     let under = |l: [String; 10], more: Vec<Step>| {
         let mut s = vec![raw(IDENT), Step::Kex(Box::new(l)), Step::SignIn];
@@ -46,7 +45,7 @@ pub fn conversations(out: &mut Vec<Script>) {
         s.extend(sizes.iter().map(|n| one(data(&text(*n)))));
         s
     };
-    let both = || compressed(ZLIB, ZLIB);
+    let both = || under_zlib(ZLIB, ZLIB);
     let mut add = |name: &str, l: [String; 10], steps: Vec<Step>| {
         out.push((format!("compressed {name}"), under(l, steps)));
     };
@@ -63,12 +62,12 @@ pub fn conversations(out: &mut Vec<Script>) {
     add("echo longer than a packet", both(), echoed(&[32_768, 10]));
     add(
         "to the server only",
-        compressed(ZLIB, "none"),
+        under_zlib(ZLIB, "none"),
         echoed(&[10, 1000]),
     );
     add(
         "to the client only",
-        compressed("none", ZLIB),
+        under_zlib("none", ZLIB),
         echoed(&[10, 1000]),
     );
     add(
@@ -104,8 +103,8 @@ pub fn conversations(out: &mut Vec<Script>) {
     );
     for (name, again) in [
         ("again compressed", both()),
-        ("without", compressed("none", "none")),
-        ("to the client only", compressed("none", ZLIB)),
+        ("without", under_zlib("none", "none")),
+        ("to the client only", under_zlib("none", ZLIB)),
     ] {
         add(
             &format!("rekey {name}"),
