@@ -1,6 +1,6 @@
 //! Who is logged in. A *visit* is one operator's login, kept in memory only: a restart ends all of them.
 //!
-//! A visit begins with a link that works once, or with the password. Both are bounded by [`Brake`], for each address and in all.
+//! A visit begins with a link that works once, or with the password. Both are bounded by `Brake`, for each address and in all.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -2,7 +2,7 @@
 //!
 //! Each piece of evidence of a session is looked up in what is remembered of earlier sessions ([`memory`]). What a campaign and the session
 //! share is weighed: rare things weigh more, things that several campaigns share (a public tool, a NAT) weigh little; reasons of one
-//! kind do not add up beyond a cap ([`Reason::group`]). A session joins the campaign it shares most with if the sum reaches [`JOIN`]; two
+//! kind do not add up beyond a cap (`Reason::group`). A session joins the campaign it shares most with if the sum reaches [`JOIN`]; two
 //! campaigns become one only on a reason that ties for certain. Two campaigns wrongly joined are worse than one left in two. Cost per
 //! session and memory are bounded. `docs/campaigns.md` has the method and what was measured.
 

@@ -15,7 +15,7 @@ pub enum Says {
     Kernel,
     /// The manager, process 1.
     Systemd,
-    /// A daemon or program, by its row of [`PROGRAMS`].
+    /// A daemon or program, by its row of `PROGRAMS`.
     Program(&'static Program),
 }
 

@@ -242,7 +242,7 @@ impl Lower<'_> {
             Register::GS => GS,
             _ => ZERO,
         };
-        let mut far = i64::from(disp as i32) as u64 != disp;
+        let far = i64::from(disp as i32) as u64 != disp;
         let cut = short && !(i.memory_base() == Register::None && i.memory_index() == Register::None && !far);
         let mut seg_left = seg;
         if !cut && !far && seg != ZERO {
@@ -255,7 +255,6 @@ impl Lower<'_> {
             }
         }
         if cut || far || seg_left != ZERO {
-            far = true;
             let op = self.push(step::<false, Addr>);
             op.base = base;
             op.index = index;
@@ -268,7 +267,6 @@ impl Lower<'_> {
             scale = 0;
             disp = 0;
         }
-        let _ = far;
         let op = self.push(h(index != ZERO));
         op.base = base;
         op.index = index;

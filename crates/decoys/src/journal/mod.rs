@@ -2,7 +2,7 @@
 //!
 //! A world is deterministic: its whole run follows from what it was born from ([`Birth`]) and from its inputs (bytes, resizes,
 //! logins, closes, passwords, readings of the clock), each at the instruction where it came in. [`Journaled`] is the only way from
-//! the pool to a guest, so that nothing can reach one unwritten. [`Reader`] reads a journal back; [`rerun`] runs it again and
+//! the pool to a guest, so that nothing can reach one unwritten. [`Reader`] reads a journal back; `rerun` runs it again and
 //! compares what comes out with the digests that the first run left ([`Entry::Seal`]). A [`Checkpoint`] lies beside a journal and lets
 //! a rerun begin in the middle of it.
 //!

@@ -98,7 +98,7 @@ impl Handle {
         answer.await.unwrap_or(Err(NotConnected::Down))
     }
 
-    /// Listens inside for a user; what connects comes to `out` as [`Produced::Inbound`].
+    /// Listens inside for a user; what connects comes to `out` as `Produced::Inbound`.
     pub async fn listen(
         &self,
         door: Door,

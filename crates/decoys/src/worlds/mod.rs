@@ -2,7 +2,7 @@
 //!
 //! A [`Guest`] is a machine that exists only in memory (the kernel's `World`; a fake one in tests). [`Worlds`] owns all of them, one for
 //! each source or one for all ([`Scope`]), and runs them in slices on a few threads. Whoever serves a connection holds a
-//! [`Handle`]: it opens logins, sends input and gets [`Output`]s, each with the highest [`Mark`] that it can depend on.
+//! [`Handle`]: it opens logins, sends input and gets [`Output`]s, each with the highest `Mark` that it can depend on.
 
 mod actor;
 mod away;

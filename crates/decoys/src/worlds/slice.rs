@@ -13,7 +13,7 @@ use turncoat_event::{Origin, Time, kinds};
 use turncoat_wire::telnet;
 
 /// Output that may wait at one connection before its world is not run for it any more, in bytes.
-pub(super) const OUTPUT_LIMIT: usize = 1 << 20;
+const OUTPUT_LIMIT: usize = 1 << 20;
 /// Bytes of a stream that may wait at one connection before no more of it is read.
 const STREAM_LIMIT: usize = 256 << 10;
 

@@ -395,7 +395,7 @@ fn commit(w: &mut World, tid: u32, prog: Program, env: Vec<Vec<u8>>) -> KResult<
             },
         );
     }
-    w.note_exec(tgid, &prog.name, &prog.argv, &prog.loc);
+    w.note_exec(tgid, &prog.name, &prog.argv);
     w.enqueue(tid);
     Ok(())
 }

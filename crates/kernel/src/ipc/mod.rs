@@ -2,7 +2,7 @@
 //!
 //! A `Table` for each of the three gives objects their numbers and finds them by key; `shm`, `sem` and `msg` have the calls, `show` what
 //! /proc tells. The pages of a segment belong to `object::Objects`, like those of files, and are bounded with them; the kernel's own
-//! memory (messages, semaphores, undo values) is counted in `Ipc::bytes` and bounded by [`World::ipc_charge`].
+//! memory (messages, semaphores, undo values) is counted in `Ipc::bytes` and bounded by `World::ipc_charge`.
 
 mod msg;
 mod sem;

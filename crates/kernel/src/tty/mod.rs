@@ -5,9 +5,9 @@
 //! [`Ttys::take_effects`] after each call). Open files hold a [`TtyFile`]; the owner of open file descriptions calls
 //! [`Ttys::close`] when the last reference to one is gone.
 //!
-//! - [`queue`]: the input queue with line marks, and bounds.
-//! - [`input`]: what arrives from the master becomes lines, echo and signals.
-//! - [`output`]: output processing and the echo queue.
+//! - `queue`: the input queue with line marks, and bounds.
+//! - `input`: what arrives from the master becomes lines, echo and signals.
+//! - `output`: output processing and the echo queue.
 //! - [`ioctl`]: the requests.
 //! - [`control`]: controlling terminals, job control, hangup.
 //!

@@ -110,7 +110,7 @@ impl World {
     }
 
     /// The record of a program start.
-    pub(crate) fn note_exec(&mut self, tgid: u32, path: &[u8], argv: &[Vec<u8>], _loc: &crate::vfs::Path) {
+    pub(crate) fn note_exec(&mut self, tgid: u32, path: &[u8], argv: &[Vec<u8>]) {
         let mut ancestry = Vec::new();
         let mut at = self.p(tgid).map_or(0, |p| p.ppid);
         while at > 1 && ancestry.len() < 16 {

@@ -40,7 +40,7 @@ impl Server {
             })
     }
 
-    /// The program has taken so many bytes of [`ChannelEvent::Data`]; the client may send more in time.
+    /// The program has taken so many bytes of `ChannelEvent::Data`; the client may send more in time.
     pub fn consumed(&mut self, id: ChannelId, bytes: usize) {
         if let Some(c) = self.ch.get(id.0) {
             let n = (bytes as u64).min(u64::from(c.unconsumed)) as u32;
@@ -133,8 +133,8 @@ impl Server {
         self.send_open_failure(remote_id, reason, text);
     }
 
-    /// A connection came in at a port the client had us listen on. [`ChannelEvent::Opened`] or
-    /// [`ChannelEvent::OpenFailed`] follows. `None` if there are too many channels.
+    /// A connection came in at a port the client had us listen on. `ChannelEvent::Opened` or
+    /// `ChannelEvent::OpenFailed` follows. `None` if there are too many channels.
     pub fn open_forwarded_tcp(
         &mut self,
         address: &str,

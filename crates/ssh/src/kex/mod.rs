@@ -126,7 +126,7 @@ macro_rules! ecdh {
     }};
 }
 
-/// Answers a client's public value; `None` if it is not a valid one. For [`Method::Gex`] use [`gex::exchange`].
+/// Answers a client's public value; `None` if it is not a valid one. For `Method::Gex` use `gex::exchange`.
 pub fn respond(method: Method, client: &[u8], rng: &mut dyn Entropy) -> Option<Shared> {
     match method {
         Method::X25519 => {

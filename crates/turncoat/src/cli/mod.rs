@@ -1,6 +1,6 @@
 //! The command line: one declaration gives parser, help, completions and the man page. One module a subcommand.
 //!
-//! To add a subcommand: a module with its arguments (`#[derive(Args)]`) and a `run`, and a row in [`Command`].
+//! To add a subcommand: a module with its arguments (`#[derive(Args)]`) and a `run`, and a row in `Command`.
 
 mod alert;
 mod campaigns;

@@ -1,7 +1,7 @@
 //! Live outputs beside the record: the process that connects outward, and the part of `record` that feeds it.
 //!
 //! `out` never reads the record. For each output a thread in `record` (a pump) reads events behind the output's cursor and hands
-//! them over, at most [`WINDOW`] at a time; `out` writes or sends them and says so; only then the cursor moves. The queue is the
+//! them over, at most `WINDOW` at a time; `out` writes or sends them and says so; only then the cursor moves. The queue is the
 //! record itself, so an output that is away loses nothing. A file knows by its own last line how far it is, so nothing
 //! is in it twice, whatever died in between. A network receiver may get the last few messages again after a crash.
 

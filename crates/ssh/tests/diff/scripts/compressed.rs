@@ -30,7 +30,7 @@ fn text(bytes: usize) -> Vec<u8> {
     out
 }
 
-pub fn compressed(out: &mut Vec<Script>) {
+pub(super) fn compressed(out: &mut Vec<Script>) {
     const ZLIB: &str = "zlib@openssh.com";
     let under = |l: [String; 10], more: Vec<Step>| {
         let mut s = vec![raw(IDENT), Step::Kex(Box::new(l)), Step::SignIn];

@@ -77,7 +77,7 @@ impl Pen {
     }
 
     /// Records what an operator did, and waits until it is on record: he is not told that it is done before. On a disk that takes
-    /// nothing he gets his answer without, after [`OPERATOR_WAITS`]: he is needed there.
+    /// nothing he gets his answer without, after `OPERATOR_WAITS`: he is needed there.
     pub fn signed(&self, draft: Draft) {
         self.own(draft);
         let (answer, wait) = channel();
