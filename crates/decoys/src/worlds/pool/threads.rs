@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use turncoat_event::Time;
 
-/// Slices (of about a millisecond) for which a world that was idle goes before those that compute without end.
+/// Slices (of some tenths of a millisecond) for which a world that was idle goes before those that compute without end.
 pub(super) const PATIENCE: u32 = 40;
 
 /// Once in so long, if worlds ran at all and none wants to at the moment, the host gets back what they no longer hold.
