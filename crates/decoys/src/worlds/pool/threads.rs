@@ -15,10 +15,6 @@ pub(super) const PATIENCE: u32 = 40;
 /// Once in so long, if worlds ran at all and none wants to at the moment, the host gets back what they no longer hold.
 const TIDY: Duration = Duration::from_secs(20);
 
-/// Slices that a thread runs of one world before it looks at the others: so many find warm what the first has brought into the caches
-/// of the processor.
-const STRETCH: u32 = 5;
-
 /// What a world touched last is in the caches of the processor that its thread runs on: of the first so many worlds that are ready, a
 /// thread takes the one that it has run before, and passes over the first no more often than that.
 const NEAR: u32 = 8;
@@ -173,15 +169,10 @@ impl Shared {
 
     pub(super) fn work(self: &Arc<Self>, me: usize) {
         while let Some(actor) = self.next(me) {
-            let mut slices = 0;
-            while !self.run(&actor) {
-                slices += 1;
-                if slices == STRETCH || actor.spent.load(Ordering::Relaxed) >= PATIENCE {
-                    // This thread looks what is next, so nobody is woken for it.
-                    actor.turn.wait();
-                    lock(&self.queue).put(actor);
-                    break;
-                }
+            if !self.run(&actor) {
+                // This thread looks what is next, so nobody is woken for it.
+                actor.turn.wait();
+                lock(&self.queue).put(actor);
             }
         }
     }
