@@ -134,8 +134,7 @@ pub(crate) unsafe fn jcc<const F: bool, const C: u8>(
     unsafe {
         match cond::<F>(cpu, C) {
             Ok(taken) => branch::<F>(taken, op, cpu, cx, b),
-            Err(Miss) if F => otherwise(op, cpu, cx, b, jcc::<false, C>),
-            Err(Miss) => fault(op, cpu, cx, b),
+            Err(Miss) => missed::<F>(op, cpu, cx, b, jcc::<false, C>),
         }
     }
 }
@@ -151,8 +150,7 @@ pub(crate) unsafe fn fused<const F: bool, W: Word, D: Loc, S: Loc, const T: bool
     unsafe {
         let (x, y) = match (D::get::<F, W>(op, cpu, cx), S::get::<F, W>(op, cpu, cx)) {
             (Ok(x), Ok(y)) => (x.to64(), y.to64()),
-            _ if F => return otherwise(op, cpu, cx, b, fused::<false, W, D, S, T, C>),
-            _ => return fault(op, cpu, cx, b),
+            _ => return missed::<F>(op, cpu, cx, b, fused::<false, W, D, S, T, C>),
         };
         let sh = flags::top(W::LOG);
         let taken = if T {
@@ -209,11 +207,7 @@ pub(crate) unsafe fn call<const F: bool>(op: *const Op, cpu: *mut Cpu, cx: *mut 
         let ret = (*cpu).page.wrapping_add((*op).x as i32 as i64 as u64);
         let sp = (*cpu).gpr[RSP].wrapping_sub(8);
         if store::<F, u64>(cx, sp, ret).is_err() {
-            return if F {
-                otherwise(op, cpu, cx, b, call::<false>)
-            } else {
-                fault(op, cpu, cx, b)
-            };
+            return missed::<F>(op, cpu, cx, b, call::<false>);
         }
         (*cpu).gpr[RSP] = sp;
         jump::<F>(&raw const (*op).imm, (*op).disp, cpu, cx, b)
@@ -257,11 +251,7 @@ pub(crate) unsafe fn call_to<const F: bool, S: Loc>(
             (*cpu).gpr[RSP] = sp;
             return jump_va::<F>(to, cpu, cx, b);
         }
-        if F {
-            otherwise(op, cpu, cx, b, call_to::<false, S>)
-        } else {
-            fault(op, cpu, cx, b)
-        }
+        missed::<F>(op, cpu, cx, b, call_to::<false, S>)
     }
 }
 
@@ -270,18 +260,10 @@ pub(crate) unsafe fn jmp_to<const F: bool, S: Loc>(op: *const Op, cpu: *mut Cpu,
     // SAFETY: the run's pointers.
     unsafe {
         let Ok(to) = S::get::<F, u64>(op, cpu, cx) else {
-            return if F {
-                otherwise(op, cpu, cx, b, jmp_to::<false, S>)
-            } else {
-                fault(op, cpu, cx, b)
-            };
+            return missed::<F>(op, cpu, cx, b, jmp_to::<false, S>);
         };
         if !reachable::<F>(to, cx) {
-            return if F {
-                otherwise(op, cpu, cx, b, jmp_to::<false, S>)
-            } else {
-                fault(op, cpu, cx, b)
-            };
+            return missed::<F>(op, cpu, cx, b, jmp_to::<false, S>);
         }
         jump_va::<F>(to, cpu, cx, b)
     }
@@ -293,18 +275,10 @@ pub(crate) unsafe fn ret<const F: bool>(op: *const Op, cpu: *mut Cpu, cx: *mut C
     unsafe {
         let sp = (*cpu).gpr[RSP];
         let Ok(to) = load::<F, u64>(cx, sp) else {
-            return if F {
-                otherwise(op, cpu, cx, b, ret::<false>)
-            } else {
-                fault(op, cpu, cx, b)
-            };
+            return missed::<F>(op, cpu, cx, b, ret::<false>);
         };
         if !reachable::<F>(to, cx) {
-            return if F {
-                otherwise(op, cpu, cx, b, ret::<false>)
-            } else {
-                fault(op, cpu, cx, b)
-            };
+            return missed::<F>(op, cpu, cx, b, ret::<false>);
         }
         (*cpu).gpr[RSP] = sp.wrapping_add((*op).imm());
         jump_va::<F>(to, cpu, cx, b)

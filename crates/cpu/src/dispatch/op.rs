@@ -528,8 +528,26 @@ pub(crate) unsafe fn step<const F: bool, I: Insn>(op: *const Op, cpu: *mut Cpu, 
     unsafe {
         match I::exec::<F>(op, cpu, cx) {
             Ok(()) => go::<F>(op.add(1), cpu, cx, b),
-            Err(Miss) if F => otherwise(op, cpu, cx, b, step::<false, I>),
-            Err(Miss) => fault(op, cpu, cx, b),
+            Err(Miss) => missed::<F>(op, cpu, cx, b, step::<false, I>),
+        }
+    }
+}
+
+/// Where a handler cannot go on: the fast one goes on in its slow `form`, that one ends the run with its fault.
+#[inline(always)]
+pub(crate) unsafe fn missed<const F: bool>(
+    op: *const Op,
+    cpu: *mut Cpu,
+    cx: *mut Cx,
+    b: i64,
+    form: Handler,
+) -> Ret {
+    // SAFETY: the caller's.
+    unsafe {
+        if F {
+            otherwise(op, cpu, cx, b, form)
+        } else {
+            fault(op, cpu, cx, b)
         }
     }
 }
@@ -538,7 +556,7 @@ pub(crate) unsafe fn step<const F: bool, I: Insn>(op: *const Op, cpu: *mut Cpu, 
 /// save registers each time it runs.
 #[cold]
 #[inline(never)]
-pub(crate) unsafe fn otherwise(op: *const Op, cpu: *mut Cpu, cx: *mut Cx, b: i64, form: Handler) -> Ret {
+unsafe fn otherwise(op: *const Op, cpu: *mut Cpu, cx: *mut Cx, b: i64, form: Handler) -> Ret {
     // SAFETY: the caller's.
     unsafe { form(op, cpu, cx, b) }
 }
@@ -546,15 +564,18 @@ pub(crate) unsafe fn otherwise(op: *const Op, cpu: *mut Cpu, cx: *mut Cx, b: i64
 /// Sets the lazy flags: operands of width `W`, and what was done with them ([`flags`]).
 #[inline(always)]
 pub(crate) unsafe fn lazy<W: Word>(cpu: *mut Cpu, kind: u32, a: u64, b: u64) {
+    // SAFETY: the caller's.
+    unsafe { lazy_of(cpu, W::LOG, kind, a, b) }
+}
+
+/// As [`lazy`], of operands of `8 << w` bits.
+#[inline(always)]
+pub(crate) unsafe fn lazy_of(cpu: *mut Cpu, w: u32, kind: u32, a: u64, b: u64) {
     // SAFETY: the run's registers.
     unsafe {
-        (*cpu).fl_kind = kind + W::LOG;
-        (*cpu).fl_a = a << flags::top(W::LOG);
-        (*cpu).fl_b = if kind < flags::INC {
-            b << flags::top(W::LOG)
-        } else {
-            b
-        };
+        (*cpu).fl_kind = kind + w;
+        (*cpu).fl_a = a << flags::top(w);
+        (*cpu).fl_b = if kind < flags::INC { b << flags::top(w) } else { b };
     }
 }
 

@@ -202,10 +202,7 @@ unsafe fn chunk(op: *const Op, cpu: *mut Cpu, cx: *mut Cx, max: u64, mask: u64) 
                         break;
                     }
                 }
-                let log = u32::from(log);
-                (*cpu).fl_kind = flags::SUB + log;
-                (*cpu).fl_a = x << flags::top(log);
-                (*cpu).fl_b = y << flags::top(log);
+                lazy_of(cpu, u32::from(log), flags::SUB, x, y);
             }
         }
         let step = if down {

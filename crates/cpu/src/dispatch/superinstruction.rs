@@ -55,7 +55,7 @@ impl<I: Insn, S: Sequence> Sequence for Then<I, S> {
         unsafe {
             match I::exec::<true>(op, cpu, cx) {
                 Ok(()) => S::run(op.add(1), cpu, cx, b),
-                Err(Miss) => otherwise(op, cpu, cx, b, step::<false, I>),
+                Err(Miss) => missed::<true>(op, cpu, cx, b, step::<false, I>),
             }
         }
     }
