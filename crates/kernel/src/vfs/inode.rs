@@ -337,9 +337,14 @@ impl Fs {
         }
     }
 
+    /// Bytes of a directory on ext4 whose entries take so many.
+    fn ext4_dir_size(entries: u64) -> u64 {
+        (entries + 36).div_ceil(4096) * 4096
+    }
+
     fn dir_size(&self, d: &Dir) -> u64 {
         if self.is_ext4() {
-            (d.peak + 36).div_ceil(4096) * 4096
+            Self::ext4_dir_size(d.peak)
         } else {
             40 + d.count * 20
         }
@@ -391,7 +396,7 @@ impl Fs {
         let times = self.lower_times(num, n, m);
         let (size, blocks) = match m.kind {
             image::Kind::Dir => {
-                let s = (image.dir_bytes(n) + 36).div_ceil(4096) * 4096;
+                let s = Self::ext4_dir_size(image.dir_bytes(n));
                 (s, s / 512)
             }
             _ => (m.size, m.blocks()),
