@@ -184,12 +184,14 @@ impl Shared {
         if actor.accounts_changed.swap(false, Ordering::AcqRel) {
             self.note_planted(actor);
         }
-        if let Next::Again = next {
-            actor.spent.fetch_add(1, Ordering::Relaxed);
-            return false;
+        if !matches!(next, Next::Again) {
+            actor.spent.store(0, Ordering::Relaxed);
         }
-        actor.spent.store(0, Ordering::Relaxed);
         match next {
+            Next::Again => {
+                actor.spent.fetch_add(1, Ordering::Relaxed);
+                false
+            }
             Next::Sleep(Some(at)) => {
                 let mut q = lock(&self.queue);
                 // Under the lock: who wakes it from here on finds it among the sleepers.
@@ -204,7 +206,7 @@ impl Shared {
                 self.fetch(actor.clone());
                 actor.turn.end()
             }
-            Next::Sleep(None) | Next::Gone | Next::Again => actor.turn.end(),
+            Next::Sleep(None) | Next::Gone => actor.turn.end(),
         }
     }
 
