@@ -1,7 +1,7 @@
 //! Conversations under zlib@openssh.com. How long a packet is tells how it was compressed, so the bytes on the wire are compared, too.
 
-use super::{P, Script, one, packet, raw};
-use crate::diff::{IDENT, Step, lists, usual};
+use super::{P, Script, cat, keyed, one, open, packet};
+use crate::diff::{Step, lists, usual};
 
 fn under_zlib(to_server: &str, to_client: &str) -> [String; 10] {
     let mut l = lists(
@@ -33,12 +33,11 @@ fn text(bytes: usize) -> Vec<u8> {
 pub(super) fn compressed(out: &mut Vec<Script>) {
     const ZLIB: &str = "zlib@openssh.com";
     let under = |l: [String; 10], more: Vec<Step>| {
-        let mut s = vec![raw(IDENT), Step::Kex(Box::new(l)), Step::SignIn];
+        let mut s = keyed(l);
+        s.push(Step::SignIn);
         s.extend(more);
         s
     };
-    let open = || packet(90).s(b"session").n(5).n(0x20_0000).n(0x8000).0;
-    let cat = || packet(98).n(0).s(b"exec").b(1).s(b"cat").0;
     let data = |b: &[u8]| packet(94).n(0).s(b).0;
     let echoed = |sizes: &[usize]| {
         let mut s = vec![one(open()), one(cat())];

@@ -13,6 +13,7 @@ use idents::idents;
 use session::session;
 
 use crate::diff::{IDENT, Step};
+use turncoat_ssh::fuzzing::plain;
 use turncoat_ssh::testing::Put;
 
 type Script = (String, Vec<Step>);
@@ -71,15 +72,17 @@ fn keyed(l: [String; 10]) -> Vec<Step> {
     vec![raw(IDENT), Step::Kex(Box::new(l))]
 }
 
-/// A packet without cipher, by hand.
-fn plain(payload: &[u8]) -> Vec<u8> {
-    let mut pad = 8 - (payload.len() + 5) % 8;
-    if pad < 4 {
-        pad += 8;
-    }
-    let mut out = Vec::new();
-    out.put_u32((payload.len() + 1 + pad) as u32).put_u8(pad as u8);
-    out.extend_from_slice(payload);
-    out.resize(out.len() + pad, 0);
-    out
+/// Opens a session.
+fn open() -> Vec<u8> {
+    packet(90).s(b"session").n(5).n(0x20_0000).n(0x8000).0
+}
+
+/// A request on a channel, as far as they are all alike.
+fn req(id: u32, name: &str, want: u8) -> P {
+    packet(98).n(id).s(name.as_bytes()).b(want)
+}
+
+/// Runs `cat` on the first channel.
+fn cat() -> Vec<u8> {
+    req(0, "exec", 1).s(b"cat").0
 }

@@ -1,11 +1,9 @@
 //! After a login: channels, requests, new keys.
 
-use super::{Script, keyed, one, packet};
+use super::{Script, cat, keyed, one, open, packet, req};
 use crate::diff::{Step, kexinit, lists, usual};
 
 pub(super) fn session(out: &mut Vec<Script>) {
-    let open = || packet(90).s(b"session").n(5).n(0x20_0000).n(0x8000).0;
-    let req = |id: u32, name: &str, want: u8| packet(98).n(id).s(name.as_bytes()).b(want);
     let base = |more: Vec<Step>| {
         let mut s = keyed(usual());
         s.push(Step::SignIn);
@@ -168,7 +166,6 @@ pub(super) fn session(out: &mut Vec<Script>) {
     add("exec short", vec![open(), req(0, "exec", 1).0]);
     add("exec trailing", vec![open(), req(0, "exec", 1).s(b"true").b(0).0]);
     add("exec nul", vec![open(), req(0, "exec", 1).s(b"tr\0ue").0]);
-    let cat = || req(0, "exec", 1).s(b"cat").0;
     add("cat", vec![open(), cat(), packet(94).n(0).s(b"hello\n").0]);
     add(
         "cat again",
